@@ -1,0 +1,1 @@
+"""The shared catalogue schema and what is done with its tables."""

@@ -1,0 +1,89 @@
+"""The one registry of flags: what each bit of a pixel mask and of a source's `flags` means.
+
+A bit, once given a meaning, keeps it: the registry only grows. Docs and FITS headers are made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One bit with its name and meaning."""
+
+    bit: int
+    name: str
+    meaning: str
+
+    @property
+    def value(self) -> int:
+        """The bit as an integer: 1, 2, 4, …"""
+        return 1 << self.bit
+
+
+class FlagSet:
+    """Flags by name; `flags["SAT"]` is the bit's integer value.
+
+    Raises:
+        ValueError: two flags share a bit or a name.
+    """
+
+    def __init__(self, *flags: tuple[int, str, str]) -> None:
+        self.flags = tuple(Flag(*flag) for flag in flags)
+        self._by_name = {flag.name: flag for flag in self.flags}
+        if len(self._by_name) != len(self.flags) or len({flag.bit for flag in self.flags}) != len(self.flags):
+            raise ValueError("two flags share a bit or a name")
+
+    def __getitem__(self, name: str) -> int:
+        try:
+            return self._by_name[name].value
+        except KeyError:
+            raise KeyError(f"no flag {name!r}; there are {', '.join(self._by_name)}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def combine(self, names: Iterable[str]) -> int:
+        """Return the integer in which the bits of all `names` are set."""
+        value = 0
+        for name in names:
+            value |= self[name]
+        return value
+
+    def decode(self, value: int) -> list[str]:
+        """Return the names of the bits set in `value`, lowest first."""
+        return [flag.name for flag in self.flags if value & flag.value]
+
+
+PIXEL = FlagSet(
+    (0, "BAD", "known bad pixel or column, or flagged by the observatory for a reason not listed here"),
+    (1, "SAT", "saturated, or in the bleed trail of a saturated star"),
+    (2, "CR", "hit by a cosmic ray"),
+    (3, "NO_DATA", "no exposure: outside the detector, NaN, BLANK or zero weight"),
+    (4, "EDGE", "in the outer, unreliable rows or columns of the detector"),
+    (5, "INTERP", "value interpolated from neighbours"),
+    (6, "BRIGHT", "in the halo or on a spike of a bright star"),
+    (7, "CROSSTALK", "ghost of a bright star read out elsewhere"),
+)
+"""Bits of an image's mask. All of them but INTERP and BRIGHT make a pixel unusable."""
+
+UNUSABLE = PIXEL.combine(["BAD", "SAT", "CR", "NO_DATA", "EDGE", "CROSSTALK"])
+"""Pixels with one of these bits carry no usable flux."""
+
+SOURCE = FlagSet(
+    (0, "EDGE", "the footprint touches the edge of the tile"),
+    (1, "BLENDED", "split off from, or overlapping with, another source"),
+    (2, "SATURATED", "the footprint holds saturated pixels"),
+    (3, "MASKED", "the footprint holds unusable pixels"),
+    (4, "COSMIC_RAY", "the footprint holds pixels hit by a cosmic ray"),
+    (5, "APERTURE_TRUNCATED", "a photometric aperture reaches beyond the tile"),
+    (6, "APERTURE_MASKED", "a photometric aperture holds unusable pixels; their flux is not in the sum"),
+    (7, "NO_SHAPE", "second moments could not be measured; the shape is that of the point-spread function or empty"),
+    (8, "NO_FLUX", "the flux could not be measured"),
+    (9, "NO_SKY_POSITION", "the image has no usable world coordinates, so ra and dec are empty"),
+    (10, "DEBLEND_SKIPPED", "too large or too many peaks: kept as one source"),
+    (11, "NO_CENTROID", "the centroid fell outside the footprint; the brightest pixel stands in for it"),
+)
+"""Bits of the `flags` columns of the source and photometry tables."""

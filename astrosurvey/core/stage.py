@@ -1,0 +1,195 @@
+"""The stage protocol: what a method's author writes, and the checks made when it is registered."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .product import Port
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .tiles import Tile
+
+RESERVED = frozenset({"use", "in"})
+
+
+class NoWork(Exception):
+    """Raised by `Stage.run` when a tile holds nothing to do: success without output (state `empty`)."""
+
+
+class DataError(Exception):
+    """Raised when the input is wrong, so that a retry cannot mend it.
+
+    Args:
+        message: what is wrong, where it is, and the one thing to try.
+    """
+
+
+class StageError(TypeError):
+    """A stage class breaks the stage protocol; found when it is registered."""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """Marks a config field as a path to be read, keyed by the file's content and not by its name.
+
+    In such a field `${NAME}` stands for an environment variable, a relative path counts from the
+    pipeline file, and `{tile}` (and any column of a tile CSV) is filled in for each tile.
+    """
+
+
+FilePath = Annotated[str, InputFile()]
+
+
+class StageConfig(BaseModel):
+    """The settings of a stage: frozen, typed, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=())
+
+    @classmethod
+    def file_fields(cls) -> list[str]:
+        """Return the names of the fields that hold input files."""
+        return [name for name, field in cls.model_fields.items() if any(isinstance(m, InputFile) for m in field.metadata)]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a running task gets from its surroundings; there is nothing else to reach for.
+
+    Attributes:
+        tile: the tile being worked on; None at survey scope.
+        rng: the only source of randomness, seeded by the run's seed, the stage and the tile.
+        device: "cpu" or "cuda"; decided once, when the run starts.
+        log: this task's logger; warnings reach the report.
+        progress: call `progress(done, total)` now and then in long loops.
+        scratch: an empty folder for temporary files, removed when the task ends.
+        batch: the fraction (1, 0.5, …) of its usual batch a stage should work in; halved after an
+            out-of-memory retry. Results must not depend on it.
+    """
+
+    tile: Tile | None
+    rng: np.random.Generator
+    device: Literal["cpu", "cuda"]
+    log: logging.Logger
+    progress: Callable[[int, int], None]
+    scratch: Path
+    batch: float = 1.0
+
+
+class Stage:
+    """One processing step: three facts (name, inputs, outputs), a Config, and `run`.
+
+    Subclasses set the class attributes below and implement `run(self, ctx, *, <input ports>)`, which
+    returns `{<output port>: product}`. Randomness comes from `ctx.rng` alone, and nothing may be kept
+    on `self` between runs except what `setup` puts there.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    scope: ClassVar[Literal["tile", "survey"]] = "tile"
+    inputs: ClassVar[Mapping[str, Any]] = {}
+    outputs: ClassVar[Mapping[str, Any]] = {}
+
+    class Config(StageConfig):
+        """Settings; a subclass without settings leaves this out."""
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config if config is not None else self.Config()
+
+    def setup(self, ctx: Context) -> None:
+        """Load what is costly, such as weights onto `ctx.device`; called once in each worker."""
+
+    def run(self, ctx: Context, **inputs: Any) -> Mapping[str, Any]:
+        """Process one tile (or the survey) and return a product for every output port."""
+        raise NotImplementedError
+
+    @classmethod
+    def external_files(cls, config: Any, tile: Tile | None) -> list[str]:
+        """Return the paths (or templates) this task reads besides its input ports.
+
+        By default these are the config's `FilePath` fields as they stand; `{tile}` and `{band}`
+        templates are filled in by the planner. Override it where the tile decides what is read.
+        """
+        paths = (getattr(config, name) for name in config.file_fields())
+        return [path for path in paths if path]
+
+
+@cache
+def ports(stage: type[Stage], direction: Literal["inputs", "outputs"]) -> dict[str, Port]:
+    """Return the input or output ports of a stage class, by name."""
+    return {name: Port.declared(name, declared) for name, declared in getattr(stage, direction).items()}
+
+
+def check_stage(stage: Any) -> None:
+    """Raise `StageError`, naming every rule the class breaks, unless it follows the stage protocol."""
+    if not (isinstance(stage, type) and issubclass(stage, Stage)):
+        raise StageError(f"{stage!r} is not a subclass of astrosurvey.Stage")
+    problems = [*_identity_problems(stage), *_port_problems(stage), *_config_problems(stage)]
+    if problems:
+        raise StageError(f"{stage.__module__}.{stage.__qualname__}: " + "; ".join(problems))
+
+
+def _identity_problems(stage: type[Stage]) -> list[str]:
+    problems = []
+    name = stage.__dict__.get("name")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+", name):
+        problems.append(f"`name` must be like 'family.method' in lower case, not {name!r}")
+    if type(stage.version) is not int or stage.version < 1:
+        problems.append(f"`version` must be a positive integer, not {stage.version!r}")
+    if stage.scope not in ("tile", "survey"):
+        problems.append(f"`scope` must be 'tile' or 'survey', not {stage.scope!r}")
+    if not (stage.__dict__.get("__doc__") or "").strip():
+        problems.append("it needs a docstring; its first line is the stage's help")
+    return problems
+
+
+def _port_problems(stage: type[Stage]) -> list[str]:
+    problems = []
+    for direction in ("inputs", "outputs"):
+        for name, declared in getattr(stage, direction).items():
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                problems.append(f"port {name!r} of `{direction}` must be a lower-case identifier")
+            try:
+                port = Port.declared(name, declared)
+            except TypeError as error:
+                problems.append(f"port {name!r} of `{direction}`: {error}")
+                continue
+            if direction == "outputs" and (port.gather or port.optional):
+                problems.append(f"output port {name!r} can be neither optional nor a gather")
+            if port.gather and stage.scope == "tile":
+                problems.append(f"input port {name!r} gathers tiles, which only a stage with scope 'survey' may do")
+    if not stage.outputs:
+        problems.append("it has no outputs")
+    if stage.run is Stage.run:
+        problems.append("it does not implement `run`")
+        return problems
+    parameters = list(inspect.signature(stage.run).parameters.values())[2:]
+    keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    if len(keywords) != len(parameters) or keywords != set(stage.inputs):
+        problems.append(f"`run` must be run(self, ctx, *, {', '.join(stage.inputs) or '…'}): its keywords are the input ports, but it has ({', '.join(p.name for p in parameters)})")
+    return problems
+
+
+def _config_problems(stage: type[Stage]) -> list[str]:
+    config = stage.Config
+    if not (isinstance(config, type) and issubclass(config, StageConfig)):
+        return ["`Config` must be a subclass of StageConfig"]
+    problems = []
+    for name, field in config.model_fields.items():
+        if name in RESERVED or field.alias in RESERVED:
+            problems.append(f"config field {name!r} is a reserved word")
+        if name in stage.inputs:
+            problems.append(f"config field {name!r} is also an input port")
+        if not field.description:
+            problems.append(f"config field {name!r} needs a description")
+    return problems
