@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .product import Port
+from .tiles import Tile, fill
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from .tiles import Tile
 
 RESERVED = frozenset({"use", "in"})
 
@@ -56,10 +55,16 @@ class StageConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=())
 
-    @classmethod
-    def file_fields(cls) -> list[str]:
-        """Return the names of the fields that hold input files."""
-        return [name for name, field in cls.model_fields.items() if any(isinstance(m, InputFile) for m in field.metadata)]
+    def paths(self) -> list[str]:
+        """Return every path set in a `FilePath` field of this config or of a config nested in it."""
+        found = []
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if isinstance(value, StageConfig):
+                found += value.paths()
+            elif value and any(isinstance(m, InputFile) for m in field.metadata):
+                found.append(value)
+        return found
 
 
 @dataclass(frozen=True)
@@ -115,13 +120,12 @@ class Stage:
 
     @classmethod
     def external_files(cls, config: Any, tile: Tile | None) -> list[str]:
-        """Return the paths (or templates) this task reads besides its input ports.
+        """Return the paths this task reads besides its input ports, filled in for the tile.
 
-        By default these are the config's `FilePath` fields as they stand; `{tile}` and `{band}`
-        templates are filled in by the planner. Override it where the tile decides what is read.
+        By default these are the config's `FilePath` settings. Override it where the stage decides what
+        is read, such as one file a band.
         """
-        paths = (getattr(config, name) for name in config.file_fields())
-        return [path for path in paths if path]
+        return [fill(path, tile) for path in config.paths()]
 
 
 @cache

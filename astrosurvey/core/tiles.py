@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 NUMBER_BITS = 26
@@ -54,3 +52,19 @@ class Tile:
         """Return what of the tile goes into content keys: neither its place in the order nor a path."""
         boxes = {key: [b.x0, b.y0, b.x1, b.y1] for key, b in (("window", self.window), ("core", self.core)) if b}
         return {"name": self.name, "number": self.number, **boxes}
+
+
+def fill(template: str, tile: Tile | None, **more: str) -> str:
+    """Return a path template with `{tile}`, the tile's fields and `more` (such as band="r") filled in.
+
+    Raises:
+        KeyError: the template names something that is not there; the message lists what is.
+    """
+    known = {**({"tile": tile.name, **tile.fields} if tile else {}), **more}
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            raise KeyError(f"{{{match[1]}}} in {template!r} is unknown; here one may use {', '.join('{%s}' % k for k in known) or 'no placeholder'}")
+        return known[match[1]]
+
+    return re.sub(r"\{(\w+)\}", value, template)
