@@ -20,7 +20,7 @@ from .digests import FileDigests, digest_of
 from .pipeline import Pipeline
 from .problems import Mark, PipelineError, Problem, did_you_mean
 from .settings import keyed_settings
-from .stage import DataError
+from .stage import DataError, Stage
 from .store import Record, Store
 from .tiles import Tile
 from .tiling import SURVEY

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -208,7 +209,7 @@ class _Coordinator:
             run=str(self.store.root.resolve()),
             name=node.name,
             stage=f"{node.cls.__module__}:{node.cls.__qualname__}",
-            config=node.config.modeldump(mode="json"),
+            config=node.config.model_dump(mode="json"),
             tile=task.tile,
             inputs={port: self.input_paths(task, port) for port in node.wires},
             key=task.key,
@@ -366,6 +367,7 @@ class _LazyEngine:
             self._engine.close()
 
 
+@cache
 def _versions() -> dict[str, str]:
     return dict(sorted((d.name, d.version) for d in distributions() if d.name))
 

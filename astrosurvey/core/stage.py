@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Field
 
 from .product import Port
 from .tiles import Tile, fill
