@@ -85,15 +85,10 @@ def _basins(labels: np.ndarray, where: np.ndarray, values: np.ndarray) -> tuple[
     group[padded] = labels.ravel()[where]
 
     best = ranks.copy()
-    pairs = []
-    width = nx + 2
-    for step in (1, width - 1, width, width + 1):
-        for sign in (1, -1):
-            near = padded + sign * step
-            same = group[near] == group[padded]
-            best = np.maximum(best, np.where(same, rank[near], -1))
-            if sign == 1:
-                pairs.append((np.flatnonzero(same), order[rank[near[same]]]))
+    forward = (1, nx + 1, nx + 2, nx + 3)  # to the east, south-west, south and south-east
+    for step in forward:
+        for near in (padded + step, padded - step):
+            np.maximum(best, np.where(group[near] == group[padded], rank[near], -1), out=best)
     up = order[best]
     while True:  # pointer doubling: each round doubles the length of the path
         further = up[up]
@@ -102,17 +97,19 @@ def _basins(labels: np.ndarray, where: np.ndarray, values: np.ndarray) -> tuple[
         up = further
     peaks, basin = np.unique(up, return_inverse=True)
 
-    first = np.concatenate([a for a, _ in pairs])
-    second = np.concatenate([b for _, b in pairs])
-    low, high = np.minimum(basin[first], basin[second]), np.maximum(basin[first], basin[second])
-    across = low != high
-    saddle = np.minimum(values[first], values[second])[across]
-    low, high = low[across], high[across]
-    falling = np.lexsort((high, low, -saddle))
-    saddle, low, high = saddle[falling], low[falling], high[falling]
-    _, highest = np.unique(low * len(peaks) + high, return_index=True)
-    highest.sort()
-    return basin, peaks, list(zip(saddle[highest].tolist(), low[highest].tolist(), high[highest].tolist(), strict=True))
+    highest: dict[tuple[int, int], float] = {}
+    for step in forward:
+        near = padded + step
+        first = np.flatnonzero(group[near] == group[padded])
+        second = order[rank[near[first]]]
+        across = basin[first] != basin[second]
+        first, second = first[across], second[across]
+        low, high = np.minimum(basin[first], basin[second]), np.maximum(basin[first], basin[second])
+        for saddle, i, j in zip(np.minimum(values[first], values[second]).tolist(), low.tolist(), high.tolist(), strict=True):
+            if saddle > highest.get((i, j), -np.inf):
+                highest[i, j] = saddle
+    edges = [(saddle, i, j) for (i, j), saddle in highest.items()]
+    return basin, peaks, sorted(edges, key=lambda edge: (-edge[0], edge[1], edge[2]))
 
 
 def _thresholds(values: np.ndarray, island: np.ndarray, n: int, criteria: Criteria) -> np.ndarray:
@@ -120,6 +117,7 @@ def _thresholds(values: np.ndarray, island: np.ndarray, n: int, criteria: Criter
     least, greatest = np.full(n, np.inf), np.full(n, -np.inf)
     np.minimum.at(least, island, values)
     np.maximum.at(greatest, island, values)
+    least, greatest = np.where(np.isfinite(least), least, 0), np.where(np.isfinite(greatest), greatest, 0)
     step = np.arange(1, criteria.levels + 1) / (criteria.levels + 1)
     span = (greatest - least)[:, None]
     linear = least[:, None] + span * step

@@ -11,6 +11,7 @@ from scipy import ndimage, special
 from ...catalog.flags import PIXEL, UNUSABLE
 from ...core.stage import DataError
 from ..pixels import usable
+from ..sky import pixel_scale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,11 +75,8 @@ def smoothing(image: Image, fwhm: float | None) -> tuple[np.ndarray, str]:
         return np.array([effective_fwhm(stamp) for stamp in image.psf]), "psf"
     seeing = image.meta.get("seeing")
     if seeing is not None and image.wcs is not None:
-        from astropy.wcs.utils import proj_plane_pixel_area
-
-        scale = 3600.0 * np.sqrt(proj_plane_pixel_area(image.wcs.celestial))
         by_band = [seeing[band] for band in image.bands] if isinstance(seeing, dict) else np.broadcast_to(seeing, n)
-        return np.asarray(by_band, float) / scale, "seeing"
+        return np.asarray(by_band, float) / pixel_scale(image.wcs), "seeing"
     return np.full(n, UNKNOWN_FWHM), "unknown"
 
 
