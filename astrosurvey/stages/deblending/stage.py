@@ -83,7 +83,7 @@ class WatershedDeblending(Stage):
         skipped: np.ndarray,
     ) -> Mapping[str, Any]:
         """Put the rows of whole islands and of pieces together, in (y, x) order, and label the pixels likewise."""
-        from ...catalog.ids import object_ids
+        from ...catalog.ids import object_ids, split_id
         from ..detection import footprints
         from ..detection.rows import source_rows
 
@@ -97,8 +97,7 @@ class WatershedDeblending(Stage):
         measured = footprints.measure(child_labels, detection)
         measured["flags"] |= SOURCE["BLENDED"]
         ids = sources.column("source_id")
-        first = int(object_ids(ctx.tile.number, 1)[0])
-        used = int(ids.max()) - first + 1
+        used = int(split_id(ids)[1].max()) + 1
         order = np.lexsort((measured["x"], measured["y"]))
         child_ids = np.empty(len(order), np.int64)
         child_ids[order] = object_ids(ctx.tile.number, used + len(order))[used:]
