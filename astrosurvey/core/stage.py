@@ -7,11 +7,11 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Field
 
 from .product import Port
 from .tiles import Tile, fill
@@ -128,7 +128,6 @@ class Stage:
         return [fill(path, tile) for path in config.paths()]
 
 
-@cache
 def ports(stage: type[Stage], direction: Literal["inputs", "outputs"]) -> dict[str, Port]:
     """Return the input or output ports of a stage class, by name."""
     return {name: Port.declared(name, declared) for name, declared in getattr(stage, direction).items()}
@@ -180,7 +179,9 @@ def _port_problems(stage: type[Stage]) -> list[str]:
     parameters = list(inspect.signature(stage.run).parameters.values())[2:]
     keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     if len(keywords) != len(parameters) or keywords != set(stage.inputs):
-        problems.append(f"`run` must be run(self, ctx, *, {', '.join(stage.inputs) or '…'}): its keywords are the input ports, but it has ({', '.join(p.name for p in parameters)})")
+        problems.append(
+            f"`run` must be run(self, ctx, *, {', '.join(stage.inputs) or '…'}): its keywords are the input ports, but it has ({', '.join(p.name for p in parameters)})"
+        )
     return problems
 
 

@@ -64,7 +64,8 @@ def fill(template: str, tile: Tile | None, **more: str) -> str:
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in known:
-            raise KeyError(f"{{{match[1]}}} in {template!r} is unknown; here one may use {', '.join('{%s}' % k for k in known) or 'no placeholder'}")
+            names = ", ".join(f"{{{name}}}" for name in known) or "no placeholder"
+            raise KeyError(f"{{{match[1]}}} in {template!r} is unknown; here one may use {names}")
         return known[match[1]]
 
     return re.sub(r"\{(\w+)\}", value, template)

@@ -99,7 +99,7 @@ class Cube:
             ProductError: the cube has no WCS.
         """
         import astropy.units as u
-        from radio_beam import Beam
+        from radio_beam import Beam  # type: ignore[import-untyped]
         from spectral_cube import SpectralCube
 
         if self.wcs is None:

@@ -99,7 +99,7 @@ class Cards:
             raise CardError(keyword, "is missing")
         if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
             raise CardError(keyword, f"must be a finite number, not {value!r}")
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
 
     def text(self, keyword: str) -> str:
         """Return a string value without its trailing blanks, "" when absent; a number as it is written.

@@ -20,6 +20,8 @@ from ...core.stage import DataError
 MAX_INFLATED = 4 << 30
 """A gzipped file may hold this many bytes when inflated; a larger one must be stored plain or tile-compressed."""
 
+AGAIN = "copy or download the file again"
+
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a named pipe"),
@@ -159,9 +161,7 @@ class Source:
         try:
             return self._gzip.read(count)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BadInput(
-                self.path, f"the gzip stream is damaged or cut short ({escape(error)})", fix="copy or download the file again"
-            ) from error
+            raise BadInput(self.path, f"the gzip stream is damaged or cut short ({escape(error)})", fix=AGAIN) from error
 
     def read(self, offset: int, count: int) -> bytes:
         """Return up to `count` bytes from `offset`; fewer only at the end of the file."""
@@ -198,19 +198,14 @@ def _open_regular(path: str | Path) -> io.FileIO:
         _require_regular(path, os.stat(name))  # before the open: opening a pipe can hang, opening a device can act
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except (OSError, ValueError) as error:
-        hint = ""
-        if isinstance(error, (FileNotFoundError, NotADirectoryError)) and _SYNTAX.search(name):
-            hint = (
-                "download the file first"
-                if "://" in name
-                else "a file name is a literal path here: sections, filters, copies and URLs are no part of it"
-            )
-        reason = (
-            "no such file"
-            if isinstance(error, FileNotFoundError)
-            else f"cannot be opened ({escape(getattr(error, 'strerror', None) or error)})"
-        )
-        raise BadInput(path, reason, fix=hint or "check the path and its permissions") from error
+        hint = "check the path and its permissions"
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        if missing and "://" in name:
+            hint = "download the file first"
+        elif missing and _SYNTAX.search(name):
+            hint = "a file name is a literal path here: sections, filters and copies are no part of it"
+        reason = "no such file" if missing else f"cannot be opened ({escape(getattr(error, 'strerror', None) or error)})"
+        raise BadInput(path, reason, fix=hint) from error
     try:
         _require_regular(path, os.fstat(descriptor))  # what was opened, not what the name meant a moment ago
         return io.FileIO(descriptor, "rb", closefd=True)

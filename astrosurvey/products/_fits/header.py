@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 from .cards import CARD, CardError, Cards
-from .guard import BadInput, Source, escape
+from .guard import AGAIN, BadInput, Source, escape
 
 BLOCK = 2880
 MAX_HEADER = 4 << 20
@@ -95,7 +95,7 @@ def _only_filling(source: Source, offset: int, last: Hdu, repairs: list[str]) ->
                 f"after HDU {last} come bytes at offset {offset} that are no HDU: this one's size is wrong, or the next header is corrupt",
                 hdu=last.index + 1,
                 keyword="XTENSION",
-                fix="copy or download the file again",
+                fix=AGAIN,
             )
         position += len(block)
     repairs.append(f"{position - offset} bytes of filling after the last HDU ignored")
@@ -110,13 +110,13 @@ def _describe(source: Source, index: int, offset: int, repairs: list[str]) -> Hd
     try:
         hdu = _checked(cards, index, offset, data, repairs)
     except CardError as error:
-        raise BadInput(source.path, error.reason, hdu=index, keyword=error.keyword, fix="copy or download the file again") from error
+        raise BadInput(source.path, error.reason, hdu=index, keyword=error.keyword, fix=AGAIN) from error
     if hdu.size and not source.holds(data + hdu.size):
         raise BadInput(
             source.path,
             f"is cut short: its data need {hdu.size} bytes from offset {data}, the file ends at {source.size}",
             hdu=hdu,
-            fix="copy or download the file again",
+            fix=AGAIN,
         )
     if not source.holds(hdu.end):
         repairs.append(f"HDU {hdu}: the last block is not filled up to {BLOCK} bytes")
@@ -141,12 +141,10 @@ def _read_header(source: Source, index: int, offset: int, repairs: list[str]) ->
                 "the header is cut short: the file ends before END",
                 hdu=index,
                 keyword="END",
-                fix="copy or download the file again",
+                fix=AGAIN,
             )
         blocks.append(block)
-    raise BadInput(
-        source.path, f"no END within {MAX_HEADER} bytes of header", hdu=index, keyword="END", fix="copy or download the file again"
-    )
+    raise BadInput(source.path, f"no END within {MAX_HEADER} bytes of header", hdu=index, keyword="END", fix=AGAIN)
 
 
 def _checked(cards: Cards, index: int, offset: int, data: int, repairs: list[str]) -> Hdu:

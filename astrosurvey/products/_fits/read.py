@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .cards import CardError
 from .checksum import verify
-from .guard import BadInput, Source, escape, translated
+from .guard import AGAIN, BadInput, Source, escape, translated
 from .header import Hdu, scan
 from .tiled import read_tiled
 
 _CHUNK = 1 << 20
+_Convert = Callable[[np.ndarray, np.ndarray], None]
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 
 
@@ -195,7 +196,7 @@ class FitsFile:
             return None
         return hdu.cards.integer(keyword) if hdu.cards.get(keyword) is not None else None
 
-    def _read(self, hdu: Hdu, window: Window | None, plane: int | None, dtype: np.dtype, convert: Any) -> np.ndarray:
+    def _read(self, hdu: Hdu, window: Window | None, plane: int | None, dtype: np.dtype, convert: _Convert) -> np.ndarray:
         if hdu.kind not in ("image", "compressed"):
             raise self.bad(f"holds no image: it is of kind {hdu.kind}", hdu)
         shape = self.shape(hdu)
@@ -211,25 +212,24 @@ class FitsFile:
             raise self.bad(f"the window {tuple(box)} (y0, y1, x0, x1) is not inside the image of {nx} x {ny} pixels", hdu, "NAXIS1")
         whole = box == (0, ny, 0, nx) and len(planes) == count
         if self._checksum and whole and hdu.index not in self._verified:
-            with self.cards(hdu, "copy or download the file again, or set `checksum: false` to read it as it is"):
+            with self.cards(hdu, f"{AGAIN}, or set `checksum: false` to read it as it is"):
                 verify(self.source, hdu, self.repairs)
             self._verified.add(hdu.index)
         out = np.empty((len(planes), box.y1 - box.y0, box.x1 - box.x0), dtype)
         for k, p in enumerate(planes):
             if hdu.kind == "image":
-                self._read_plain(hdu, p, (ny, nx), box, out[k], convert)
+                self._read_plain(hdu, p, box, out[k], convert)
             else:
-                fix = "copy or download the file again"
-                with translated(self.path, "decompressing", hdu=hdu, fix=fix, notes=self.repairs), self.cards(hdu, fix):
+                with translated(self.path, "decompressing", hdu=hdu, fix=AGAIN, notes=self.repairs), self.cards(hdu, AGAIN):
                     convert(read_tiled(self.source, hdu, p, box), out[k])
         if len(shape) < 2:
             return out.reshape(shape)
         return out.reshape((*shape[:-2], *out.shape[1:]) if plane is None else out.shape[1:])
 
-    def _read_plain(self, hdu: Hdu, plane: int, full: tuple[int, int], box: Window, out: np.ndarray, convert: Any) -> None:
+    def _read_plain(self, hdu: Hdu, plane: int, box: Window, out: np.ndarray, convert: _Convert) -> None:
         """Read rows in pieces that stay in the cache while their byte order, scale and type are changed."""
         dtype = np.dtype(_DTYPES[hdu.bitpix])
-        ny, nx = full
+        ny, nx = hdu.shape[-2:] if len(hdu.shape) > 1 else (1, hdu.shape[0])
         width = box.x1 - box.x0
         row_bytes = nx * dtype.itemsize
         start = hdu.data + plane * ny * row_bytes
@@ -247,7 +247,7 @@ class FitsFile:
     def raw(self, hdu: Hdu) -> bytes:
         """Return the bytes of an HDU's data unit as they stand, verified against its checksum."""
         if self._checksum:
-            with self.cards(hdu, "copy the file again"):
+            with self.cards(hdu, AGAIN):
                 verify(self.source, hdu, self.repairs)
         return self.source.read(hdu.data, hdu.size)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from math import ceil, prod
+from typing import NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -68,7 +69,8 @@ def _check_tiles(source: Source, hdu: Hdu, window: list[tuple[int, int]]) -> Non
             raise CardError(name, f"tile {int(rows[wrong][0])} lies outside the HDU's {heap_size} bytes of heap")
         for row, (length, place) in zip(rows, pair, strict=True):
             if length:
-                _check_stream(source, hdu, name, int(row), hdu.data + heap + int(place), int(length) * size, pixels)
+                stream = _Stream(name, int(row), hdu.data + heap + int(place), int(length) * size)
+                _check_stream(source, hdu.cards.text("ZCMPTYPE"), stream, pixels)
 
 
 def _descriptors(hdu: Hdu) -> list[tuple[str, str, int]]:
@@ -88,10 +90,21 @@ def _descriptors(hdu: Hdu) -> list[tuple[str, str, int]]:
     return found
 
 
-def _check_stream(source: Source, hdu: Hdu, column: str, tile: int, place: int, length: int, pixels: int) -> None:
-    codec = "GZIP_1" if column == "GZIP_COMPRESSED_DATA" else hdu.cards.text("ZCMPTYPE")
+class _Stream(NamedTuple):
+    """One stored tile: its column, number, byte offset in the file, and bytes."""
+
+    column: str
+    tile: int
+    place: int
+    length: int
+
+
+def _check_stream(source: Source, codec: str, stream: _Stream, pixels: int) -> None:
+    column, tile, place, length = stream
     if column not in ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA"):
         return
+    if column == "GZIP_COMPRESSED_DATA":
+        codec = "GZIP_1"
     if codec.startswith("GZIP") and length * _GZIP_RATIO > _SUSPECT:
         # The decoder inflates a tile without a limit; 8 bytes a pixel is the most that one can hold.
         inflated = zlib.decompressobj(wbits=47).decompress(source.read(place, length), pixels * 8 + 1)

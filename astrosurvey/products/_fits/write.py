@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -117,7 +117,7 @@ def _write_compressed(file: BinaryIO, plane: Plane) -> None:
 def _write_table(file: BinaryIO, table: Table) -> None:
     head = [card("XTENSION", "BINTABLE"), card("BITPIX", 8), card("NAXIS", 2)]
     head += [card("NAXIS1", table.rows.dtype.itemsize), card("NAXIS2", len(table.rows)), card("PCOUNT", 0), card("GCOUNT", 1)]
-    fields = table.rows.dtype.fields or {}
+    fields: dict[str, tuple[Any, ...]] = dict(table.rows.dtype.fields or {})
     head.append(card("TFIELDS", len(fields)))
     for n, (name, (dtype, *_)) in enumerate(fields.items(), 1):
         form = f"{dtype.itemsize}A" if dtype.kind == "S" else {"i4": "J", "i8": "K", "f4": "E", "f8": "D"}[dtype.str[1:]]
