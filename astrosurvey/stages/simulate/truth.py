@@ -63,7 +63,7 @@ def _rows(scene: Scene, tile: Tile, wcs: WCS, ids: np.ndarray, x: np.ndarray, y:
     radius = half_light_radius(fraction, objects) / scale
     ratio = np.sqrt(fraction * objects.bulge_axis_ratio[:, None] + (1.0 - fraction) * objects.disk_axis_ratio[:, None])
     ra, dec = wcs.pixel_to_world_values(x, y)
-    star = objects.point.any(axis=1)
+    star = np.any(objects.point, axis=1)
 
     def of_galaxies(values: np.ndarray, but: np.ndarray | None = None) -> pa.Array:
         """Return values (n,) or (n, band) as a column that is null for stars, and where `but` says so."""
@@ -87,7 +87,7 @@ def _rows(scene: Scene, tile: Tile, wcs: WCS, ids: np.ndarray, x: np.ndarray, y:
         "semi_major": of_galaxies(radius / ratio),
         "semi_minor": of_galaxies(radius * ratio),
         "theta": of_galaxies(np.rad2deg(objects.theta)),
-        "bulge_radius": of_galaxies(objects.bulge_radius / scale, ~objects.bulge.any(axis=1)),
+        "bulge_radius": of_galaxies(objects.bulge_radius / scale, np.all(objects.bulge == 0.0, axis=1)),
         "disk_radius": of_galaxies(objects.disk_radius / scale),
         "primary": np.repeat(primary(tile, x, y), n),
     }
@@ -111,4 +111,4 @@ def half_light_radius(fraction: np.ndarray, objects: Objects) -> np.ndarray:
         middle = 0.5 * (low + high)
         too_far = fraction * bulge(middle - log_bulge) + (1.0 - fraction) * disk(middle - log_disk) > 0.5
         low, high = np.where(too_far, low, middle), np.where(too_far, middle, high)
-    return np.where(objects.point.any(axis=1)[:, None], 0.0, np.exp(high))
+    return np.where(np.any(objects.point, axis=1, keepdims=True), 0.0, np.exp(high))
