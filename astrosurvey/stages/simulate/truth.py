@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from ...catalog.footprint import describe
 from ...catalog.ownership import primary
@@ -65,11 +64,10 @@ def _rows(scene: Scene, tile: Tile, wcs: WCS, ids: np.ndarray, x: np.ndarray, y:
     ra, dec = wcs.pixel_to_world_values(x, y)
     star = np.any(objects.point, axis=1)
 
-    def of_galaxies(values: np.ndarray, but: np.ndarray | None = None) -> pa.Array:
-        """Return values (n,) or (n, band) as a column that is null for stars, and where `but` says so."""
-        null = star if but is None else star | but
+    def of_galaxies(values: np.ndarray, unless: np.ndarray = star) -> np.ndarray:
+        """Return values (n,) or (n, band) as a column that is NaN for stars, or where `unless` says so."""
         spread = values if values.ndim == 2 else np.repeat(values[:, None], n, axis=1)
-        return pa.array(spread.ravel(), mask=np.repeat(null, n))
+        return np.where(np.repeat(star | unless, n), np.nan, spread.ravel())
 
     columns = {
         "truth_id": np.repeat(ids, n),

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from astrosurvey.catalog.flags import PIXEL, UNUSABLE
-from astrosurvey.core.stage import Context, DataError, check_stage
+from astrosurvey.core.stage import Context, DataError, check_stage, ports
 from astrosurvey.core.tiles import Box, Tile
 from astrosurvey.stages.simulate.exposure import tangent_wcs
 from astrosurvey.stages.simulate.stage import SimulateSky
@@ -171,9 +171,21 @@ def test_one_tangent_plane_serves_the_whole_sky():
 
 def test_same_tile_again_gives_the_same_bytes(tmp_path):
     tile = Tile("t", 3, 0, Box(100, 100, 228, 228))
-    first, second = simulate(tmp_path, tile), simulate(tmp_path, tile)
-    assert first[0].data.tobytes() == second[0].data.tobytes()
-    assert first[1].rows.equals(second[1].rows)
+    stored = []
+    for turn in ("first", "second"):
+        for product in simulate(tmp_path, tile):
+            path = tmp_path / f"{turn}{product.suffix}"
+            product.write(path)
+            stored.append(path.read_bytes())
+    assert stored[:2] == stored[2:]
+
+
+@pytest.mark.parametrize("kind", ["galaxy", "star"])
+def test_promised_columns_are_filled_even_where_only_one_kind_is_seen(tmp_path, kind):
+    other = {"galaxy": "star_density", "star": "galaxy_density"}[kind]
+    _, truth = simulate(tmp_path, Tile("t", 3, 0, Box(0, 0, 192, 192)), **{other: 0})
+    assert set(truth.column("object_type")) == {kind}
+    ports(SimulateSky, "outputs")["truth"].contract.check(truth)
 
 
 def test_empty_truth_is_an_empty_catalogue(tmp_path):
