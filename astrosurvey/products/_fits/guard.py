@@ -18,7 +18,10 @@ from typing import Any, BinaryIO
 from ...core.stage import DataError
 
 MAX_INFLATED = 4 << 30
-"""A gzipped file may hold this many bytes when inflated; a larger one must be stored plain or tile-compressed."""
+"""A gzipped file may hold this many bytes when inflated, and no more than `_ROOM` and `_RATIO` times its own size."""
+
+_ROOM = 256 << 20
+_RATIO = 200
 
 AGAIN = "copy or download the file again"
 
@@ -115,7 +118,9 @@ class Source:
             self._gzip = gzip.GzipFile(fileobj=raw, mode="rb") if start.startswith(b"\x1f\x8b") else None
             self._raw = raw
             self.file: BinaryIO = tempfile.TemporaryFile() if self._gzip else raw  # noqa: SIM115  (closed in `close`)
-            self._size = 0 if self._gzip else os.fstat(raw.fileno()).st_size
+            stored = os.fstat(raw.fileno()).st_size
+            self._size = 0 if self._gzip else stored
+            self._limit = min(MAX_INFLATED, _ROOM + _RATIO * stored)
             self._ended = self._gzip is None
             if not self._gzip:
                 _refuse_foreign(path, start)
@@ -137,14 +142,14 @@ class Source:
         """Return whether the file has at least `end` bytes, inflating no further than that.
 
         Raises:
-            BadInput: the gzip stream is damaged, or `end` is above `MAX_INFLATED`.
+            BadInput: the gzip stream is damaged, or `end` is above what it may hold.
         """
         if self._gzip is None or end <= self._size:
             return end <= self._size
-        if end > MAX_INFLATED:
+        if end > self._limit:
             raise BadInput(
                 self.path,
-                f"would be {end} bytes when inflated; at most {MAX_INFLATED} are read from a gzipped file",
+                f"would be {end} bytes when inflated; at most {self._limit} are read from a gzipped file of this size",
                 fix="gunzip it, or store it tile-compressed (fpack)",
             )
         self.file.seek(self._size)

@@ -115,7 +115,8 @@ def _per_band(setting: PerBand, keyword: str | None, place: Located, band: str) 
 
 
 def _calibration(config: ReadImage.Config, place: Located, band: str, area: float | None) -> dict[str, Any]:
-    unit = (config.unit if config.unit is not None else place.hdu.cards.text("BUNIT")).strip()
+    with place.file.cards(place.hdu, "set `unit` of this stage"):
+        unit = str(place.hdu.cards.get("BUNIT") or "" if config.unit is None else config.unit).strip()
     zeropoint = _per_band(config.zeropoint, config.zeropoint_keyword, place, band)
     try:
         factor = to_njy(unit, zeropoint, area)
