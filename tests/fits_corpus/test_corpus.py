@@ -59,7 +59,7 @@ def test_case(case, corpus):
         message = result["message"]
         assert re.search(case.refuse, message), message
         assert "\n" not in message
-        assert "root:" not in message  # nothing of /etc/passwd
+        assert "root:x:" not in message  # nothing of /etc/passwd
         return
     assert result["right"], result
     assert result["flagged"], result

@@ -122,8 +122,7 @@ class Source:
             self._size = 0 if self._gzip else stored
             self._limit = min(MAX_INFLATED, _ROOM + _RATIO * stored)
             self._ended = self._gzip is None
-            if not self._gzip:
-                _refuse_foreign(path, start)
+            _refuse_foreign(path, self.read(0, 32) if self._gzip else start)
         except BaseException:
             raw.close()
             raise

@@ -26,6 +26,7 @@ _NUMBERS = re.compile(
     r"CRPIX[12]|CRVAL[12]|CDELT[12]|CROTA[12]|CD[12]_[12]|PC[12]_[12]|PV[12]_\d{1,2}|LONPOLE|LATPOLE|"
     r"[AB]P?_ORDER|[AB]P?_\d_\d"
 )
+_SIP_TERM = re.compile(r"[AB]P?_\d_\d")
 _PV = re.compile(r"PV[12]_\d{1,2}")
 _TABLES = re.compile(r"(CPDIS|CQDIS|DQIA?|DP|D2IM|D2IMDIS|AXISCORR)\d?.*")
 _SIP_ORDER = 9
@@ -98,10 +99,11 @@ def _kept(cards: Cards, types: list[str], offset: tuple[int, int], notes: list[s
         raise BadWcs("it has no CD, PC or CDELT cards, so the pixel scale is unknown")
     for keyword in steps if matrix else ():
         del values[keyword]  # CD holds all of it; together they mean different things to different readers
+    _check_scale(values)
     projections = [match[3] for match in map(_SKY.match, types) if match]
     orders = {k: cards.integer(k) for k in values if k.endswith("_ORDER")}
     if orders:
-        _check_sip(orders, projections)
+        _check_sip(orders, {k for k in values if _SIP_TERM.fullmatch(k)}, projections)
         values["CTYPE1"], values["CTYPE2"] = (t if t.endswith("-SIP") else f"{t}-SIP" for t in types)
     for n, first in ((1, offset[0]), (2, offset[1])):
         values[f"CRPIX{n}"] = float(values[f"CRPIX{n}"]) - first
@@ -109,12 +111,26 @@ def _kept(cards: Cards, types: list[str], offset: tuple[int, int], notes: list[s
     return [number_card(k, v) if isinstance(v, float) and k not in orders else card(k, orders.get(k, v)) for k, v in values.items()]
 
 
-def _check_sip(orders: dict[str, int], projections: list[str]) -> None:
+def _check_scale(values: dict[str, str | float]) -> None:
+    """Raise for a scale that is zero: wcslib would take the default of a degree a pixel in its place."""
+    cd = [values.get(keyword, 0.0) for keyword in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
+    if any(keyword.startswith("CD") and keyword[2].isdigit() for keyword in values) and not any(cd):
+        raise BadWcs("all elements of the CD matrix are zero")
+    for keyword in ("CDELT1", "CDELT2"):
+        if values.get(keyword) == 0:
+            raise CardError(keyword, "is zero")
+
+
+def _check_sip(orders: dict[str, int], terms: set[str], projections: list[str]) -> None:
     if not {"A_ORDER", "B_ORDER"} <= set(orders):
         raise BadWcs("its SIP distortion needs both A_ORDER and B_ORDER")
     for keyword, order in orders.items():
         if not 0 <= order <= _SIP_ORDER:
             raise CardError(keyword, f"must be between 0 and {_SIP_ORDER}, not {order}")
+    for term in terms:
+        name, p, q = term.split("_")
+        if int(p) + int(q) > orders.get(f"{name}_ORDER", -1):
+            raise CardError(term, f"is a SIP term beyond {name}_ORDER")
     if projections != ["TAN", "TAN"]:
         raise BadWcs(f"SIP distortion with the projection {projections[0]} has no agreed meaning")
 

@@ -54,7 +54,8 @@ def read_image(config: ReadImage.Config, tile: Tile | None, log: logging.Logger)
             if level is not None:
                 mask[k][data[k] >= level] |= PIXEL["SAT"]
             lost = ~np.isfinite(data[k])
-            np.multiply(data[k], calibrations[k]["factor"], out=data[k], dtype=np.float64, casting="same_kind")
+            with np.errstate(over="ignore"):
+                np.multiply(data[k], calibrations[k]["factor"], out=data[k], dtype=np.float64, casting="same_kind")
             overflown = ~np.isfinite(data[k])
             if (overflown & ~lost).any():
                 raise located.file.bad(
