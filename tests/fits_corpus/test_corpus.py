@@ -71,6 +71,11 @@ def test_case(case, corpus):
         assert result["repairs"] == []
 
 
+def test_the_process_ended_in_order(corpus):
+    assert corpus[2].returncode == 0
+    assert corpus[2].stderr == ""
+
+
 def test_no_connection_was_opened(corpus):
     assert corpus[1] == 0
 

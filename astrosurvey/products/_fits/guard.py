@@ -111,20 +111,22 @@ class Source:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        raw = _open_regular(path)
+        raw = self._raw = _open_regular(path)
+        self._gzip: gzip.GzipFile | None = None
+        self.file: BinaryIO = raw
+        self._ended = True
+        self._size = stored = os.fstat(raw.fileno()).st_size
+        self._limit = min(MAX_INFLATED, _ROOM + _RATIO * stored)
         try:
             start = raw.read(32)
-            raw.seek(0)
-            self._gzip = gzip.GzipFile(fileobj=raw, mode="rb") if start.startswith(b"\x1f\x8b") else None
-            self._raw = raw
-            self.file: BinaryIO = tempfile.TemporaryFile() if self._gzip else raw  # noqa: SIM115  (closed in `close`)
-            stored = os.fstat(raw.fileno()).st_size
-            self._size = 0 if self._gzip else stored
-            self._limit = min(MAX_INFLATED, _ROOM + _RATIO * stored)
-            self._ended = self._gzip is None
-            _refuse_foreign(path, self.read(0, 32) if self._gzip else start)
+            if start.startswith(b"\x1f\x8b"):
+                raw.seek(0)
+                self._gzip = gzip.GzipFile(fileobj=raw, mode="rb")
+                self.file = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
+                self._ended, self._size = False, 0
+            _refuse_foreign(path, self.read(0, 32))
         except BaseException:
-            raw.close()
+            self.close()
             raise
 
     @property
