@@ -286,7 +286,7 @@ CREATE TABLE "redshift" (
 );
 COMMENT ON TABLE "redshift" IS 'The best redshifts of a spectrum, of which rank 0 is the answer and the rest are the runners-up.';
 COMMENT ON COLUMN "redshift"."spectrum_id" IS 'the spectrum';
-COMMENT ON COLUMN "redshift"."rank" IS '0 for the best redshift, 1 to 4 for the next ones';
+COMMENT ON COLUMN "redshift"."rank" IS 'place among the redshifts of the spectrum; 0 for the best, up to 4';
 COMMENT ON COLUMN "redshift"."source_id" IS 'the source of the spectrum, where known';
 COMMENT ON COLUMN "redshift"."z" IS 'redshift in the frame of the spectrum';
 COMMENT ON COLUMN "redshift"."z_err" IS 'standard error of the redshift';
