@@ -109,12 +109,12 @@ class Stage:
         """Settings; a subclass without settings leaves this out."""
 
     def __init__(self, config: Any = None) -> None:
-        self.config = config if config is not None else self.Config()
+        self.config: Any = config if config is not None else self.Config()
 
     def setup(self, ctx: Context) -> None:
         """Load what is costly, such as weights onto `ctx.device`; called once in each worker."""
 
-    def run(self, ctx: Context, **inputs: Any) -> Mapping[str, Any]:
+    def run(self, ctx: Context, *args: Any, **inputs: Any) -> Mapping[str, Any]:
         """Process one tile (or the survey) and return a product for every output port."""
         raise NotImplementedError
 
