@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.stage import DataError
 from .colours import BANDS
 from .population import nanojansky
 from .psf import MoffatField
@@ -48,7 +49,11 @@ class Band:
 
 
 def bands(config: SimulateSky.Config) -> tuple[Band, ...]:
-    """Return the bands that the settings of `simulate.sky` describe."""
+    """Return the bands that the settings of `simulate.sky` describe.
+
+    Raises:
+        DataError: a band's sky would fill the detector before its depth is reached.
+    """
     return tuple(_band(config, name) for name in config.bands)
 
 
@@ -63,7 +68,13 @@ def _band(config: SimulateSky.Config, name: str) -> Band:
     noise = float(nanojansky(config.depth[name])) / 5.0 * math.sqrt(float(np.sum(profile.astype(np.float64) ** 2)))
     read_noise = config.read_noise * math.sqrt(config.exposures)
     gain = (sky + math.sqrt(sky**2 + (2.0 * noise * read_noise) ** 2)) / (2.0 * noise**2)
-    return Band(name, index, psf, sky, noise, gain, read_noise, config.full_well * config.exposures)
+    full_well = config.full_well * config.exposures
+    if gain * sky > 0.5 * full_well:
+        raise DataError(
+            f"band {name}: the sky alone leaves {gain * sky:.3g} electrons in a pixel that holds {full_well:.3g}, "
+            f"which a depth of {config.depth[name]} mag takes here; raise `exposures` or lower the depth"
+        )
+    return Band(name, index, psf, sky, noise, gain, read_noise, full_well)
 
 
 def psf_stamp(psfs: tuple[MoffatField, ...], x: float, y: float) -> np.ndarray:

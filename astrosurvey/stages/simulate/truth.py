@@ -31,7 +31,13 @@ def truth_catalog(scene: Scene, tile: Tile, window: Box, wcs: WCS) -> Catalog:
     ids, xs, ys, parts = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0)], []
     for _, placed in scene.placed(window, reaching=False):
         x, y = placed.x - window.x0, placed.y - window.y0
-        inside = (x >= -0.5) & (x < window.shape[1] - 0.5) & (y >= -0.5) & (y < window.shape[0] - 0.5) & (placed.objects.r <= scene.config.truth_depth)
+        inside = (
+            (x >= -0.5)
+            & (x < window.shape[1] - 0.5)
+            & (y >= -0.5)
+            & (y < window.shape[0] - 0.5)
+            & (placed.objects.r <= scene.config.truth_depth)
+        )
         ids.append(placed.truth_id[inside])
         xs.append(x[inside])
         ys.append(y[inside])

@@ -40,7 +40,15 @@ def test_no_photons_without_light():
 
 @pytest.mark.parametrize("read_noise", [0.0, 5.0, 80.0])
 def test_empty_sky_has_the_claimed_depth(read_noise):
-    sky, seen = image(Box(0, 0, 512, 512), bands=["u", "g", "r", "i", "z", "y"], sky_gradient=0, read_noise=read_noise, psf_variation=0, psf_ellipticity=0, **EMPTY)
+    sky, seen = image(
+        Box(0, 0, 512, 512),
+        bands=["u", "g", "r", "i", "z", "y"],
+        sky_gradient=0,
+        read_noise=read_noise,
+        psf_variation=0,
+        psf_ellipticity=0,
+        **EMPTY,
+    )
     for k, band in enumerate(sky.bands):
         data = seen.data[k].astype(float)
         scatter = data.std() / math.sqrt(2 * data.size)

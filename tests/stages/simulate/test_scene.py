@@ -33,7 +33,14 @@ def crowded():
 
 @pytest.mark.parametrize(
     "part",
-    [Box(-203, 331, 100, 600), Box(100, 331, 377, 600), Box(-203, 600, 100, 847), Box(100, 600, 377, 847), Box(-77, 402, 191, 645), Box(40, 500, 43, 501)],
+    [
+        Box(-203, 331, 100, 600),
+        Box(100, 331, 377, 600),
+        Box(-203, 600, 100, 847),
+        Box(100, 600, 377, 847),
+        Box(-77, 402, 191, 645),
+        Box(40, 500, 43, 501),
+    ],
 )
 def test_any_window_shows_the_same_sky_to_the_last_bit(crowded, part):
     _, window, whole = crowded

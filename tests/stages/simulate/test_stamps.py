@@ -112,7 +112,7 @@ def test_star_stamp_is_the_moffat_profile_integrated_over_pixels(fwhm, ratio, th
     expected = (moffat_brightness(r, BETA) / alpha**2).reshape(n, samples, n, samples).sum(axis=(1, 3)) / samples**2
     assert np.abs(stamp - expected).max() < 1e-3 * expected.max()
     # the wings of a saturated star show far out: there the error must be small in itself
-    assert np.abs(stamp - expected)[:16].max() < 2e-9
+    assert np.abs(stamp - expected)[:16].max() < 3e-9
 
 
 @pytest.mark.parametrize("size", [32, 48, 128, 256])
@@ -121,7 +121,9 @@ def test_stamps_conserve_flux(size):
     rng = np.random.default_rng(size)
     for _ in range(5):
         x, y = rng.uniform(-500, 500, 2)
-        shape = Shape(x, y, size, np.array([10.0, 0.0]), np.array([0.0, 4.0]), np.array([0.0, 6.0]), form, form, np.repeat(moffat_form(3.5), 2, 0))
+        shape = Shape(
+            x, y, size, np.array([10.0, 0.0]), np.array([0.0, 4.0]), np.array([0.0, 6.0]), form, form, np.repeat(moffat_form(3.5), 2, 0)
+        )
         assert render(shape, BETA, 2).sum(axis=(1, 2)) == pytest.approx([10.0, 10.0], rel=1e-5)
 
 
