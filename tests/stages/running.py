@@ -29,7 +29,9 @@ def context(tile: Tile | None, scratch: Path | None = None) -> Context:
     )
 
 
-def run(stage: type[Stage], settings: dict[str, Any] | None = None, *, tile: Tile | None = None, scratch: Path | None = None, **inputs: Any) -> dict[str, Any]:
+def run(
+    stage: type[Stage], settings: dict[str, Any] | None = None, *, tile: Tile | None = None, scratch: Path | None = None, **inputs: Any
+) -> dict[str, Any]:
     """Run a stage with read-only inputs, and check what comes out as the coordinator would."""
     check_stage(stage)
     if stage.scope == "tile" and tile is None:

@@ -50,7 +50,14 @@ def chain(image: Image, tile=None, **settings) -> dict:
     found = run(MeshBackground, settings.get("background"), tile=tile, image=image)
     found |= run(SegmentDetection, settings.get("detect"), tile=tile, image=found["image"])
     found["islands"] = found["sources"]
-    found |= run(WatershedDeblending, settings.get("deblend"), tile=tile, image=found["image"], segmentation=found["segmentation"], sources=found["sources"])
+    found |= run(
+        WatershedDeblending,
+        settings.get("deblend"),
+        tile=tile,
+        image=found["image"],
+        segmentation=found["segmentation"],
+        sources=found["sources"],
+    )
     wired = {"image": found["image"], "segmentation": found["segmentation"]}
     found |= run(AperturePhotometry, settings.get("aperture"), tile=tile, sources=found["sources"], **wired)
     found |= run(KronPhotometry, settings.get("kron"), tile=tile, sources=found["sources"], photometry=found["photometry"], **wired)
@@ -314,7 +321,8 @@ def test_stages_import_nothing_heavy():
     code = (
         "import sys; from astrosurvey.stages.background.stage import *; from astrosurvey.stages.detection.stage import *;"
         "from astrosurvey.stages.deblending.stage import *; from astrosurvey.stages.photometry.stage import *;"
-        "from astrosurvey.stages.catalog.stage import *; from astrosurvey.stages.evaluate.stage import *; from astrosurvey.stages.export.stage import *;"
+        "from astrosurvey.stages.catalog.stage import *; from astrosurvey.stages.evaluate.stage import *;"
+        "from astrosurvey.stages.export.stage import *;"
         "print([m for m in ('torch','numba','astropy','photutils','scipy','pyarrow','fitsio','matplotlib') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -78,7 +78,7 @@ def merged(survey):
 
 
 def test_merge_keeps_each_source_once(survey, merged):
-    sources, photometry, _, (x, _, _) = survey
+    sources, _, _, (x, _, _) = survey
     everything = sum(len(catalog) for _, catalog in sources.items())
     assert len(merged["sources"]) < everything
     ids = merged["sources"].column("source_id")
@@ -116,7 +116,9 @@ def test_merge_needs_tiles_that_say_who_they_are():
 def test_evaluation_is_the_same_over_tiles_and_merged(survey, merged):
     sources, photometry, truth, (x, _, _) = survey
     tiled = run(EvaluateDetection, sources=sources, truth=truth, photometry=photometry)["metrics"]
-    once = run(EvaluateDetection, sources=tiles_of(survey=merged["sources"]), truth=truth, photometry=tiles_of(survey=merged["photometry"]))["metrics"]
+    once = run(
+        EvaluateDetection, sources=tiles_of(survey=merged["sources"]), truth=truth, photometry=tiles_of(survey=merged["photometry"])
+    )["metrics"]
     for metrics in (tiled, once):
         assert metrics["n_truth"].value == x.size
         assert metrics["purity"].value > 0.98
@@ -286,7 +288,9 @@ def test_strange_text_stays_text(tmp_path):
     evil = ['=cmd|"/c calc"!A1', "</TD><script>", "é\x00\x1b]", "circle(1,2,3)"]
     n = len(evil)
     columns = dict.fromkeys(("x", "y", "x_min", "y_min", "flags", "n_child"), 1) | dict.fromkeys(("x_max", "y_max", "n_pixels"), 2)
-    rows = Catalog.from_columns("source", {**columns, "source_id": np.arange(n), "tile_id": 1, "significance": 5.0, "primary": True, "x_evil_name": evil})
+    rows = Catalog.from_columns(
+        "source", {**columns, "source_id": np.arange(n), "tile_id": 1, "significance": 5.0, "primary": True, "x_evil_name": evil}
+    )
     for stage in (ExportFits, ExportVOTable, ExportRegions):
         (tmp_path / stage.name).mkdir()
         run(stage, scratch=tmp_path / stage.name, sources=tiles_of(a=rows))
@@ -302,7 +306,9 @@ def test_strange_text_stays_text(tmp_path):
 def test_tiles_of_their_own_files_do_not_meet():
     """Two tiles without a common frame have equal pixels; their objects must not be matched across."""
     tiles = {name: Tile(name, number, number) for name, number in (("a", 1), ("b", 2))}
-    image = {name: make_image(gaussians((60, 60), np.array([30.0]), np.array([30.0]), np.array([5000.0])) * (name == "a"), RMS) for name in tiles}
+    image = {
+        name: make_image(gaussians((60, 60), np.array([30.0]), np.array([30.0]), np.array([5000.0])) * (name == "a"), RMS) for name in tiles
+    }
     sources = {name: run(SegmentDetection, tile=tile, image=image[name])["sources"] for name, tile in tiles.items()}
     fixed = {"object_type": "star", "x": [30.0], "y": [30.0], "ra": np.nan, "dec": np.nan, "flux": 5000.0, "primary": True, "band": "g"}
     truth = {

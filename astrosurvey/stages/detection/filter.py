@@ -22,7 +22,7 @@ FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 UNKNOWN_FWHM = 2.5
 """Smoothing in pixels for an image that says nothing of its seeing: a well-sampled star's."""
 MIN_COVERAGE = 0.5
-"""Masked pixels count as part of a source where the filter sees more usable than masked sky: over bad columns, not beyond the field's edge."""
+"""Masked pixels count as part of a source where the filter sees more usable than masked sky: over bad columns, not outside the field."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,9 @@ def detection_image(
         Szalay, Connolly & Szokoly (1999), AJ 117, 68; Zackay & Ofek (2017), ApJ 836, 187.
     """
     if image.variance is None:
-        raise DataError("the image has no variance, so there is no noise to detect against; put a background.mesh stage before, which measures it")
+        raise DataError(
+            "the image has no variance, so there is no noise to detect against; put a background.mesh stage before, which measures it"
+        )
     chosen = choose_bands(image, bands)
     shape = image.data.shape[1:]
     good = usable(image)
