@@ -14,12 +14,13 @@ demo: .venv/.base ## simulate a small survey, run the pipeline on it, say where 
 test: .venv/.dev ## run all tests, those of plugins/ too; ARGS="-k merge" runs some of them
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS) tests $(wildcard plugins)
 
+lint: .venv/.dev ## check style and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
 docs: .venv/.docs ## build the documentation into site/; a broken link is an error
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 	@echo "documentation: site/index.html"
 
 generate: .venv/.dev ## make again every file that is generated and committed
