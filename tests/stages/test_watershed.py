@@ -47,7 +47,7 @@ def test_pairs_split(mode, separation, ratio):
 def test_single_star_and_noise_stay_whole():
     rng = np.random.default_rng(2)
     whole = 0
-    for seed in range(30):
+    for _ in range(30):
         labels, flux, noise = islands(
             gaussians((64, 64), np.array([32.0]), np.array([32.0]), np.array([3000.0])) + rng.normal(0, RMS, (64, 64))
         )
