@@ -174,7 +174,9 @@ def test_a_parquet_file_of_somebody_else_is_refused(tmp_path):
         Catalog.read(tmp_path / "a.parquet")
 
 
-def rewritten(source: Path, target: Path, version: str | None = None, drop: tuple[str, ...] = (), add: dict | None = None, table: str | None = None) -> Path:
+def rewritten(
+    source: Path, target: Path, version: str | None = None, drop: tuple[str, ...] = (), add: dict | None = None, table: str | None = None
+) -> Path:
     """Write a file as another version of astrosurvey would have."""
     rows = pq.read_table(source).drop_columns(list(drop))
     for name, values in (add or {}).items():
@@ -203,7 +205,9 @@ def test_there_is_a_golden_file_of_the_current_version():
     assert (GOLDEN / f"source-{core().version.current}.parquet").exists()
 
 
-@pytest.mark.parametrize(("version", "reason"), [("2.0.0", "install a newer astrosurvey"), ("0.9.0", "no longer reads"), ("1.x", "not a version")])
+@pytest.mark.parametrize(
+    ("version", "reason"), [("2.0.0", "install a newer astrosurvey"), ("0.9.0", "no longer reads"), ("1.x", "not a version")]
+)
 def test_versions_that_cannot_be_read_are_refused_in_one_line(tmp_path, version, reason):
     path = rewritten(GOLDEN / "source-1.0.0.parquet", tmp_path / "a.parquet", version)
     with pytest.raises(ProductError, match=reason) as caught:

@@ -78,13 +78,13 @@ def test_products_and_schema_import_neither_pyarrow_nor_astropy_nor_yaml():
         (r"    ivoa:ucd: phot.flux.density\n", "", "'ivoa:ucd' is missing"),
         (r"    description: the source\n", "    describtion: the source\n", "did you mean 'description'"),
         (r"    length: 32\n", "", "a string column needs a positive 'length'"),
-        (r'    ivoa:unit: deg\n', '    ivoa:unit: deg\n    votable:arraysize: "many"\n', "'votable:arraysize' is"),
+        (r"    ivoa:unit: deg\n", '    ivoa:unit: deg\n    votable:arraysize: "many"\n', "'votable:arraysize' is"),
         (r"expression: masked_fraction >= 0", "expression: masked_fraction ~ 0", "is not `column op number`"),
         (r"expression: masked_fraction >= 0", "expression: mask_fraction >= 0", "there is no column 'mask_fraction'"),
         (r"expression: masked_fraction >= 0", "expression: band >= 0", "column 'band' cannot be compared"),
         (r'referencedColumns: \["#tile.tile_id"\]', 'referencedColumns: ["#tile.name"]', "must refer to the key"),
         (r'primaryKey: "#run.run_id"', 'primaryKey: "#run.title"', "is in the key and so cannot be nullable"),
-        (r'primaryKey: "#run.run_id"', "primaryKey: run_id", "written as \"#run.<column>\""),
+        (r'primaryKey: "#run.run_id"', "primaryKey: run_id", 'written as "#run.<column>"'),
         (r"- name: tile\n", "- name: run\n", "table run is there twice"),
         (r"  - name: ra\n", "  - name: dec\n", "column dec is there twice"),
         (r"  - name: ra\n", "  - name: RA\n", "lower-case identifier"),
@@ -190,7 +190,11 @@ def test_two_plugins_cannot_claim_one_name(tmp_path):
         ("  constraints:\n", "  constraints: []\n  nothing:\n", "unknown key 'nothing'"),
         ("#source.source_id", "#source.tile_id", "must refer to the key"),
         ("#source.source_id", "#x_shapes_sersic.source_id", "foreign key to a core table"),
-        ("  description: more columns\n", '  description: more columns\n  primaryKey: "#source.x_shapes_ellipticity"\n', "neither keys nor constraints"),
+        (
+            "  description: more columns\n",
+            '  description: more columns\n  primaryKey: "#source.x_shapes_ellipticity"\n',
+            "neither keys nor constraints",
+        ),
     ],
 )
 def test_a_fragment_keeps_to_its_own_names(tmp_path, find, becomes, message):
