@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -131,7 +132,7 @@ def test_the_encoding_is_the_one_promised(tmp_path, random_catalog):
 
 
 def test_no_flipped_bit_in_the_data_changes_a_value_silently(tmp_path, random_catalog):
-    catalog, found = random_catalog("source", 2000), 0
+    catalog, unharmed = random_catalog("source", 2000), 0
     catalog.write(tmp_path / "a.parquet")
     content = bytearray((tmp_path / "a.parquet").read_bytes())
     metadata = pq.read_metadata(tmp_path / "a.parquet")
@@ -147,14 +148,11 @@ def test_no_flipped_bit_in_the_data_changes_a_value_silently(tmp_path, random_ca
         broken = bytearray(content)
         broken[place] ^= bit
         (tmp_path / "b.parquet").write_bytes(broken)
-        try:
-            back = Catalog.read(tmp_path / "b.parquet")
-        except ProductError as error:
-            found += 1
-            assert "b.parquet is damaged" in str(error)
-        else:  # a page's header has bits that mean nothing
-            assert equal(back.rows, catalog.rows)
-    assert found >= 57
+        with contextlib.suppress(ProductError):
+            # Where a page's header has bits that mean nothing, reading goes well, and must be right.
+            assert equal(Catalog.read(tmp_path / "b.parquet").rows, catalog.rows)
+            unharmed += 1
+    assert unharmed <= 3
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not Parquet at all, but long enough", None])

@@ -66,7 +66,8 @@ def test_the_twin_is_the_schema():
 
 
 def test_products_and_schema_import_neither_pyarrow_nor_astropy_nor_yaml():
-    code = "import sys, astrosurvey.products.catalog as c; c.current(); print([m for m in ('pyarrow', 'astropy', 'ruamel', 'scipy') if m in sys.modules])"
+    heavy = ("pyarrow", "astropy", "ruamel", "scipy")
+    code = f"import sys, astrosurvey.products.catalog as c; c.current(); print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
@@ -139,7 +140,11 @@ tables:
   description: Sersic fits
   primaryKey: "#x_shapes_sersic.source_id"
   constraints:
-  - {name: fk_sersic, "@type": ForeignKey, description: a fit is that of a source, columns: ["#x_shapes_sersic.source_id"], referencedColumns: ["#source.source_id"]}
+  - name: fk_sersic
+    "@type": ForeignKey
+    description: a fit is that of a source
+    columns: ["#x_shapes_sersic.source_id"]
+    referencedColumns: ["#source.source_id"]
   columns:
   - {name: source_id, datatype: long, nullable: false, ivoa:ucd: meta.id, description: the source}
   - {name: index, datatype: float, ivoa:ucd: stat.fit.param, ivoa:unit: "", description: the index}
