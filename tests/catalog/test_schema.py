@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -69,6 +71,20 @@ def test_products_and_schema_import_neither_pyarrow_nor_astropy_nor_yaml():
     heavy = ("pyarrow", "astropy", "ruamel", "scipy")
     code = f"import sys, astrosurvey.products.catalog as c; c.current(); print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_an_installed_package_finds_the_schema_inside_itself(tmp_path):
+    """A wheel holds `schemas` as `astrosurvey/schemas`."""
+    package = YAML.parent.parent / "astrosurvey"
+    shutil.copytree(package, tmp_path / "astrosurvey", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "from astrosurvey.catalog.schema import core, schema_folder; print(len(core().tables), schema_folder())"
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    alone = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert "FileNotFoundError" in alone.stderr
+    shutil.copytree(YAML.parent, tmp_path / "astrosurvey" / "schemas")
+    installed = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=True)
+    assert installed.stdout.split() == ["15", str(tmp_path / "astrosurvey" / "schemas")]
 
 
 @pytest.mark.parametrize(
