@@ -21,27 +21,45 @@ _WHERE = {
     "Image": "products",
     "NoWork": "core.stage",
     "Pipeline": "core.pipeline",
+    "PipelineError": "core.problems",
+    "ProductError": "core.product",
+    "RunResult": "core.run",
+    "Selection": "core.plan",
     "Stage": "core.stage",
     "StageConfig": "core.stage",
     "Tile": "core.tiles",
     "Tiles": "core.product",
     "hookimpl": "hookspecs",
+    "load": "api",
     "optional": "core.product",
-    "run": "core.run",
+    "run": "api",
 }
 
-__all__ = [*_WHERE, "__version__"]  # noqa: PLE0604  (names are resolved lazily below)
+__all__ = [*_WHERE, "__version__"]  # noqa: PLE0604  (the names are resolved below)
 
 if TYPE_CHECKING:
-    from pydantic import Field
+    from pydantic import Field as Field
 
-    from .core.pipeline import Pipeline
-    from .core.product import Tiles, optional
-    from .core.run import run
-    from .core.stage import Context, DataError, FilePath, NoWork, Stage, StageConfig
-    from .core.tiles import Box, Tile
-    from .hookspecs import hookimpl
-    from .products import Catalog, Image
+    from .api import load as load
+    from .api import run as run
+    from .core.pipeline import Pipeline as Pipeline
+    from .core.plan import Selection as Selection
+    from .core.problems import PipelineError as PipelineError
+    from .core.product import ProductError as ProductError
+    from .core.product import Tiles as Tiles
+    from .core.product import optional as optional
+    from .core.run import RunResult as RunResult
+    from .core.stage import Context as Context
+    from .core.stage import DataError as DataError
+    from .core.stage import FilePath as FilePath
+    from .core.stage import NoWork as NoWork
+    from .core.stage import Stage as Stage
+    from .core.stage import StageConfig as StageConfig
+    from .core.tiles import Box as Box
+    from .core.tiles import Tile as Tile
+    from .hookspecs import hookimpl as hookimpl
+    from .products import Catalog as Catalog
+    from .products import Image as Image
 
 
 def __getattr__(name: str) -> Any:

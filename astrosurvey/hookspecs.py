@@ -54,3 +54,4 @@ def on_event(event: Any) -> None:
 @hookspec
 def report_sections(run: Path, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (title, HTML fragment) pairs to stand at the end of the report of the run directory `run`."""
+    return []

@@ -7,11 +7,12 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Field
 
 from .product import Port
 from .tiles import Tile, fill
@@ -19,6 +20,7 @@ from .tiles import Tile, fill
 if TYPE_CHECKING:
     import numpy as np
 
+SCRATCH = ".scratch"
 RESERVED = frozenset({"use", "in"})
 
 
@@ -77,7 +79,7 @@ class Context:
         device: "cpu" or "cuda"; decided once, when the run starts.
         log: this task's logger; warnings reach the report.
         progress: call `progress(done, total)` now and then in long loops.
-        scratch: an empty folder for temporary files, removed when the task ends.
+        private: the task's own folder, to be published when it is done; use `scratch` instead.
         batch: the fraction (1, 0.5, …) of its usual batch a stage should work in; halved after an
             out-of-memory retry. Results must not depend on it.
     """
@@ -87,8 +89,15 @@ class Context:
     device: Literal["cpu", "cuda"]
     log: logging.Logger
     progress: Callable[[int, int], None]
-    scratch: Path
+    private: Path
     batch: float = 1.0
+
+    @cached_property
+    def scratch(self) -> Path:
+        """An empty folder for temporary files, removed when the task ends."""
+        folder = self.private / SCRATCH
+        folder.mkdir()
+        return folder
 
 
 class Stage:
@@ -109,12 +118,12 @@ class Stage:
         """Settings; a subclass without settings leaves this out."""
 
     def __init__(self, config: Any = None) -> None:
-        self.config = config if config is not None else self.Config()
+        self.config: Any = config if config is not None else self.Config()
 
     def setup(self, ctx: Context) -> None:
         """Load what is costly, such as weights onto `ctx.device`; called once in each worker."""
 
-    def run(self, ctx: Context, **inputs: Any) -> Mapping[str, Any]:
+    def run(self, ctx: Context, *args: Any, **inputs: Any) -> Mapping[str, Any]:
         """Process one tile (or the survey) and return a product for every output port."""
         raise NotImplementedError
 
@@ -128,7 +137,6 @@ class Stage:
         return [fill(path, tile) for path in config.paths()]
 
 
-@cache
 def ports(stage: type[Stage], direction: Literal["inputs", "outputs"]) -> dict[str, Port]:
     """Return the input or output ports of a stage class, by name."""
     return {name: Port.declared(name, declared) for name, declared in getattr(stage, direction).items()}
@@ -180,7 +188,9 @@ def _port_problems(stage: type[Stage]) -> list[str]:
     parameters = list(inspect.signature(stage.run).parameters.values())[2:]
     keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     if len(keywords) != len(parameters) or keywords != set(stage.inputs):
-        problems.append(f"`run` must be run(self, ctx, *, {', '.join(stage.inputs) or '…'}): its keywords are the input ports, but it has ({', '.join(p.name for p in parameters)})")
+        problems.append(
+            f"`run` must be run(self, ctx, *, {', '.join(stage.inputs) or '…'}): its keywords are the input ports, but it has ({', '.join(p.name for p in parameters)})"
+        )
     return problems
 
 

@@ -192,7 +192,8 @@ class CatalogContract(Contract):
             return super().refuses(offered) or f"needs {self}, is offered {offered} of no known table"
         if offered.table != self.table:
             return f"needs {self}, is offered {offered}"
-        missing = sorted(self.needs - offered.fills)
+        always = {column.name for column in current()[self.table].columns if not column.nullable}
+        missing = sorted(self.needs - offered.fills - always)
         if missing:
             return f"needs column{'s' * (len(missing) > 1)} {', '.join(missing)} of {self}, which nobody upstream fills"
         return ""

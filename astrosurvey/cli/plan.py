@@ -1,0 +1,110 @@
+"""`astrosurvey plan`, `validate` and `explain`: what would happen, without it happening."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ._shared import json_option, load, out_option, pipeline_options, plain, print_json, selection_options, table
+
+
+@click.command()
+@pipeline_options
+@out_option
+@selection_options
+@click.option("--verify", is_flag=True, help="Hash every product again before it counts as up to date.")
+@json_option
+def plan(pipeline: str, overlays: Any, overrides: Any, out: str | None, selection: Any, verify: bool, as_json: bool) -> None:
+    """Count what a run of PIPELINE would do: what is up to date, what would run, what depends on it."""
+    checked = load(pipeline, overlays, overrides)
+    from ..core.plan import Plan, State
+    from ..core.store import Store
+
+    root = Path(out) if out else Path("runs") / checked.name
+    made = Plan(checked, Store(root), selection, verify=verify)
+    counts = made.preview()
+    if as_json:
+        tasks = [
+            {"stage": t.node.name, "tile": t.tile.name if t.tile else None, "state": t.state, "key": t.key, "reason": t.reason}
+            for t in made.tasks.values()
+        ]
+        print_json({"out": str(root), "tiles": len(made.tiles), "counts": _nested(counts), "tasks": tasks})
+        return
+    states = [s for s in State if any(state is s for _, state in counts)]
+    rows = [[name, node.cls.name, node.cls.scope, *(counts[name, s] or "·" for s in states)] for name, node in checked.nodes.items()]
+    click.echo(table(["stage", "use", "scope", *states], rows, right=range(3, 3 + len(states))))
+    would = sum(n for (_, s), n in counts.items() if s is State.RUN)
+    maybe = sum(n for (_, s), n in counts.items() if s is State.MAYBE)
+    click.echo(f"\n{len(made.tiles)} tiles, {counts.total()} tasks: {would} would run" + (f", {maybe} more may follow" if maybe else ""))
+
+
+def _nested(counts: Any) -> dict[str, dict[str, int]]:
+    nested: dict[str, dict[str, int]] = {}
+    for (stage, state), number in counts.items():
+        nested.setdefault(stage, {})[state] = number
+    return nested
+
+
+@click.command()
+@pipeline_options
+@click.option("--resolved", is_flag=True, help="Print the pipeline with every default filled in.")
+@json_option
+def validate(pipeline: str, overlays: Any, overrides: Any, resolved: bool, as_json: bool) -> None:
+    """Check PIPELINE: settings, wiring, types and columns; all problems at once, each with its place."""
+    from ..core.problems import PipelineError
+
+    try:
+        checked = load(pipeline, overlays, overrides)
+    except PipelineError as error:
+        if not as_json:
+            raise
+        print_json({"valid": False, "problems": [p.as_json() for p in error.problems]})
+        sys.exit(2)
+    if resolved:
+        from ..core.run import dump
+
+        if as_json:
+            print_json(checked.resolved())
+        else:
+            click.echo(dump(checked.resolved()).decode(), nl=False)
+    elif as_json:
+        print_json({"valid": True, "problems": []})
+    else:
+        edges = sum(len(node.parents()) for node in checked.nodes.values())
+        click.echo(f"{pipeline}: {len(checked.nodes)} stages, {edges} edges, no problems")
+
+
+@click.command()
+@pipeline_options
+@out_option
+@click.argument("stage")
+@click.argument("tile", required=False)
+@json_option
+def explain(pipeline: str, overlays: Any, overrides: Any, out: str | None, stage: str, tile: str | None, as_json: bool) -> None:
+    """Say which part of a task's key has changed since it was run: STAGE on TILE, or on the survey."""
+    checked = load(pipeline, overlays, overrides)
+    from ..core.plan import Plan
+    from ..core.problems import did_you_mean
+    from ..core.store import Store
+
+    root = Path(out) if out else Path("runs") / checked.name
+    made = Plan(checked, Store(root))
+    made.preview()
+    name = None if tile == "survey" else tile
+    if (stage, name) not in made.tasks:
+        hint = (
+            did_you_mean(stage, checked.nodes)
+            if stage not in checked.nodes
+            else f"its tiles are {', '.join(t.name for t in made.tiles[:3])}, …"
+        )
+        raise click.UsageError(f"there is no task {stage}/{tile or 'survey'}; {hint}")
+    task, changes = made.explain(stage, name)
+    if as_json:
+        print_json({"task": str(task), "state": task.state, "changes": changes})
+        return
+    click.echo(f"{task} ({task.state})")
+    for change in changes:
+        click.echo(f"  {plain(change)}")

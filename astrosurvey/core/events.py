@@ -1,0 +1,85 @@
+"""The one stream of state changes, from which progress, the JSON log and the report are made."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened.
+
+    Attributes:
+        kind: run_started, task_started, task_progress, task_log, task_retried, task_finished or
+            run_finished.
+        time: seconds since the epoch.
+        stage: the stage's name in the pipeline; "" for events of the run.
+        tile: the tile's name, or None at survey scope.
+        data: JSON values that belong to the kind.
+    """
+
+    kind: str
+    time: float
+    stage: str = ""
+    tile: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+Listener = Callable[[Event], None]
+
+
+class Events:
+    """Hands each event to every listener, in order, in the coordinator's thread."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self.listeners = list(listeners)
+
+    def emit(self, kind: str, stage: str = "", tile: str | None = None, data: dict[str, Any] | None = None) -> None:
+        """Tell every listener that something happened just now."""
+        event = Event(kind, time.time(), stage, tile, data or {})
+        for listener in self.listeners:
+            listener(event)
+
+
+class JsonLog:
+    """Appends each event as one line to `events.jsonl`; progress, of which there is much, is left out."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._stream = path.open("a", encoding="utf-8", errors="backslashreplace")
+        if path.stat().st_size and path.read_bytes()[-1:] != b"\n":  # a killed driver's torn line
+            self._stream.write("\n")
+
+    def __call__(self, event: Event) -> None:
+        """Write one event."""
+        if event.kind == "task_progress":
+            return
+        # json escapes control characters, so a hostile header cannot forge a line.
+        self._stream.write(json.dumps({"version": VERSION, **asdict(event)}, ensure_ascii=True, default=str) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+
+def read_log(path: Path) -> list[Event]:
+    """Return the events of the last run in a log; a torn last line, from a killed driver, is left out."""
+    events: list[Event] = []
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue
+            if values["kind"] == "run_started":
+                events.clear()
+            events.append(Event(values["kind"], values["time"], values["stage"], values["tile"], values["data"]))
+    return events

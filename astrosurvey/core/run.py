@@ -1,0 +1,383 @@
+"""The coordinator: hands tasks to the engine, retries, isolates failures, and says how it all ended."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import heapq
+import json
+import platform
+import shlex
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from .digests import write_atomically
+from .engine import Engine, InlineEngine
+from .events import Events, JsonLog, Listener
+from .lock import RunLock
+from .pipeline import Pipeline
+from .plan import Plan, Selection, State, Task
+from .store import Store
+from .task import Failure, Order, Outcome
+from .tiling import SURVEY
+from .wiring import DefaultModel
+
+
+class ExitCode(IntEnum):
+    """What the process's exit status means; a contract."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    STOPPED = 3
+    BUG = 4
+    INTERRUPTED = 130
+
+
+@dataclass
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        counts: how many tasks of each stage are in each state.
+        failures: (stage, tile, failure) of the failed tasks, in task order.
+        stopped: why the run stopped early; "" when it did not.
+    """
+
+    store: Store
+    exit_code: ExitCode
+    counts: Counter[tuple[str, State]]
+    failures: list[tuple[str, str | None, Failure]] = field(default_factory=list)
+    stopped: str = ""
+    seconds: float = 0.0
+
+    def read(self, stage: str, port: str, product: Any, tile: str | None = None) -> Any:
+        """Return a stored product, read with its class: `result.read("survey", "sources", Catalog)`.
+
+        Raises:
+            KeyError: the task has no such product.
+        """
+        record = self.store.record(stage, tile)
+        if record is None or port not in record.outputs:
+            raise KeyError(f"{stage}/{tile or 'survey'} has no product {port!r}")
+        return product.read(self.store.path(stage, tile, port, record))
+
+
+class Stop(Exception):
+    """The run cannot go on; carries the one line that says why."""
+
+
+def run_pipeline(
+    pipeline: Pipeline,
+    out: str | Path,
+    *,
+    engine: Callable[[], Engine] = InlineEngine,
+    device: str = "cpu",
+    selection: Selection = Selection(),  # noqa: B008
+    verify: bool = False,
+    force_unlock: bool = False,
+    listeners: Sequence[Listener] = (),
+    command: Sequence[str] = (),
+) -> RunResult:
+    """Run (or resume) a pipeline in the directory `out` and return how it ended.
+
+    Args:
+        pipeline: the checked pipeline.
+        out: the run directory; made when it is not there.
+        engine: makes the engine, which is closed at the end.
+        device: "cpu" or "cuda", as decided at start.
+        selection: which tasks may run.
+        verify: hash every product again before it counts as done.
+        force_unlock: take over the lock of a coordinator on another host.
+        listeners: called with each event.
+        command: the command line, for the record.
+
+    Raises:
+        PipelineError: `tiles:` or the selection names nothing; nothing has run.
+        LockHeld: another coordinator is at work there.
+    """
+    store = Store(out)
+    plan = Plan(pipeline, store, selection, verify=verify)
+    with RunLock(store.root / "run.lock", force=force_unlock):
+        store.sweep()
+        log = JsonLog(store.root / "events.jsonl")
+        try:
+            return _Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)
+        finally:
+            log.close()
+
+
+class _Coordinator:
+    def __init__(self, plan: Plan, events: Events, device: str, command: list[str]) -> None:
+        self.plan, self.store, self.events, self.device = plan, plan.store, events, device
+        self.options = plan.pipeline.run
+        self.command = command
+        self.allowed = self.options.failures_allowed(len(plan.tasks))
+        self.flying: dict[tuple[str, str | None], Task] = {}
+        self.batches: dict[tuple[str, str | None], float] = {}
+        self.later: list[tuple[float, Task]] = []
+        self.failures: list[tuple[str, str | None, Failure]] = []
+        self.draining = False
+        self.started = time.time()
+
+    def run(self, make_engine: Callable[[], Engine]) -> RunResult:
+        stopped, code = "", ExitCode.OK
+        self.write_run_json(None)
+        tasks = Counter(task.node.name for task in self.plan.tasks.values())
+        try:
+            about = {"tasks": dict(tasks), "tiles": len(self.plan.tiles), "device": self.device, "out": str(self.store.root)}
+            self.events.emit("run_started", data=about)
+            with self.draining_on_signals(), contextlib.closing(_LazyEngine(make_engine, self.on_progress)) as engine:
+                try:
+                    self.loop(engine)
+                except BaseException:
+                    engine.cancel()
+                    raise
+        except Stop as stop:
+            stopped, code = str(stop), ExitCode.STOPPED
+        except KeyboardInterrupt:
+            self.draining = True
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            stopped, code = self.disk_full(), ExitCode.STOPPED
+        if self.draining:
+            stopped, code = "interrupted; run the same command again to resume", ExitCode.INTERRUPTED
+        elif code is ExitCode.OK and any(t.state in (State.FAILED, State.BLOCKED) and t.selected for t in self.plan.tasks.values()):
+            code = ExitCode.SOME_FAILED
+        return self.finish(code, stopped)
+
+    def finish(self, code: ExitCode, stopped: str) -> RunResult:
+        counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
+        seconds = time.time() - self.started
+        with contextlib.suppress(OSError):
+            self.plan.digests.save()
+            self.write_run_json(int(code), counts, stopped)
+            said = {f"{stage}/{state}": n for (stage, state), n in counts.items()}
+            about = {"exit_code": int(code), "counts": said, "seconds": round(seconds, 2), "stopped": stopped}
+            self.events.emit("run_finished", data=about)
+        return RunResult(self.store, code, counts, self.failures, stopped, seconds)
+
+    def loop(self, engine: _LazyEngine) -> None:
+        while True:
+            while not self.draining and len(self.flying) < engine.slots:
+                if self.later and self.later[0][0] <= time.monotonic():
+                    self.launch(engine, heapq.heappop(self.later)[1])
+                    continue
+                task = self.plan.pop_ready()
+                if task is None:
+                    break
+                self.consider(engine, task)
+            if not self.flying:
+                if self.later and not self.draining:
+                    time.sleep(max(self.later[0][0] - time.monotonic(), 0))
+                    continue
+                return
+            for outcome in engine.as_completed(0.2):
+                self.take(outcome)
+
+    def consider(self, engine: _LazyEngine, task: Task) -> None:
+        """Settle a ready task from what is known, or launch it."""
+        state = self.plan.decide(task)
+        if state is State.RUN:
+            self.launch(engine, task)
+        elif state is State.FAILED:
+            self.fail(task, Failure("DataError", task.reason, final=True), [])
+        else:
+            self.settle(task, state)
+
+    def launch(self, engine: _LazyEngine, task: Task) -> None:
+        task.attempts += 1
+        self.flying[task.name] = task
+        self.events.emit("task_started", *task.name, {"attempt": task.attempts})
+        engine.submit(self.order(task))
+
+    def order(self, task: Task) -> Order:
+        node = task.node
+        return Order(
+            run=str(self.store.root.resolve()),
+            name=node.name,
+            stage=f"{node.cls.__module__}:{node.cls.__qualname__}",
+            config=node.config.model_dump(mode="json"),
+            tile=task.tile,
+            inputs={port: self.input_paths(task, port) for port in node.wires},
+            key=task.key,
+            fields=task.fields,
+            seed=self.plan.pipeline.seed,
+            device=self.device,
+            attempt=task.attempts,
+            batch=self.batches.get(task.name, 1.0),
+        )
+
+    def input_paths(self, task: Task, port: str) -> Any:
+        source = task.node.wires[port]
+        if source is None:
+            return None
+        if isinstance(source, DefaultModel):
+            return str(self.plan.pipeline.registry.models[source.name])
+        found = [
+            (tile or SURVEY, str(self.store.path(stage, tile, source.port, record).resolve()))
+            for (stage, tile), record in self.plan.sources(task, source)
+        ]
+        return found if task.node.inputs[port].gather else found[0][1]
+
+    def take(self, outcome: Outcome) -> None:
+        """Settle a task that came back, or put it up for another attempt."""
+        task = self.flying.pop(outcome.order.task)
+        for line in outcome.log:
+            self.events.emit("task_log", *task.name, {"line": line})
+        if outcome.record is not None:
+            task.record = outcome.record
+            self.store.clear_failure(*task.name)
+            self.settle(task, State.EMPTY if outcome.record.state == "empty" else State.DONE)
+            return
+        failure = outcome.failure or Failure("BugError", "the task came back without an outcome")
+        if failure.disk_full:
+            raise Stop(self.disk_full())
+        if failure.final or task.attempts > self.options.retries:
+            self.fail(task, failure, outcome.log)
+            return
+        if failure.memory:
+            self.batches[task.name] = outcome.order.batch / 2
+        delay = min(0.2 * 4 ** (task.attempts - 1), 30)
+        self.events.emit("task_retried", *task.name, {"attempt": task.attempts, "message": failure.message, "delay": delay})
+        heapq.heappush(self.later, (time.monotonic() + delay, task))
+
+    def fail(self, task: Task, failure: Failure, log: list[str]) -> None:
+        self.failures.append((*task.name, failure))
+        self.store.write_failure(
+            *task.name,
+            {
+                "error.json": json.dumps({"attempts": task.attempts, **asdict(failure)}, indent=1),
+                "traceback.txt": failure.traceback,
+                "log.txt": "\n".join(log) + "\n",
+                "reproduce.sh": self.reproduce(task),
+            },
+        )
+        self.settle(task, State.FAILED, failure.message)
+        if len(self.failures) > self.allowed:
+            raise Stop(f"stopped: {len(self.failures)} tasks have failed, more than run.max_failures ({self.options.max_failures}) allows")
+
+    def reproduce(self, task: Task) -> str:
+        """Return a shell script that runs the failed task alone, in this process."""
+        stage, tile = task.name
+        words = ["astrosurvey", "run", str((self.store.root / "pipeline.yaml").resolve()), "--out", str(self.store.root.resolve())]
+        words += ["--only", stage, *(["--tiles", tile] if tile else []), "--engine", "inline"]
+        return f"#!/bin/sh\n# Runs this task alone and shows what happens.\n{shlex.join(words)}\n"
+
+    def settle(self, task: Task, state: State, reason: str = "") -> None:
+        self.plan.settle(task, state, reason=reason or task.reason)
+        facts = task.record.facts if task.record and state in (State.DONE, State.EMPTY) else {}
+        data: dict[str, Any] = {key: facts[key] for key in ("seconds", "peak_bytes", "warnings", "attempt") if key in facts}
+        if task.reason:
+            data["message"] = task.reason
+        self.events.emit("task_finished", *task.name, {"state": str(state), **data})
+
+    def on_progress(self, name: tuple[str, str | None], done: int, total: int) -> None:
+        self.events.emit("task_progress", *name, {"done": done, "total": total})
+
+    def disk_full(self) -> str:
+        return f"stopped: no space left on the disk of {self.store.root}; make room and run the same command again to resume"
+
+    @contextlib.contextmanager
+    def draining_on_signals(self) -> Iterator[None]:
+        """Let the first SIGINT or SIGTERM finish what is running and start nothing more; the second aborts."""
+
+        def drain(number: int, frame: Any) -> None:
+            if self.draining:
+                raise KeyboardInterrupt
+            self.draining = True
+            print(f"\n{signal.Signals(number).name}: finishing the running tasks; once more to abort them", file=sys.stderr, flush=True)
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, drain) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def write_run_json(self, code: int | None, counts: Counter[tuple[str, State]] | None = None, stopped: str = "") -> None:
+        """Write the record of the run; once at its start, without an exit code, and once at its end."""
+        pipeline = self.plan.pipeline
+        table: dict[str, dict[str, int]] = {name: {} for name in pipeline.nodes}
+        for (stage, state), number in (counts or Counter()).items():
+            table[stage][state] = number
+        record = {
+            "command": self.command,
+            "title": pipeline.title,
+            "started": self.started,
+            "finished": time.time() if code is not None else None,
+            "exit_code": code,
+            "stopped": stopped,
+            "device": self.device,
+            "host": socket.gethostname(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": _versions(),
+            "plugins": [asdict(origin) for origin in pipeline.registry.plugins],
+            "broken_plugins": [str(broken) for broken in pipeline.registry.broken],
+            "tiles": len(self.plan.tiles),
+            "counts": table,
+        }
+        if code is None:
+            write_atomically(self.store.root / "pipeline.yaml", dump(pipeline.resolved()))
+        write_atomically(self.store.root / "run.json", json.dumps(record, indent=1).encode())
+
+
+class _LazyEngine:
+    """Makes the engine when the first task needs it: a rerun with nothing to do starts no workers."""
+
+    def __init__(self, make: Callable[[], Engine], on_progress: Callable[[tuple[str, str | None], int, int], None]) -> None:
+        self._make, self._on_progress = make, on_progress
+        self._engine: Any = None
+
+    @property
+    def slots(self) -> int:
+        return self._engine.slots if self._engine else 1
+
+    def submit(self, order: Order) -> None:
+        if self._engine is None:
+            self._engine = self._make()
+            self._engine.on_progress = self._on_progress
+        self._engine.submit(order)
+
+    def as_completed(self, timeout: float) -> Iterator[Outcome]:
+        return self._engine.as_completed(timeout) if self._engine else iter(())
+
+    def cancel(self) -> None:
+        if self._engine:
+            self._engine.cancel()
+
+    def close(self) -> None:
+        if self._engine:
+            self._engine.close()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return dict(sorted((d.name, d.version) for d in distributions() if d.name))
+
+
+def dump(values: dict[str, Any]) -> bytes:
+    """Return a mapping as YAML. JSON is YAML 1.2, and its quoting leaves nothing to guess."""
+    lines = []
+    for key, value in values.items():
+        if key != "stages":
+            lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+            continue
+        lines += ["stages:", *(f"  {name}: {json.dumps(stage, ensure_ascii=False)}" for name, stage in value.items())]
+    return ("\n".join(lines) + "\n").encode()

@@ -1,0 +1,183 @@
+"""The run directory: records, products, failures; every change of it is one rename."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .digests import digest_path, sync_folder, write_atomically
+from .tiling import SURVEY
+
+RECORD = "task.json"
+_TEMPORARY, _OLD = ".new-", ".old-"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One product in a run directory.
+
+    Attributes:
+        file: its name in the task's folder.
+        kind: the product's kind, such as "catalog".
+        sha256: the digest of its stored form.
+        bytes: its size.
+        summary: what the product says about itself.
+    """
+
+    file: str
+    kind: str
+    sha256: str
+    bytes: int
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What `task.json` says of a finished task: its key, what went into it, and what came out.
+
+    Attributes:
+        key: the content key.
+        fields: what the key was made from; `explain` compares them.
+        state: "done", or "empty" when the stage found no work.
+        outputs: the products by port.
+        facts: seconds, peak memory, attempt, device, warnings; for people, not for keys.
+    """
+
+    key: str
+    fields: dict[str, Any]
+    state: str
+    outputs: dict[str, Stored]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> bytes:
+        """Return the content of `task.json`."""
+        return json.dumps({"format": 1, **asdict(self)}, indent=1, sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Record:
+        """Return the record that `as_json` wrote.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        values = json.loads(text)
+        try:
+            outputs = {port: Stored(**stored) for port, stored in values["outputs"].items()}
+            return cls(values["key"], values["fields"], values["state"], outputs, values["facts"])
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"no task record: {error}") from None
+
+
+class Store:
+    """A run directory.
+
+    Layout: `products/<stage>/<tile>/{<port>.<ext>, task.json}`, with "survey" in the tile's place for
+    survey scope; `failures/<stage>/<tile>/`. A task is done if and only if its record is there.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def folder(self, stage: str, tile: str | None) -> Path:
+        """Return the folder of a task's products."""
+        return self.root / "products" / stage / (tile or SURVEY)
+
+    def failure_folder(self, stage: str, tile: str | None) -> Path:
+        """Return the folder of what is known of a task's failure."""
+        return self.root / "failures" / stage / (tile or SURVEY)
+
+    def record(self, stage: str, tile: str | None) -> Record | None:
+        """Return a task's record, or None when there is none that can be read."""
+        try:
+            return Record.from_json((self.folder(stage, tile) / RECORD).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def is_sound(self, stage: str, tile: str | None, record: Record, *, verify: bool = False) -> bool:
+        """Tell whether a record's products are there in their recorded sizes; `verify` hashes them again."""
+        folder = self.folder(stage, tile)
+        for stored in record.outputs.values():
+            path = folder / stored.file
+            try:
+                if verify or path.is_dir():
+                    sha256, size = digest_path(path)
+                    if size != stored.bytes or (verify and sha256 != stored.sha256):
+                        return False
+                elif path.stat().st_size != stored.bytes:
+                    return False
+            except OSError:
+                return False
+        return True
+
+    def path(self, stage: str, tile: str | None, port: str, record: Record) -> Path:
+        """Return where a product is stored."""
+        return self.folder(stage, tile) / record.outputs[port].file
+
+    @contextlib.contextmanager
+    def publishing(self, stage: str, tile: str | None) -> Iterator[Path]:
+        """Give a private folder to write into; when the block ends well, it becomes the task's folder.
+
+        All of it is made durable before the one rename that publishes it, so what is seen is whole. The
+        rename itself may be lost when the machine goes down; that costs a rerun. When the block raises,
+        nothing of it remains.
+        """
+        final = self.folder(stage, tile)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        suffix = f"{final.name}-{uuid.uuid4().hex[:12]}"
+        private = final.with_name(_TEMPORARY + suffix)
+        private.mkdir()
+        try:
+            yield private
+            _sync_tree(private)
+            # A folder cannot replace a full one: the old goes aside first, and a crash between costs a rerun.
+            old = final.with_name(_OLD + suffix)
+            with contextlib.suppress(FileNotFoundError):
+                final.rename(old)
+            private.rename(final)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(private, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what killed tasks left behind; only for the holder of the run's lock."""
+        for folder in self.root.glob("products/*/.*"):
+            if folder.name.startswith((_TEMPORARY, _OLD)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def write_failure(self, stage: str, tile: str | None, files: dict[str, str]) -> None:
+        """Write what is known of a failure, replacing what an earlier attempt left."""
+        folder = self.failure_folder(stage, tile)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            write_atomically(folder / name, text.encode("utf-8", "backslashreplace"))
+        with contextlib.suppress(FileNotFoundError):
+            (folder / "reproduce.sh").chmod(0o755)
+
+    def clear_failure(self, stage: str, tile: str | None) -> None:
+        """Forget a failure that a later attempt has mended."""
+        folder = self.failure_folder(stage, tile)
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def failures(self) -> Iterator[tuple[str, str]]:
+        """Yield (stage, tile) of every recorded failure."""
+        for error in sorted(self.root.glob("failures/*/*/error.json")):
+            yield error.parent.parent.name, error.parent.name
+
+
+def _sync_tree(folder: Path) -> None:
+    for directory, _, files in os.walk(folder):
+        for name in files:
+            descriptor = os.open(os.path.join(directory, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(Path(directory))

@@ -1,0 +1,238 @@
+"""Running one task where the engine puts it: read the inputs, run the stage, check and publish the outputs."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import gc
+import hashlib
+import importlib
+import json
+import logging
+import os
+import platform
+import resource
+import shutil
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .digests import digest_path
+from .product import ProductError, Tiles
+from .stage import SCRATCH, Context, DataError, NoWork, Stage, StageError, ports
+from .store import RECORD, Record, Store, Stored
+from .tiles import Tile
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that a worker needs to run one task: plain data, so that it can travel.
+
+    Attributes:
+        run: the run directory.
+        name: the stage's name in the pipeline.
+        stage: the class, as "module:qualified name".
+        inputs: by port: the stored product's path, (tile, path) pairs for a gather, or None.
+    """
+
+    run: str
+    name: str
+    stage: str
+    config: dict[str, Any]
+    tile: Tile | None
+    inputs: dict[str, Any]
+    key: str
+    fields: dict[str, Any]
+    seed: int
+    device: str
+    attempt: int = 1
+    batch: float = 1.0
+
+    @property
+    def task(self) -> tuple[str, str | None]:
+        """The stage's and the tile's name."""
+        return self.name, self.tile.name if self.tile else None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task failed.
+
+    Attributes:
+        kind: the exception's class name, or "worker died".
+        message: one line for people.
+        traceback: for the author of the stage.
+        final: a retry cannot mend it.
+        memory: it ran out of memory; a retry gets half the batch.
+        disk_full: there is no space left; the run stops.
+    """
+
+    kind: str
+    message: str
+    traceback: str = ""
+    final: bool = False
+    memory: bool = False
+    disk_full: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended: its record, or its failure; and what was logged meanwhile."""
+
+    order: Order
+    record: Record | None = None
+    failure: Failure | None = None
+    log: list[str] = field(default_factory=list)
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        self.lines.append(f"{record.levelname.lower()}: {text}")
+        if record.levelno >= logging.WARNING and len(self.warnings) < 20:
+            self.warnings.append(text)
+
+
+def execute(order: Order, progress: Progress | None = None) -> Outcome:
+    """Run a task and publish what it made; every exception but an interrupt becomes a Failure."""
+    lines = _Lines()
+    log = logging.getLogger(f"astrosurvey.task.{order.name}")
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = lambda message, category, *_: log.warning("%s: %s", category.__name__, message)
+            return Outcome(order, record=_run(order, log, lines, progress or (lambda done, total: None)), log=lines.lines)
+    except Exception as error:
+        return Outcome(order, failure=_failure(error, order), log=lines.lines)
+    finally:
+        log.removeHandler(lines)
+
+
+def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -> Record:
+    store = Store(order.run)
+    started, cpu = time.perf_counter(), time.process_time()
+    stage, fresh = _stage(order.stage, json.dumps(order.config, sort_keys=True), order.device)
+    with store.publishing(*order.task) as folder:
+        context = Context(order.tile, _generator(order), order.device, log, progress, folder, order.batch)  # type: ignore[arg-type]
+        if fresh:
+            stage.setup(context)
+        try:
+            inputs = _inputs(stage, order)
+            made: Mapping[str, Any] = stage.run(context, **inputs)
+            state = "done"
+        except NoWork as nothing:
+            log.info("no work: %s", nothing)
+            made, state = {}, "empty"
+        outputs = _store(stage, made, folder) if state == "done" else {}
+        if (folder / SCRATCH).exists():
+            shutil.rmtree(folder / SCRATCH)
+        facts = {
+            "seconds": round(time.perf_counter() - started, 4),
+            "cpu_seconds": round(time.process_time() - cpu, 4),
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "attempt": order.attempt,
+            "batch": order.batch,
+            "device": order.device,
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "warnings": lines.warnings,
+            "log": lines.lines[:200],
+        }
+        record = Record(order.key, order.fields, state, outputs, facts)
+        (folder / RECORD).write_bytes(record.as_json())
+    return record
+
+
+def _store(stage: Stage, made: Mapping[str, Any], folder: Path) -> dict[str, Stored]:
+    """Check what a stage returned and write it."""
+    declared = ports(type(stage), "outputs")
+    if not isinstance(made, Mapping) or set(made) != set(declared):
+        got = sorted(made) if isinstance(made, Mapping) else type(made).__name__
+        raise StageError(f"{stage.name}.run must return a product for each of {sorted(declared)}, and returned {got}")
+    stored = {}
+    for port, product in made.items():
+        try:
+            declared[port].contract.check(product)
+        except ProductError as error:
+            raise ProductError(f"output {port!r} of {stage.name}: {error}") from None
+        path = folder / f"{port}{product.suffix}"
+        product.write(path)
+        sha256, size = digest_path(path)
+        stored[port] = Stored(path.name, product.kind, sha256, size, dict(product.summary()))
+    return stored
+
+
+def _inputs(stage: Stage, order: Order) -> dict[str, Any]:
+    inputs: dict[str, Any] = {}
+    for name, port in ports(type(stage), "inputs").items():
+        source, product = order.inputs.get(name), port.contract.product
+        if source is None:
+            inputs[name] = None
+        elif port.gather:
+            paths = dict(source)
+            inputs[name] = Tiles(list(paths), lambda tile, paths=paths, product=product: product.read(Path(paths[tile])))  # type: ignore[misc]
+        else:
+            inputs[name] = product.read(Path(source))
+    return inputs
+
+
+def _generator(order: Order) -> Any:
+    """Return the task's generator: the same for the same run seed, stage and tile, wherever it runs."""
+    import numpy as np
+
+    words = hashlib.sha256("\0".join([order.name, order.tile.name if order.tile else ""]).encode()).digest()
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([order.seed, *np.frombuffer(words, "<u4").tolist()])))
+
+
+_stages: dict[tuple[str, str, str], Stage] = {}
+
+
+def _stage(name: str, config: str, device: str) -> tuple[Stage, bool]:
+    """Return this worker's instance of a stage with these settings, and whether it is new here."""
+    key = (name, config, device)
+    if key in _stages:
+        return _stages[key], False
+    module, _, qualified = name.partition(":")
+    cls: Any = functools.reduce(getattr, qualified.split("."), importlib.import_module(module))
+    stage = _stages[key] = cls(cls.Config.model_validate_json(config))
+    return stage, True
+
+
+def _failure(error: Exception, order: Order) -> Failure:
+    text = "".join(traceback.format_exception(error))
+    chain = []
+    link: BaseException | None = error
+    while link is not None:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    memory = any(isinstance(e, MemoryError) or type(e).__name__ == "OutOfMemoryError" for e in chain)
+    full = any(getattr(e, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for e in chain) or (
+        isinstance(error, OSError) and _is_full(order.run)
+    )
+    if memory:
+        gc.collect()
+        _stages.clear()  # drops whatever setup() holds on the device
+    final = isinstance(error, DataError | StageError | ProductError)
+    return Failure(type(error).__name__, str(error) or type(error).__name__, text, final, memory, full)
+
+
+def _is_full(run: str) -> bool:
+    """Tell whether the run's disk is full; CFITSIO reports a failed write without saying why."""
+    try:
+        return shutil.disk_usage(run).free < 64 * 1024
+    except OSError:
+        return False

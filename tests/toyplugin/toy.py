@@ -1,0 +1,179 @@
+"""A plugin for tests: numbers instead of images, and every way in which a stage can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from astrosurvey import DataError, Field, FilePath, NoWork, ProductError, Stage, StageConfig, Tiles, hookimpl, optional
+
+astrosurvey_api = 1
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number, stored as JSON."""
+
+    value: float
+    padding: int = 0
+
+    kind: ClassVar[str] = "number"
+    suffix: ClassVar[str] = ".json"
+
+    def write(self, path: Path) -> None:
+        with path.open("w") as stream:
+            stream.write(json.dumps({"value": self.value}) + " " * self.padding)
+
+    @classmethod
+    def read(cls, path: Path) -> Number:
+        return cls(json.loads(path.read_text())["value"])
+
+    def check(self) -> None:
+        if self.value != self.value:
+            raise ProductError("the value is NaN")
+
+    def summary(self) -> dict[str, Any]:
+        return {"value": self.value}
+
+
+class Make(Stage):
+    """Make a number from the tile's name."""
+
+    name = "toy.make"
+    outputs = {"number": Number}
+
+    class Config(StageConfig):
+        start: float = Field(1.0, description="value to start from")
+        padding: int = Field(0, ge=0, description="bytes of blanks to store with it")
+        seconds: float = Field(0.0, ge=0, description="time to sleep")
+
+    def run(self, ctx):
+        time.sleep(self.config.seconds)
+        ctx.progress(1, 1)
+        return {"number": Number(self.config.start + (ctx.tile.index if ctx.tile else 0), self.config.padding)}
+
+
+class Read(Stage):
+    """Read a number from a file."""
+
+    name = "toy.read"
+    outputs = {"number": Number}
+
+    class Config(StageConfig):
+        path: FilePath = Field(description="file with a number; may name {tile}")
+
+    def run(self, ctx):
+        (path,) = self.external_files(self.config, ctx.tile)
+        return {"number": Number(float(Path(path).read_text()))}
+
+
+class Add(Stage):
+    """Add a constant."""
+
+    name = "toy.add"
+    inputs = {"number": Number}
+    outputs = {"number": Number}
+
+    class Config(StageConfig):
+        amount: float = Field(1.0, ge=-1000, le=1000, description="what to add")
+        mode: Literal["plain", "negative"] = Field("plain", description="sign of the amount")
+
+    def run(self, ctx, *, number):
+        sign = 1 if self.config.mode == "plain" else -1
+        return {"number": Number(number.value + sign * self.config.amount)}
+
+
+class Random(Stage):
+    """Add a random number."""
+
+    name = "toy.random"
+    inputs = {"number": Number}
+    outputs = {"number": Number}
+
+    def run(self, ctx, *, number):
+        return {"number": Number(number.value + float(ctx.rng.random()))}
+
+
+class Break(Stage):
+    """Pass a number on, except on the tiles where something goes wrong."""
+
+    name = "toy.break"
+    inputs = {"number": Number}
+    outputs = {"number": Number}
+
+    class Config(StageConfig):
+        tiles: list[str] = Field([], description="tiles on which it goes wrong")
+        how: str = Field("error", description="error, data, segfault, exit, kill, nan, missing, empty, memory or flaky")
+
+    def run(self, ctx, *, number):
+        if ctx.tile.name in self.config.tiles:
+            match self.config.how:
+                case "data":
+                    raise DataError("tile is rotten: HDU 1 holds nothing; look at it")
+                case "segfault":
+                    os.kill(os.getpid(), signal.SIGSEGV)
+                case "kill":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                case "exit":
+                    os._exit(7)
+                case "nan":
+                    return {"number": Number(float("nan"))}
+                case "missing":
+                    return {}
+                case "empty":
+                    raise NoWork("nothing here")
+                case "memory" if ctx.batch > 0.3:
+                    raise MemoryError("too much")
+                case "flaky":
+                    marker = Path(os.environ["TOY_MARKERS"]) / ctx.tile.name
+                    if not marker.exists():
+                        marker.touch()
+                        raise RuntimeError("not this time")
+                case "error":
+                    raise RuntimeError(f"{ctx.tile.name} is cursed")
+        return {"number": number}
+
+
+class Total(Stage):
+    """Add up all tiles."""
+
+    name = "toy.total"
+    scope = "survey"
+    inputs = {"number": Tiles.of(Number)}
+    outputs = {"number": Number}
+
+    def run(self, ctx, *, number):
+        return {"number": Number(sum(n.value for n in number))}
+
+
+class Share(Stage):
+    """Divide each tile's number by a survey-wide one."""
+
+    name = "toy.share"
+    inputs = {"number": Number, "total": optional(Number)}
+    outputs = {"share": Number}
+
+    def run(self, ctx, *, number, total):
+        return {"share": Number(number.value / total.value if total else number.value)}
+
+
+@hookimpl
+def register_products(register):
+    register(Number)
+
+
+@hookimpl
+def register_stages(register):
+    for stage in (Make, Read, Add, Random, Break, Total, Share):
+        register(stage)
+
+
+def products(root):
+    """Return the bytes of every product of a run directory by its path below `products/`."""
+    folder = Path(root) / "products"
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "task.json"}
