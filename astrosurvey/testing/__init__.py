@@ -79,9 +79,9 @@ def run_pipeline(tmp_path: Path) -> Callable[..., RunResult]:
 
 
 @pytest.fixture(scope="session")
-def _other_process() -> Iterator[Executor]:
+def other_process() -> Iterator[Executor]:
     """A second Python with other hash seeds and thread counts, in which the laws run stages again."""
-    from .trial import other_process
+    from .trial import start_process
 
-    with other_process() as executor:
+    with start_process() as executor:
         yield executor

@@ -43,14 +43,14 @@ class StageLaws:
         """Every law that runs the stage needs an example to run it on."""
         assert _methods(type(self), "example"), f"write a method `example` that returns an Example for {self.stage.name}"
 
-    def test_law(self, law: Any, example: str | None, request: pytest.FixtureRequest, tmp_path: Path, _other_process: Executor) -> None:
+    def test_law(self, law: Any, example: str | None, request: pytest.FixtureRequest, tmp_path: Path, other_process: Executor) -> None:
         """Try one law on one example."""
         if example is None:
             law(self.stage)
             return
         folder = tmp_path / "trial"
         folder.mkdir()
-        law(Trial(self.stage, _call(self, example, request), folder, _other_process))
+        law(Trial(self.stage, _call(self, example, request), folder, other_process))
 
 
 class ProductLaws:

@@ -21,7 +21,13 @@ class Runner:
         self._runs = 0
 
     def __call__(
-        self, pipeline: Mapping[str, Any], *, stages: Sequence[type[Stage]] = (), failures: bool = False, selection: Selection | None = None, out: str | None = None
+        self,
+        pipeline: Mapping[str, Any],
+        *,
+        stages: Sequence[type[Stage]] = (),
+        failures: bool = False,
+        selection: Selection | None = None,
+        out: str | None = None,
     ) -> RunResult:
         """Run a pipeline and return how it ended.
 
@@ -35,9 +41,9 @@ class Runner:
         from .. import plugins
 
         registry = plugins.load()
-        for stage in stages:
-            check_stage(stage)
-        known = replace(registry, stages={**registry.stages, **{stage.name: stage for stage in stages}})
+        for cls in stages:
+            check_stage(cls)
+        known = replace(registry, stages={**registry.stages, **{cls.name: cls for cls in stages}})
         self._runs += 1
         checked = Pipeline.build({"astrosurvey": 1, **pipeline}, known, base=self.folder)
         result = run_pipeline(checked, self.folder / (out or f"run-{self._runs}"), selection=selection or Selection())

@@ -26,11 +26,11 @@ def law(check: Callable[[type[Any], Any, Path], None]) -> Callable[[type[Any], A
 def follows_the_protocol(cls: type[Any], product: Any, folder: Path) -> None:
     """It is a frozen dataclass with kind, suffix, read, write, check and summary."""
     assert isinstance(product, Product)
-    assert dataclasses.is_dataclass(cls)
-    assert cls.__dataclass_params__.frozen, f"declare {cls.__name__} with @dataclass(frozen=True)"  # type: ignore[attr-defined]
-    assert cls.kind
-    assert cls.kind == cls.kind.lower()
-    assert cls.suffix == "" or cls.suffix.startswith(".")
+    parameters: Any = getattr(cls, "__dataclass_params__", None)
+    assert dataclasses.is_dataclass(cls) and parameters.frozen, f"declare {cls.__name__} with @dataclass(frozen=True)"  # noqa: PT018
+    kind, suffix = product.kind, product.suffix
+    assert kind.isidentifier() and kind == kind.lower(), f"kind must be a lower-case word, not {kind!r}"  # noqa: PT018
+    assert suffix == "" or suffix.startswith("."), f"suffix must be like '.fits', or '' for a folder, not {suffix!r}"
 
 
 @law

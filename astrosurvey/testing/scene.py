@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from ..products import Image
 
 
-def make_image(shape: tuple[int, int] = (96, 96), bands: Sequence[str] = ("g", "r"), sky: float = 0.0, noise: float = 3.0, seed: int = 1) -> Image:
+def make_image(
+    shape: tuple[int, int] = (96, 96), bands: Sequence[str] = ("g", "r"), sky: float = 0.0, noise: float = 3.0, seed: int = 1
+) -> Image:
     """Return stars of known places on a flat sky, the first two of them blended.
 
     Args:

@@ -43,7 +43,9 @@ class Trial:
     def config(self) -> Any:
         """The example's settings, validated as those of a pipeline file are."""
         problems: list[str] = []
-        config = validate(self.stage.Config, self.example.config, lambda place, message, hint: problems.append(f"{place}: {message}; {hint}"))
+        config = validate(
+            self.stage.Config, self.example.config, lambda place, message, hint: problems.append(f"{place}: {message}; {hint}")
+        )
         assert config is not None, f"the example's settings are wrong: {problems}"
         return config
 
@@ -187,7 +189,7 @@ def make_context(scratch: Path, tile: Any = TILE) -> Context:
     return Context(tile, generator, "cpu", logging.getLogger("astrosurvey.task.test"), lambda done, total: None, scratch)
 
 
-def other_process() -> Executor:
+def start_process() -> Executor:
     """Return an executor of one new process, with a hash seed and a number of threads of its own."""
     threads = "2" if os.environ.get("OMP_NUM_THREADS") == "1" else "1"
     return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _set_up, (threads,))
@@ -198,5 +200,3 @@ def _set_up(threads: str) -> None:
     from ..plugins import load
 
     load()
-
-

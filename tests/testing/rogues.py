@@ -1,0 +1,149 @@
+"""Stages that each break one law."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import ClassVar
+
+import numpy as np
+from toy import Number
+
+from astrosurvey import Field, NoWork, Stage, StageConfig, Tiles
+
+
+class Honest(Stage):
+    """Add one."""
+
+    name = "rogue.honest"
+    inputs = {"number": Number}
+    outputs = {"number": Number}
+
+    def run(self, ctx, *, number):
+        return {"number": Number(number.value + 1)}
+
+
+class Remembers(Honest):
+    """Add up all that it has seen."""
+
+    name = "rogue.remembers"
+    seen: ClassVar[list[float]] = []
+
+    def run(self, ctx, *, number):
+        self.seen.append(number.value)
+        return {"number": Number(sum(self.seen))}
+
+
+class GlobalRandom(Honest):
+    """Add a number of NumPy's global generator."""
+
+    name = "rogue.global_random"
+
+    def run(self, ctx, *, number):
+        return {"number": Number(number.value + np.random.normal())}
+
+
+class Draws(Honest):
+    """Use up numbers of a global generator, and give no sign of it."""
+
+    name = "rogue.draws"
+
+    def run(self, ctx, *, number):
+        random.random()
+        return {"number": number}
+
+
+class Hashes(Honest):
+    """Depend on the hash seed of the process."""
+
+    name = "rogue.hashes"
+
+    def run(self, ctx, *, number):
+        return {"number": Number(float(hash("a word")))}
+
+
+class Batches(Honest):
+    """Depend on the batch."""
+
+    name = "rogue.batches"
+
+    def run(self, ctx, *, number):
+        return {"number": Number(number.value * ctx.batch)}
+
+
+class Litters(Honest):
+    """Leave a file where the process was started."""
+
+    name = "rogue.litters"
+
+    def run(self, ctx, *, number):
+        with open("litter.txt", "w") as stream:
+            stream.write("x")
+        return {"number": number}
+
+
+class Exports(Honest):
+    """Set a variable of the environment."""
+
+    name = "rogue.exports"
+
+    def run(self, ctx, *, number):
+        os.environ["ROGUE"] = "yes"
+        return {"number": number}
+
+
+class Overwrites(Honest):
+    """Change the input."""
+
+    name = "rogue.overwrites"
+
+    def run(self, ctx, *, number):
+        object.__setattr__(number, "value", 0.0)
+        return {"number": Number(1.0)}
+
+
+class Idle(Honest):
+    """Never find work."""
+
+    name = "rogue.idle"
+
+    def run(self, ctx, *, number):
+        raise NoWork("too lazy")
+
+
+class Mute(Honest):
+    """without a sentence"""
+
+    name = "rogue.mute"
+
+
+class Ordered(Stage):
+    """Fail on one tile."""
+
+    name = "rogue.ordered"
+    scope = "survey"
+    inputs = {"number": Tiles.of(Number)}
+    outputs = {"number": Number}
+
+    class Config(StageConfig):
+        least: int = Field(2, description="tiles that there must be")
+
+    def run(self, ctx, *, number):
+        if len(number) < self.config.least:
+            raise ValueError("one tile is not enough for me")
+        return {"number": number[0]}
+
+
+class Gullible(Honest):
+    """Take anything."""
+
+    name = "rogue.gullible"
+
+
+class Rambles(Honest):
+    """Refuse at length."""
+
+    name = "rogue.rambles"
+
+    def run(self, ctx, *, number):
+        raise RuntimeError("no")
