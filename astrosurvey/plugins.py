@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Callable, Iterable
@@ -15,6 +16,8 @@ import pluggy
 from . import hookspecs
 from .core.registry import BrokenPlugin, Origin, Registry
 from .core.stage import check_stage
+
+_log = logging.getLogger("astrosurvey.plugins")
 
 GROUP = "astrosurvey"
 OLDEST_API = 1
@@ -47,21 +50,35 @@ def load_from(entries: Iterable[EntryPoint]) -> Registry:
             manager.register(module, entry.name)
             _check_hooks(manager)
             _collect(registry, manager, origin)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             registry.broken.append(BrokenPlugin(origin, f"{type(error).__name__}: {error}", traceback.format_exc()))
         else:
             registry.plugins.append(origin)
-            _listeners.append(manager)
+            registry.hooks[origin] = manager.hook
     return registry
 
 
-_listeners: list[pluggy.PluginManager] = []
-
-
 def hook_results(hook: str, **arguments: Any) -> list[Any]:
-    """Call a hook of every loaded plugin in the coordinator; return what they answered."""
-    load()
-    return [result for manager in _listeners for result in getattr(manager.hook, hook)(**arguments)]
+    """Call a hook of every loaded plugin in the coordinator; return what they answered.
+
+    A plugin that fails in a hook is warned of once, and not asked again: a run does not end because
+    somebody who looks on stumbles.
+    """
+    results: list[Any] = []
+    for origin, hooks in load().hooks.items():
+        if (origin, hook) in _silenced:
+            continue
+        try:
+            results += getattr(hooks, hook)(**arguments)
+        except Exception as error:
+            _silenced.add((origin, hook))
+            _log.warning(
+                "plugin %r of %s failed in %s and is not asked again: %s: %s", origin.plugin, origin, hook, type(error).__name__, error
+            )
+    return results
+
+
+_silenced: set[tuple[Origin, str]] = set()
 
 
 def tell_plugins(event: Any) -> None:
