@@ -185,6 +185,9 @@ def _from_csv(path: Path) -> Iterator[Tile]:
         if None in row or None in row.values():
             raise TilesError(f"{path}:{line}: the row has more or fewer values than the header")
         fields = {key.strip(): value.strip() for key, value in row.items()}
+        for key, value in fields.items():
+            if key == "path" or key.endswith("_path"):
+                fields[key] = str(path.parent / value)
         yield _tile(fields.pop("tile"), fields=fields)
 
 
