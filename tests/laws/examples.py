@@ -13,8 +13,8 @@ from astrosurvey.stages.photometry.stage import AperturePhotometry
 from astrosurvey.testing import make_image
 
 TILES = (
-    Tile("t0", number=7, index=0, window=Box(0, 0, 96, 96), core=Box(0, 0, 88, 96)),
-    Tile("t1", number=8, index=1, window=Box(80, 0, 176, 96), core=Box(88, 0, 176, 96)),
+    Tile("t0", number=7, index=0, window=Box(0, 0, 96, 96), core=Box(0, 0, 72, 96)),
+    Tile("t1", number=8, index=1, window=Box(48, 0, 144, 96), core=Box(72, 0, 144, 96)),
 )
 
 
@@ -34,7 +34,9 @@ def detected(index: int) -> dict[str, Any]:
 def measured(index: int) -> Any:
     """Return aperture photometry of a tile's sources."""
     sources = detected(index)["sources"]
-    return _run(AperturePhotometry, index, {"radii": [3.0]}, image=tile_image(index), sources=sources, segmentation=None, photometry=None)["photometry"]
+    return _run(AperturePhotometry, index, {"radii": [3.0]}, image=tile_image(index), sources=sources, segmentation=None, photometry=None)[
+        "photometry"
+    ]
 
 
 @cache

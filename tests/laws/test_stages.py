@@ -44,7 +44,11 @@ class TestReadImage(StageLaws):
         return Example(config={"path": str(file.with_name("{tile}.fits")), "bands": ["g", "r"], "hdu": "SCI"})
 
     def example_with_planes(self, file):
-        planes = {"variance": {"hdu": "ERR", "kind": "variance"}, "mask": {"hdu": "MASK", "bits": {"SAT": [2], "CR": [4]}}, "psf": {"hdu": "PSF"}}
+        planes = {
+            "variance": {"hdu": "ERR", "kind": "variance"},
+            "mask": {"hdu": "MASK", "bits": {"SAT": [2], "CR": [4]}},
+            "psf": {"hdu": "PSF"},
+        }
         return Example(config={"path": str(file), "bands": ["g", "r"], "hdu": "SCI", **planes})
 
     def wrong_hdu(self, file):
@@ -98,7 +102,9 @@ class TestWatershedDeblending(StageLaws):
         return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
 
     def wrong_pair(self):
-        return Example({"image": tile_image(0), "segmentation": detected(0)["segmentation"], "sources": detected(1)["sources"].empty("source")})
+        return Example(
+            {"image": tile_image(0), "segmentation": detected(0)["segmentation"], "sources": detected(1)["sources"].empty("source")}
+        )
 
 
 class TestKronPhotometry(StageLaws):

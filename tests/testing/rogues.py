@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from toy import Number
 
-from astrosurvey import Field, NoWork, Stage, StageConfig, Tiles
+from astrosurvey import Catalog, DataError, Field, Image, NoWork, Stage, StageConfig, Tiles
 
 
 class Honest(Stage):
@@ -147,3 +147,104 @@ class Rambles(Honest):
 
     def run(self, ctx, *, number):
         raise RuntimeError("no")
+
+
+class Passes(Stage):
+    """Hand sources on as they are."""
+
+    name = "rogue.passes"
+    inputs = {"image": Image, "sources": Catalog.of("source")}
+    outputs = {"sources": Catalog.of("source", passes="sources")}
+
+    def run(self, ctx, *, image, sources):
+        return {"sources": sources}
+
+
+class Forgets(Passes):
+    """Hand on the columns that it knows."""
+
+    name = "rogue.forgets"
+
+    def run(self, ctx, *, image, sources):
+        return {"sources": Catalog("source", sources.rows.select([c.name for c in sources.schema.columns]), sources.meta)}
+
+
+class Shuffles(Passes):
+    """Turn the columns that it does not know upside down."""
+
+    name = "rogue.shuffles"
+
+    def run(self, ctx, *, image, sources):
+        foreign = [name for name in sources.rows.column_names if name.startswith("x_")]
+        return {"sources": sources.replace(**{name: sources.rows.column(name).to_pylist()[::-1] for name in foreign})}
+
+
+class NeedsRows(Passes):
+    """Look at the first row."""
+
+    name = "rogue.needs_rows"
+
+    def run(self, ctx, *, image, sources):
+        sources.rows.column("x")[0].as_py()
+        return {"sources": sources}
+
+
+class NeedsPixels(Passes):
+    """Look at the brightest pixel."""
+
+    name = "rogue.needs_pixels"
+
+    def run(self, ctx, *, image, sources):
+        np.nanargmax(image.data[:, :, 0][~np.isnan(image.data[:, :, 0])])
+        return {"sources": sources}
+
+
+class NeedsFinite(Passes):
+    """Take it that every pixel is a number."""
+
+    name = "rogue.needs_finite"
+
+    def run(self, ctx, *, image, sources):
+        if np.isnan(image.data).any() and np.isfinite(image.data).any():
+            raise FloatingPointError("NaN")
+        return {"sources": sources}
+
+
+class NeedsWcs(Passes):
+    """Take it that every image has coordinates."""
+
+    name = "rogue.needs_wcs"
+
+    def run(self, ctx, *, image, sources):
+        image.wcs.pixel_to_world(0, 0)
+        return {"sources": sources}
+
+
+class AsksForWcs(Passes):
+    """Say that coordinates are missing."""
+
+    name = "rogue.asks_for_wcs"
+
+    def run(self, ctx, *, image, sources):
+        if image.wcs is None:
+            raise DataError("the image has no coordinates; give one that has")
+        return {"sources": sources}
+
+
+class FirstOnly(Stage):
+    """Take the first tile for the survey."""
+
+    name = "rogue.first_only"
+    scope = "survey"
+    inputs = {"sources": Tiles.of(Catalog.of("source"))}
+    outputs = {"sources": Catalog.of("source")}
+
+    def run(self, ctx, *, sources):
+        return {"sources": sources[0]}
+
+
+class Invents(Passes):
+    """Promise a column that there is not."""
+
+    name = "rogue.invents"
+    outputs = {"sources": Catalog.of("source", fills=["brightnes"])}

@@ -11,6 +11,7 @@ import pytest
 import toy
 from toy import Number
 
+from astrosurvey import Catalog
 from astrosurvey.testing import Example, ProductLaws, StageLaws, laws
 from astrosurvey.testing.trial import Trial
 
@@ -114,11 +115,60 @@ def test_the_honest_one_keeps_the_laws_that_the_rogues_break(trial):
     [
         (rogues.Mute, laws.follows_the_protocol, "one sentence"),
         (Heavy, laws.is_listed_without_heavy_imports, "scipy"),
+        (rogues.Invents, laws.declares_columns_of_the_schema, "no column 'brightnes'"),
     ],
 )
 def test_a_broken_law_of_the_class_is_named(stage, law, complaint):
     with pytest.raises(AssertionError, match=complaint):
         law(stage)
+
+
+SOURCES = [
+    Catalog.from_columns(
+        "source",
+        {
+            "source_id": [tile * 10 + i for i in range(3)],
+            **{name: [5.0 + tile, 6.0, 7.0] for name in ("x", "y", "significance")},
+            **{name: [4, 5, 6] for name in ("x_min", "y_min")},
+            **{name: [7, 8, 9] for name in ("x_max", "y_max")},
+            **dict.fromkeys(("tile_id", "n_pixels"), tile + 1),
+            **dict.fromkeys(("n_child", "flags"), 0),
+            "primary": True,
+        },
+    )
+    for tile in range(2)
+]
+
+
+@pytest.mark.parametrize(
+    ("stage", "law", "complaint"),
+    [
+        (rogues.Forgets, laws.hands_on_foreign_columns, "output 'sources' has lost the column x_laws_tag"),
+        (rogues.Shuffles, laws.hands_on_foreign_columns, "other values of x_laws_tag than the input, first in row"),
+        (rogues.NeedsRows, laws.copes_with_nothing, "rogue.needs_rows failed"),
+        (rogues.NeedsPixels, laws.copes_with_unexposed_images, "rogue.needs_pixels failed"),
+        (rogues.NeedsFinite, laws.copes_with_damaged_images, "rogue.needs_finite failed: NaN"),
+        (rogues.NeedsWcs, laws.copes_with_bare_images, "pixel_to_world"),
+    ],
+)
+def test_a_broken_law_about_data_is_named(tmp_path, tiny_image, other_process, stage, law, complaint):
+    example = Example({"image": tiny_image, "sources": SOURCES[0]})
+    honest, rogue = (tmp_path / name for name in ("honest", "rogue"))
+    for folder in (honest, rogue):
+        folder.mkdir()
+    law(Trial(rogues.Passes, example, honest, other_process))
+    with pytest.raises(AssertionError, match=complaint):
+        law(Trial(stage, example, rogue, other_process))
+
+
+def test_a_stage_may_ask_for_what_a_bare_image_lacks(tmp_path, tiny_image, other_process):
+    example = Example({"image": tiny_image, "sources": SOURCES[0]})
+    laws.copes_with_bare_images(Trial(rogues.AsksForWcs, example, tmp_path, other_process))
+
+
+def test_rows_must_not_depend_on_the_order_of_tiles(tmp_path, other_process):
+    with pytest.raises(AssertionError, match="rows of output 'sources' depend on the order of the tiles"):
+        laws.works_on_any_tiles(Trial(rogues.FirstOnly, Example({"sources": SOURCES}), tmp_path, other_process))
 
 
 def test_a_stage_must_refuse_wrong_input(trial):
