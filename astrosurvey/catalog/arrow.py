@@ -206,7 +206,9 @@ def _portable(name: str, array: pa.Array) -> pa.Array:
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     kind = _WIDER.get(kind, kind)
     if not is_portable(kind):
-        raise SchemaError(f"column {name!r} holds {kind}, which catalogues cannot store; they store {', '.join(_TYPES)} and arrays of numbers")
+        raise SchemaError(
+            f"column {name!r} holds {kind}, which catalogues cannot store; they store {', '.join(_TYPES)} and arrays of numbers"
+        )
     return array.cast(kind)
 
 

@@ -68,9 +68,7 @@ class _Part:
     settled: np.ndarray
 
 
-def merge(
-    tiles: Iterable[tuple[int, pa.Table, pa.Table | None]], footprints: Sequence[Mapping[str, Any]], radius: float = 2.0
-) -> Merged:
+def merge(tiles: Iterable[tuple[int, pa.Table, pa.Table | None]], footprints: Sequence[Mapping[str, Any]], radius: float = 2.0) -> Merged:
     """Return the catalogue of a survey in which every source stands once.
 
     Args:

@@ -53,7 +53,9 @@ def write_rows(path: Path, schema: Schema, table: Table, rows: pa.Table, meta: M
     # Pages end where chunks end, so the same rows in other chunks would be other bytes.
     rows = rows.combine_chunks()
     columns = [_described(table, field) for field in rows.schema]
-    rows = rows.cast(pa.schema([arrow_field(c, f.type) for c, f in zip(columns, rows.schema, strict=True)], _footer(schema, table, columns, rows, meta)))
+    rows = rows.cast(
+        pa.schema([arrow_field(c, f.type) for c, f in zip(columns, rows.schema, strict=True)], _footer(schema, table, columns, rows, meta))
+    )
     dictionary, encodings = _encodings(columns, rows.schema)
     pq.write_table(
         rows,
@@ -73,7 +75,14 @@ def _described(table: Table, field: pa.Field) -> Column:
     if field.name in table:
         return table[field.name]
     element = field.type.value_type if pa.types.is_nested(field.type) else field.type
-    names = {pa.bool_(): "boolean", pa.int16(): "short", pa.int32(): "int", pa.int64(): "long", pa.float32(): "float", pa.float64(): "double"}
+    names = {
+        pa.bool_(): "boolean",
+        pa.int16(): "short",
+        pa.int32(): "int",
+        pa.int64(): "long",
+        pa.float32(): "float",
+        pa.float64(): "double",
+    }
     metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
     return Column(
         name=field.name,

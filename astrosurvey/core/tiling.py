@@ -244,7 +244,7 @@ def parse_spec(value: Any) -> tuple[TilesSpec, list[tuple[Any, Mapping[str, Any]
         return value, []
     if isinstance(value, list):
         wrong: list[tuple[Any, Mapping[str, Any]]] = [
-            ((i,), {"type": "name", "msg": f"a tile's name is a string, not {item!r}; quote it"})
+            ((i,), {"type": "name", "msg": f"a tile's name is a string, not {item!r}"})
             for i, item in enumerate(value)
             if not isinstance(item, str)
         ]

@@ -55,8 +55,8 @@ CASES = [
     ("an empty list", "radii: [3, 5]", "radii: []", 14, "stages.apertures.radii", "at least 1 item", "radii"),
     ("a band that does not exist", "bands: [g, r]", "bands: [g, rr]", 6, "stages.sim.bands.1", "is not one of", "did you mean 'r'"),
     ("a nested setting misspelt", "radii: [3, 5]", "annulus: {iner: 8, outer: 9}", 14, "stages.apertures.annulus.iner", "unknown", "did you mean 'inner'"),
-    ("a nested setting missing", "radii: [3, 5]", "annulus: {inner: 8}", 14, "stages.apertures.annulus", "required", "outer"),
-    ("a required setting missing", "sim: {use: simulate.sky, bands: [g, r]}", "sim: {use: io.image, path: a.fits}", 6, "stages.sim", "required", "bands"),
+    ("a nested setting missing", "radii: [3, 5]", "annulus: {inner: 8}", 14, "stages.apertures.annulus.outer", "required", "outer radius"),
+    ("a required setting missing", "sim: {use: simulate.sky, bands: [g, r]}", "sim: {use: io.image, path: a.fits}", 6, "stages.sim.bands", "required", "band names"),
     ("not a number", "contrast: 0.01", "contrast: .nan", 12, "stages.deblend.contrast", "finite", "fraction"),
     ("an input that is no stage", "in: sky}", "in: skye}", 8, "stages.detect.in", "no stage 'skye'", "did you mean 'sky'"),
     ("an input in a list that is no stage", "in: [sky, detect]", "in: [sky, detct]", 11, "stages.deblend.in.1", "no stage 'detct'", "did you mean 'detect'"),
@@ -69,15 +69,14 @@ CASES = [
     ("an input that is a number", "in: sky}", "in: 3}", 8, "stages.detect.in", "not 3", "in: [stage, stage]"),
     ("a port that is a list", "in: sky}", "in: {image: [sky]}}", 8, "stages.detect.in.image", "`stage.port`", "image: <stage>"),
     ("a stage that feeds itself", "in: sky}", "in: detect}", 8, "stages.detect.in", "its own output", "another stage"),
-    ("a circle", "in: sim, box", "in: {image: detect2.image}, box", 7, "stages.sky.in", "no stage 'detect2'", "did you mean 'detect'"),
-    ("a product of another type", "in: sky}", "in: {image: kron.sources}}", 8, "stages.detect.in", "needs Image, is offered Catalog[source]", "wire another"),
+    ("a circle through a name that is wrong", "in: sim, box", "in: {image: detect2.image}, box", 7, "stages.sky.in.image", "no stage 'detect2'", "did you mean 'detect'"),
+    ("a product of another type", "in: sky}", "in: {image: sim.truth}}", 8, "stages.detect.in", "needs Image, is offered Catalog[truth]", "wire another"),
     ("a table of another kind", "in: apertures}", "in: {sources: apertures.photometry}}", 15, "stages.merge.in", "Catalog[photometry]", "wire another"),
-    ("a tile's product for a survey stage", "  merge:", "  last: {use: toy.one, in: {number: sim.image}}\n  merge:", 15, "stages.last.use", "no stage", "`astrosurvey stages`"),
     ("tiles with a misspelt key", "{count: 4, size: 256, overlap: 32}", "{count: 4, sise: 256}", 3, "tiles.sise", "unknown setting", "did you mean 'size'"),
-    ("no tiles", "{count: 4, size: 256, overlap: 32}", "{count: 0}", 3, "tiles.count", "greater than 0", "did you mean 'count'"),
+    ("no tiles", "{count: 4, size: 256, overlap: 32}", "{count: 0}", 3, "tiles.count", "greater than 0", "number of tiles"),
     ("an overlap beyond half a tile", "overlap: 32", "overlap: 200", 3, "tiles", "more than half the size", "tiles"),
     ("tiles that are a number", "{count: 4, size: 256, overlap: 32}", "4", 3, "tiles", "must be a glob", "tiles/*_r.fits"),
-    ("a tile that is a number", "{count: 4, size: 256, overlap: 32}", "[1, 2]", 3, "tiles.0", "not 1", "did you mean"),
+    ("a tile that is a number", "{count: 4, size: 256, overlap: 32}", "[1, 2]", 3, "tiles.0", "not 1", "tiles/*_r.fits"),
     ("a run option misspelt", "retries: 1", "retrys: 1", 16, "run.retrys", "unknown setting", "did you mean 'retries'"),
     ("a share without its sign", "max_failures: 5%", "max_failures: few", 16, "run.max_failures", "not 'few'", "5%"),
     ("a device that does not exist", "retries: 1", "device: gpu", 16, "run.device", "is not one of", "did you mean 'cpu'"),
@@ -172,6 +171,27 @@ def test_a_column_that_nobody_fills_is_an_error_before_anything_runs(toys):
     stages = {"make": {"use": "test.make"}, "on": {"use": "test.pass", "in": "make"}, "need": {"use": "test.need", "in": "on"}}
     with pytest.raises(PipelineError, match="columns dec, ra of Catalog\\[source\\], which nobody upstream fills"):
         Pipeline.build({"astrosurvey": 1, "stages": stages}, registry)
+
+
+def test_one_product_a_tile_is_too_many_for_a_plain_port_of_a_survey_stage(toys):
+    from toy import Number
+
+    from astrosurvey import Pipeline, Stage
+
+    class One(Stage):
+        """Take one number for the whole survey."""
+
+        name = "test.one"
+        scope = "survey"
+        inputs = {"number": Number}
+        outputs = {"number": Number}
+
+        def run(self, ctx, *, number):
+            raise AssertionError
+
+    registry = type(toys)(stages={**toys.stages, "test.one": One})
+    with pytest.raises(PipelineError, match=r"stages.one.in: port 'number'.*one a tile; put `catalog.merge` between"):
+        Pipeline.build({"astrosurvey": 1, "stages": {"make": {"use": "toy.make"}, "one": {"use": "test.one", "in": "make"}}}, registry)
 
 
 def test_law_5_exit_2_in_under_a_second(command, tmp_path):

@@ -51,7 +51,10 @@ class MergeCatalogs(Stage):
         except SchemaError as error:
             raise DataError(str(error)) from error
         ctx.log.info(
-            "%d sources; near tile borders %d were seen by several tiles, %d just outside their own", merged.sources.num_rows, merged.n_reconciled, merged.n_rescued
+            "%d sources; near tile borders %d were seen by several tiles, %d just outside their own",
+            merged.sources.num_rows,
+            merged.n_reconciled,
+            merged.n_rescued,
         )
         return {
             "sources": Catalog("source", merged.sources),
@@ -60,9 +63,7 @@ class MergeCatalogs(Stage):
         }
 
     @staticmethod
-    def _tiles(
-        ctx: Context, sources: Tiles[Catalog], photometry: Tiles[Catalog] | None
-    ) -> Iterator[tuple[int, pa.Table, pa.Table | None]]:
+    def _tiles(ctx: Context, sources: Tiles[Catalog], photometry: Tiles[Catalog] | None) -> Iterator[tuple[int, pa.Table, pa.Table | None]]:
         """Yield (tile id, sources, photometry) of one tile at a time."""
         measured = {name: i for i, name in enumerate(photometry.names)} if photometry is not None else {}
         for done, (name, catalog) in enumerate(sources.items()):
@@ -74,5 +75,7 @@ class MergeCatalogs(Stage):
 def _footprint(name: str, catalog: Catalog) -> Mapping[str, Any]:
     footprint: Mapping[str, Any] | None = catalog.meta.get("tile")
     if footprint is None:
-        raise DataError(f"the sources of {name} do not say which tile they are of; wire them from a tile-scope stage that passes on their `meta`")
+        raise DataError(
+            f"the sources of {name} do not say which tile they are of; wire them from a tile-scope stage that passes on their `meta`"
+        )
     return footprint

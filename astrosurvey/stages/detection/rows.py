@@ -38,4 +38,6 @@ def source_rows(tile: Tile, image: Image, measured: Mapping[str, np.ndarray], **
         "primary": ownership.primary(tile, measured["x"], measured["y"]),
         "flags": measured["flags"] | SOURCE["NO_SKY_POSITION"] * ~np.isfinite(ra),
     }
-    return Catalog.from_columns("source", columns, {"tile": footprint.describe(tile, image.data.shape, image.wcs, usable(image).any(axis=0))})
+    return Catalog.from_columns(
+        "source", columns, {"tile": footprint.describe(tile, image.data.shape, image.wcs, usable(image).any(axis=0))}
+    )

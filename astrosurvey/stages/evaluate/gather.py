@@ -48,7 +48,9 @@ class Fluxes:
     flux_err: np.ndarray
 
 
-def _columns(tiles: Tiles[Catalog], names: tuple[str, ...], *, primary_only: bool) -> tuple[dict[str, np.ndarray], dict[int, Mapping[str, Any]]]:
+def _columns(
+    tiles: Tiles[Catalog], names: tuple[str, ...], *, primary_only: bool
+) -> tuple[dict[str, np.ndarray], dict[int, Mapping[str, Any]]]:
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     known: dict[int, Mapping[str, Any]] = {}
     for _, catalog in tiles.items():

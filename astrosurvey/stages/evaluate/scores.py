@@ -90,7 +90,9 @@ def detection_scores(
     real[sample.match[hit]] = True
     flux = sample.true_flux[reference].flux if reference else sample.truth.rank / max(len(sample.true_flux), 1)
     counted = magnitude(flux) < limit if limit is not None else np.ones(len(hit), bool)
-    of_what = f"true objects brighter than {limit:g} mag in {reference or 'the mean of the bands'}" if limit is not None else "all true objects"
+    of_what = (
+        f"true objects brighter than {limit:g} mag in {reference or 'the mean of the bands'}" if limit is not None else "all true objects"
+    )
     values = [
         Metric("n_truth", len(hit), description="true objects, each once"),
         Metric("n_sources", len(real), description="primary sources"),
@@ -107,7 +109,10 @@ def detection_scores(
         for level in (0.5, 0.9):
             values.append(
                 Metric(
-                    f"depth_{level * 100:.0f}.{band}", depth(curve, level), "mag", description=f"magnitude at which the completeness in {band} falls below {level:g}"
+                    f"depth_{level * 100:.0f}.{band}",
+                    depth(curve, level),
+                    "mag",
+                    description=f"magnitude at which the completeness in {band} falls below {level:g}",
                 )
             )
     return values, {name: curve for name, curve in curves.items() if curve["n"]}
@@ -120,7 +125,12 @@ def _chance(sample: Sample) -> Metric:
         match = one_to_one(sample.space.truth, points, sample.truth.rank, sample.space.radius)
         fractions.append(np.count_nonzero(match >= 0) / len(points) if len(points) else np.nan)
     value = float(np.mean(fractions))
-    return Metric("chance_match_fraction", value, better="lower", description="fraction of sources matched when all are moved aside: by so much purity may flatter")
+    return Metric(
+        "chance_match_fraction",
+        value,
+        better="lower",
+        description="fraction of sources matched when all are moved aside: by so much purity may flatter",
+    )
 
 
 def depth(curve: Curve, level: float) -> float:
@@ -147,14 +157,18 @@ def position_scores(sample: Sample) -> list[Metric]:
     for axis, along in zip(axes, offsets.T, strict=True):
         middle, scatter, error = robust(along)
         known = error if np.isfinite(error) else None
-        values.append(Metric(f"position_offset.{axis}", middle, unit, known, better="lower", description=f"median offset along {axis}, found minus true"))
-        values.append(Metric(f"position_scatter.{axis}", scatter, unit, better="lower", description=f"1.48 MAD of the offsets along {axis}"))
+        values.append(
+            Metric(
+                f"position_offset.{axis}", middle, unit, known, better="lower", description=f"median offset along {axis}, found minus true"
+            )
+        )
+        values.append(
+            Metric(f"position_scatter.{axis}", scatter, unit, better="lower", description=f"1.48 MAD of the offsets along {axis}")
+        )
     return values
 
 
-def flux_scores(
-    sample: Sample, *, width: float, bright: float, max_flux_bias: float | None
-) -> tuple[list[Metric], dict[str, Curve]]:
+def flux_scores(sample: Sample, *, width: float, bright: float, max_flux_bias: float | None) -> tuple[list[Metric], dict[str, Curve]]:
     """Return bias and scatter of the measured fluxes of matched sources, and fractions by signal-to-noise ratio.
 
     Args:
@@ -184,10 +198,23 @@ def flux_scores(
         values += [
             Metric(f"flux_bias.{key}", middle, error=known, better="lower", description=f"median relative error {what}"),
             Metric(f"flux_scatter.{key}", scatter, better="lower", description=f"1.48 MAD of the relative errors {what}"),
-            Metric(f"flux_pull.{key}", robust(pull[firm & np.isfinite(pull)])[1], better="lower", description=f"1.48 MAD of (flux - true) / flux_err {what}"),
+            Metric(
+                f"flux_pull.{key}",
+                robust(pull[firm & np.isfinite(pull)])[1],
+                better="lower",
+                description=f"1.48 MAD of (flux - true) / flux_err {what}",
+            ),
         ]
         if max_flux_bias is not None:
-            values.append(Metric(f"flux_bias_size.{key}", abs(middle), bar=max_flux_bias, better="lower", description=f"size of the median relative error {what}"))
+            values.append(
+                Metric(
+                    f"flux_bias_size.{key}",
+                    abs(middle),
+                    bar=max_flux_bias,
+                    better="lower",
+                    description=f"size of the median relative error {what}",
+                )
+            )
         curves[f"flux by magnitude, {method}, {band}"] = _flux_curve(magnitude(true[at]), relative, usable, width)
         if np.isfinite(snr).any():
             curves[f"purity by signal to noise, {method}, {band}"] = fraction_curve("snr", snr, real, SNR_EDGES, "purity")

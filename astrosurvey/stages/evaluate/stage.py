@@ -43,11 +43,11 @@ class EvaluateDetection(Stage):
         bright_snr: float = Field(20.0, gt=0, description="signal-to-noise ratio from which fluxes count in the overall bias and scatter")
         min_completeness: float | None = Field(None, ge=0, le=1, description="bar on the overall completeness")
         min_purity: float | None = Field(None, ge=0, le=1, description="bar on the purity")
-        max_flux_bias: float | None = Field(None, ge=0, description="bar on the size of the overall relative flux bias, per method and band")
+        max_flux_bias: float | None = Field(
+            None, ge=0, description="bar on the size of the overall relative flux bias, per method and band"
+        )
 
-    def run(
-        self, ctx: Context, *, sources: Tiles[Catalog], truth: Tiles[Catalog], photometry: Tiles[Catalog] | None
-    ) -> Mapping[str, Any]:
+    def run(self, ctx: Context, *, sources: Tiles[Catalog], truth: Tiles[Catalog], photometry: Tiles[Catalog] | None) -> Mapping[str, Any]:
         """Return the metrics, with curves in bins of magnitude and of signal-to-noise ratio."""
         from . import gather, scores
         from .match import one_to_one
@@ -55,7 +55,9 @@ class EvaluateDetection(Stage):
         config = self.config
         known, true_flux = gather.truth_of(truth)
         if config.band is not None and config.band not in true_flux:
-            raise DataError(f"the truth has no band {config.band!r}: it has {', '.join(true_flux) or 'no band'}; name one of these in `band`")
+            raise DataError(
+                f"the truth has no band {config.band!r}: it has {', '.join(true_flux) or 'no band'}; name one of these in `band`"
+            )
         found = gather.sources_of(sources)
         measured = gather.photometry_of(photometry, found) if photometry is not None else {}
         space = gather.space_of(known, found, config.radius, config.unit, aside=30.0)

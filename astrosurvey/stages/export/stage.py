@@ -84,7 +84,9 @@ class ExportRegions(Stage):
         radius: float | None = Field(
             None, gt=0, description="radius of the circles: arcsec on the sky, pixels on tiles; that of the footprint's area when left out"
         )
-        sky_radius: float = Field(1.0, gt=0, description="arcsec, for sources on the sky whose tile's pixel scale is not known, as after a merge")
+        sky_radius: float = Field(
+            1.0, gt=0, description="arcsec, for sources on the sky whose tile's pixel scale is not known, as after a merge"
+        )
         labels: bool = Field(False, description="write each source's id beside it")
         colour: str = Field("green", pattern=r"^[a-z]{1,20}$", description="name of the circles' colour")
 
