@@ -14,6 +14,7 @@ from typing import Any
 import pluggy
 
 from . import hookspecs
+from .catalog.schema import register_fragment
 from .core.registry import BrokenPlugin, Origin, Registry
 from .core.stage import check_stage
 
@@ -35,6 +36,11 @@ def load() -> Registry:
     names = None if allowed is None else {"builtin", *filter(None, (n.strip() for n in allowed.split(",")))}
     found = sorted(entry_points(group=GROUP), key=lambda e: (e.name != "builtin", e.name, e.value))
     return load_from([entry for entry in found if names is None or entry.name in names])
+
+
+def dask_setup(worker: Any) -> None:
+    """Load the plugins in a Dask worker, which needs to know their tables; Dask calls this by its name."""
+    load()
 
 
 def load_from(entries: Iterable[EntryPoint]) -> Registry:
@@ -130,13 +136,17 @@ def _collect(registry: Registry, manager: pluggy.PluginManager, origin: Origin) 
         check_stage(cls)
         adder("stages")(cls.name, cls)  # type: ignore[attr-defined]
 
+    def table(path: str | Path) -> None:
+        register_fragment(Path(path), origin.plugin)
+        fresh.tables.append(Path(path))
+
     hooks = manager.hook
+    hooks.register_tables(register=table)  # first: the stages' columns are looked up in them
     hooks.register_stages(register=stage)
     hooks.register_products(register=lambda cls: adder("products")(cls.kind, cls))
     hooks.register_models(register=lambda name, folder: adder("models")(name, Path(folder)))
     hooks.register_engines(register=adder("engines"))
     hooks.register_commands(register=lambda command: adder("commands")(command.name, command))
-    hooks.register_tables(register=lambda path: fresh.tables.append(Path(path)))
     for taken, mine in stores.values():
         taken.update(mine)
     registry.tables += fresh.tables

@@ -60,9 +60,7 @@ def context(tmp_path: Path) -> Context:
     """What a running task gets: a tile called "t0", a seeded generator, the CPU and a scratch folder."""
     from .trial import make_context
 
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    return make_context(scratch)
+    return make_context(tmp_path)
 
 
 @pytest.fixture

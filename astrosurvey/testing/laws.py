@@ -90,7 +90,11 @@ def _gathers(stage: type[Stage]) -> bool:
 
 @class_law
 def follows_the_protocol(stage: type[Stage]) -> None:
-    """The class passes the checks made at registration, and the first line of its docstring is one short sentence."""
+    """The class passes the checks made at registration, and the first line of its docstring is one short sentence.
+
+    Registration checks the name, the ports and `run`'s keywords, that settings are described, and that
+    every table and column that the ports name is in the catalogue schema.
+    """
     check_stage(stage)
     first = (stage.__doc__ or "").strip().splitlines()[0]
     assert first.endswith("."), f"the docstring's first line is shown as help and must be one sentence, not {first!r}"
@@ -113,14 +117,13 @@ def is_listed_without_heavy_imports(stage: type[Stage]) -> None:
 
 
 @class_law
-def declares_columns_of_the_schema(stage: type[Stage]) -> None:
-    """Every table and column that its ports need, fill or pass on is in the catalogue schema."""
-    for direction in ("inputs", "outputs"):
-        for name, port in ports(stage, direction).items():
-            problems: list[str] = getattr(port.contract, "problems", list)()
-            assert not problems, f"port {name!r} of `{direction}`: {'; '.join(problems)}"
-            passes = getattr(port.contract, "passes", "")
-            assert not passes or passes in stage.inputs, f"port {name!r} passes on {passes!r}, which is no input port"
+def passes_on_what_it_takes(stage: type[Stage]) -> None:
+    """A port that an output says it passes on is one of its inputs, and of the same table."""
+    taken = ports(stage, "inputs")
+    for name, port in ports(stage, "outputs").items():
+        passes = getattr(port.contract, "passes", "")
+        assert not passes or passes in taken, f"output {name!r} passes on {passes!r}, which is no input port"
+        assert not passes or _table(taken[passes]) == _table(port), f"output {name!r} passes on {passes!r}, which is of another table"
 
 
 @law

@@ -248,3 +248,17 @@ class Invents(Passes):
 
     name = "rogue.invents"
     outputs = {"sources": Catalog.of("source", fills=["brightnes"])}
+
+
+class Misdirects(Passes):
+    """Pass on a port that there is not."""
+
+    name = "rogue.misdirects"
+    outputs = {"sources": Catalog.of("source", passes="source")}
+
+
+class Confuses(Passes):
+    """Pass on one table as another."""
+
+    name = "rogue.confuses"
+    outputs = {"sources": Catalog.of("photometry", passes="sources")}

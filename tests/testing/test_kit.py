@@ -12,6 +12,7 @@ import toy
 from toy import Number
 
 from astrosurvey import Catalog
+from astrosurvey.core.stage import StageError
 from astrosurvey.testing import Example, ProductLaws, StageLaws, laws
 from astrosurvey.testing.trial import Trial
 
@@ -115,7 +116,8 @@ def test_the_honest_one_keeps_the_laws_that_the_rogues_break(trial):
     [
         (rogues.Mute, laws.follows_the_protocol, "one sentence"),
         (Heavy, laws.is_listed_without_heavy_imports, "scipy"),
-        (rogues.Invents, laws.declares_columns_of_the_schema, "no column 'brightnes'"),
+        (rogues.Misdirects, laws.passes_on_what_it_takes, "passes on 'source', which is no input port"),
+        (rogues.Confuses, laws.passes_on_what_it_takes, "of another table"),
     ],
 )
 def test_a_broken_law_of_the_class_is_named(stage, law, complaint):
@@ -169,6 +171,11 @@ def test_a_stage_may_ask_for_what_a_bare_image_lacks(tmp_path, tiny_image, other
 def test_rows_must_not_depend_on_the_order_of_tiles(tmp_path, other_process):
     with pytest.raises(AssertionError, match="rows of output 'sources' depend on the order of the tiles"):
         laws.works_on_any_tiles(Trial(rogues.FirstOnly, Example({"sources": SOURCES}), tmp_path, other_process))
+
+
+def test_a_column_that_the_schema_does_not_know_is_found_at_registration():
+    with pytest.raises(StageError, match=r"port 'sources' of `outputs`: table source has no column 'brightnes'"):
+        laws.follows_the_protocol(rogues.Invents)
 
 
 def test_a_stage_must_refuse_wrong_input(trial):
