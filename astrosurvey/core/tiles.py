@@ -57,10 +57,13 @@ class Tile:
 def fill(template: str, tile: Tile | None, **more: str) -> str:
     """Return a path template with `{tile}`, the tile's fields and `more` (such as band="r") filled in.
 
+    A field may itself be a template of `more`: the image being cut can be "deep_{band}.fits".
+
     Raises:
         KeyError: the template names something that is not there; the message lists what is.
     """
-    known = {**({"tile": tile.name, **tile.fields} if tile else {}), **more}
+    fields = {key: re.sub(r"\{(\w+)\}", lambda m: more.get(m[1], m[0]), text) for key, text in tile.fields.items()} if tile else {}
+    known = {**({"tile": tile.name, **fields} if tile else {}), **more}
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in known:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from .. import plugins
 from . import laws, product_laws
 from .trial import Trial
 
@@ -45,6 +46,7 @@ class StageLaws:
 
     def test_law(self, law: Any, example: str | None, request: pytest.FixtureRequest, tmp_path: Path, other_process: Executor) -> None:
         """Try one law on one example."""
+        plugins.load()  # the schema must know the plugins' tables
         if example is None:
             law(self.stage)
             return
