@@ -144,6 +144,4 @@ def expand(path: str, base: str) -> str:
         return value
 
     path = os.path.expanduser(re.sub(r"\$\{(\w+)\}", variable, path))
-    if re.fullmatch(r"\{(?!tile\})\w+\}", path):  # what a tile's field puts there is absolute already
-        return path
     return os.path.normpath(os.path.join(base, path))

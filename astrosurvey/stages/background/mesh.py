@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from astropy.stats import SigmaClip
@@ -121,8 +121,8 @@ def sky(
     Args and returns are those of `mesh` and `source_mask`. Where the masked sources leave no box with
     `min_good` good pixels, the first pass stands.
     """
-    settings = {"box": box, "filter_size": filter_size, "clip": clip, "min_good": min_good}
-    level, rms = mesh(data, good, **settings)
+    on_mesh = partial(mesh, data, box=box, filter_size=filter_size, clip=clip, min_good=min_good)
+    level, rms = on_mesh(good)
     if not mask_sources or not good.any():
         return level, rms
     clean = good & ~source_mask(data - level, rms, good, threshold=threshold, dilation=dilation)
@@ -130,4 +130,4 @@ def sky(
     step_y, step_x = min(box, ny), min(box, nx)
     whole = clean[: ny - ny % step_y, : nx - nx % step_x]
     filled = whole.reshape(ny // step_y, step_y, nx // step_x, step_x).mean(axis=(1, 3))
-    return mesh(data, clean, **settings) if (filled > min_good).any() else (level, rms)
+    return on_mesh(clean) if (filled > min_good).any() else (level, rms)

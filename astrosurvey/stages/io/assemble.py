@@ -54,7 +54,8 @@ def read_image(config: ReadImage.Config, tile: Tile | None, log: logging.Logger)
             if level is not None:
                 mask[k][data[k] >= level] |= PIXEL["SAT"]
             lost = ~np.isfinite(data[k])
-            np.multiply(data[k], calibrations[k]["factor"], out=data[k], dtype=np.float64, casting="same_kind")
+            with np.errstate(over="ignore"):
+                np.multiply(data[k], calibrations[k]["factor"], out=data[k], dtype=np.float64, casting="same_kind")
             overflown = ~np.isfinite(data[k])
             if (overflown & ~lost).any():
                 raise located.file.bad(
@@ -115,7 +116,8 @@ def _per_band(setting: PerBand, keyword: str | None, place: Located, band: str) 
 
 
 def _calibration(config: ReadImage.Config, place: Located, band: str, area: float | None) -> dict[str, Any]:
-    unit = (config.unit if config.unit is not None else place.hdu.cards.text("BUNIT")).strip()
+    with place.file.cards(place.hdu, "set `unit` of this stage"):
+        unit = str(place.hdu.cards.get("BUNIT") or "" if config.unit is None else config.unit).strip()
     zeropoint = _per_band(config.zeropoint, config.zeropoint_keyword, place, band)
     try:
         factor = to_njy(unit, zeropoint, area)

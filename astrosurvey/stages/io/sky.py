@@ -53,10 +53,12 @@ def require_one_grid(found: list[tuple[str, WCS]], shape: tuple[int, int]) -> No
         found: (band, coordinates) pairs.
         shape: (y, x) of the tile.
     """
+    if len(found) < 2:
+        return
     ny, nx = shape
     x, y = np.array([(nx - 1) / 2, 0, nx - 1, 0, nx - 1]), np.array([(ny - 1) / 2, 0, 0, ny - 1, ny - 1])
     first, reference = found[0]
-    points = reference.pixel_to_world(x, y).icrs if len(found) > 1 else None
+    points = reference.pixel_to_world(x, y).icrs
     for band, wcs in found[1:]:
         apart = wcs.pixel_to_world(x, y).icrs.separation(points).deg / math.sqrt(_area_deg2(reference))
         worst = float(np.nanmax(apart))

@@ -104,9 +104,9 @@ class Objects:
         return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
-def nanojansky(magnitude: np.ndarray | float) -> np.ndarray | float:
+def nanojansky(magnitude: np.ndarray | float) -> np.ndarray:
     """Return the flux of an AB magnitude."""
-    return 10.0 ** (0.4 * (31.4 - magnitude))
+    return np.asarray(10.0 ** (0.4 * (31.4 - magnitude)))
 
 
 def draw_stars(rng: np.random.Generator, r: np.ndarray) -> Objects:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -28,9 +28,8 @@ class SimulateSky(Stage):
     References: Rowe et al. (2015), GalSim; LSST Science Book (2009); Aihara et al. (2018), HSC SSP.
     """
 
-    name = "simulate.sky"
-    version = 1
-    outputs: Mapping[str, Any] = {
+    name, version = "simulate.sky", 1
+    outputs: ClassVar[Mapping[str, Any]] = {
         "image": Image,
         "truth": Catalog.of(
             "truth",
@@ -88,8 +87,6 @@ class SimulateSky(Stage):
             if not (0.0 <= value[0] < 360.0 and -90.0 <= value[1] <= 90.0):
                 raise ValueError("must be [ra, dec] with 0 <= ra < 360 and -90 <= dec <= 90")
             return value
-
-    config: Config
 
     def run(self, ctx: Context) -> Mapping[str, Any]:
         """Return the tile's `image` and `truth`."""

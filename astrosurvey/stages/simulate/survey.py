@@ -20,7 +20,7 @@ from .psf import MoffatField
 from .stamps import SIZES, Shape, corner, oversampling, render
 
 if TYPE_CHECKING:
-    from .stage import SimulateSky
+    from .stage import BandName, SimulateSky
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Band:
         full_well: electrons at which a pixel saturates, summed over all exposures.
     """
 
-    name: str
+    name: BandName
     index: int
     psf: MoffatField
     sky: float
@@ -57,7 +57,7 @@ def bands(config: SimulateSky.Config) -> tuple[Band, ...]:
     return tuple(_band(config, name) for name in config.bands)
 
 
-def _band(config: SimulateSky.Config, name: str) -> Band:
+def _band(config: SimulateSky.Config, name: BandName) -> Band:
     """Find the gain at which sky and read noise give the 5 sigma depth of a point source measured through its own profile."""
     index = BANDS.index(name)
     fwhm = config.seeing[name] / config.pixel_scale

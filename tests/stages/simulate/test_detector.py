@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from astrosurvey.catalog.flags import PIXEL
 from astrosurvey.core.tiles import Box
 from astrosurvey.stages.simulate.bleed import bleed
 from astrosurvey.stages.simulate.cosmic_rays import cosmic_rays
-from astrosurvey.stages.simulate.detector import bad_columns, observe, photon_noise
+from astrosurvey.stages.simulate.detector import _spill, bad_columns, observe, photon_noise
 from astrosurvey.stages.simulate.exposure import image_of, tangent_wcs
 from astrosurvey.stages.simulate.scene import Scene
 from astrosurvey.stages.simulate.stage import SimulateSky
@@ -89,8 +90,6 @@ def test_bleeding_keeps_a_columns_charge(peak):
     before = np.full(window.shape, sky)
     before[reach + 10 - 32 : reach + 10 + 32, 40 - 32 : 40 + 32] += light
     after = before.copy()
-    from astrosurvey.stages.simulate.detector import _spill
-
     _spill(after, trails, window, full_well)
     assert trails
     assert after.max() <= full_well * (1 + 1e-12)
@@ -127,8 +126,6 @@ def test_cosmic_rays_have_the_rate_and_the_charge_of_muons():
     window = Box(-512, 256, 1536, 2304)
     charge = cosmic_rays(1, 2, window, 100.0)
     hit = charge > 50
-    from scipy.ndimage import label
-
     _, n = label(hit, np.ones((3, 3)))
     expected = 100.0 * 2048**2 / 1e6
     assert n == pytest.approx(expected, abs=4 * math.sqrt(expected) + 0.03 * expected)  # a few overlap
