@@ -167,6 +167,7 @@ def _port_problems(stage: type[Stage]) -> list[str]:
             except TypeError as error:
                 problems.append(f"port {name!r} of `{direction}`: {error}")
                 continue
+            problems += [f"port {name!r} of `{direction}`: {problem}" for problem in port.contract.problems()]
             if direction == "outputs" and (port.gather or port.optional):
                 problems.append(f"output port {name!r} can be neither optional nor a gather")
             if port.gather and stage.scope == "tile":
