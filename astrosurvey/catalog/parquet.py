@@ -1,0 +1,212 @@
+"""Catalogues as Parquet files that every reader understands, with units, and in which damage is found.
+
+The footer says the same three times, because readers differ: as Arrow field metadata (pyarrow), as the
+YAML that astropy's own Parquet writer leaves (`Table.read(path)`), and as a VOTable document (VOParquet:
+`Table.read(path, format="parquet.votable")`, TOPCAT). DuckDB and others read the values and may look at the
+keys. Equal rows give equal bytes under one version of pyarrow.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from . import votable
+from .arrow import arrow_field, arrow_type, fits_type, is_plugin_column, to_numpy
+from .healpix import healpix_29
+from .schema import HEALPIX_COLUMN, Column, Schema, SchemaError, Table
+
+log = logging.getLogger(__name__)
+
+VERSION_KEY = b"astrosurvey.schema.version"
+TABLE_KEY = b"astrosurvey.schema.table"
+DIGEST_KEY = b"astrosurvey.schema.sha256"
+META_KEY = b"astrosurvey.meta"
+ROW_GROUP = 2**17
+"""Rows in a row group: the least that a reader has to read and decompress."""
+
+
+def write_rows(path: Path, schema: Schema, table: Table, rows: pa.Table, meta: Mapping[str, Any]) -> None:
+    """Write rows of a table to a new Parquet file.
+
+    Args:
+        path: the file to write.
+        schema: the schema in force.
+        table: the table that `rows` follow.
+        rows: the rows; the HEALPix column is added here.
+        meta: JSON values for the footer.
+
+    Raises:
+        SchemaError: `meta` holds something that is not JSON.
+    """
+    if table.has_sky_position:
+        index = healpix_29(to_numpy(rows, "ra"), to_numpy(rows, "dec"))
+        rows = rows.append_column(arrow_field(votable.HEALPIX), pa.array(index.data, mask=index.mask))
+    # Pages end where chunks end, so the same rows in other chunks would be other bytes.
+    rows = rows.combine_chunks()
+    columns = [_described(table, field) for field in rows.schema]
+    rows = rows.cast(pa.schema([arrow_field(c, f.type) for c, f in zip(columns, rows.schema, strict=True)], _footer(schema, table, columns, rows, meta)))
+    dictionary, encodings = _encodings(columns, rows.schema)
+    pq.write_table(
+        rows,
+        path,
+        row_group_size=ROW_GROUP,
+        compression="zstd",
+        use_dictionary=dictionary,
+        column_encoding=encodings,
+        write_page_checksum=True,
+    )
+
+
+def _described(table: Table, field: pa.Field) -> Column:
+    """Return a field's column, made up from its type where a plugin's column has no fragment."""
+    if field.name == HEALPIX_COLUMN:
+        return votable.HEALPIX
+    if field.name in table:
+        return table[field.name]
+    element = field.type.value_type if pa.types.is_nested(field.type) else field.type
+    names = {pa.bool_(): "boolean", pa.int16(): "short", pa.int32(): "int", pa.int64(): "long", pa.float32(): "float", pa.float64(): "double"}
+    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    return Column(
+        name=field.name,
+        type=names.get(element, "text"),
+        ucd=metadata.get("ucd", ""),
+        description=metadata.get("description", "a plugin's column"),
+        unit=metadata.get("unit", ""),
+        arraysize="*" if pa.types.is_nested(field.type) else None,
+    )
+
+
+def _encodings(columns: list[Column], schema: pa.Schema) -> tuple[list[str], dict[str, str]]:
+    """Return the columns to encode by dictionary, and the encodings of the others.
+
+    A dictionary pays for words and codes, of which there are few; the bytes of floats compress once they
+    stand in streams of their own; ids and pixel counts are close to their neighbours.
+    """
+    dictionary, encodings = [], {}
+    for column, field in zip(columns, schema, strict=True):
+        path = field.name + (".list.element" if pa.types.is_nested(field.type) else "")
+        element = field.type.value_type if pa.types.is_nested(field.type) else field.type
+        if pa.types.is_floating(element):
+            encodings[path] = "BYTE_STREAM_SPLIT"
+        elif pa.types.is_integer(element) and not column.ucd.startswith("meta.code"):
+            encodings[path] = "DELTA_BINARY_PACKED"
+        elif not pa.types.is_boolean(element):
+            dictionary.append(path)
+    return dictionary, encodings
+
+
+def _footer(schema: Schema, table: Table, columns: list[Column], rows: pa.Table, meta: Mapping[str, Any]) -> dict[bytes, bytes]:
+    columns = [_as_held(column, rows) for column in columns]
+    footer = {
+        VERSION_KEY: schema.version.current,
+        TABLE_KEY: table.name,
+        DIGEST_KEY: schema.digest,
+        META_KEY: canonical_json(meta),
+        b"IVOA.VOTable-Parquet.version": "1.0",
+        b"IVOA.VOTable-Parquet.content": votable.document(schema, [(table, columns)]),
+        b"table_meta_yaml": _astropy_header(table, columns),
+    }
+    footer |= {f"table::len::{column.name}".encode(): str(column.length) for column in columns if column.is_text}
+    return {key: value.encode() for key, value in footer.items()}
+
+
+def _as_held(column: Column, rows: pa.Table) -> Column:
+    """Return a column with the sizes that its values have, which astropy must know to read them into arrays."""
+    kind = rows.schema.field(column.name).type
+    if pa.types.is_string(kind):
+        return replace(column, length=max(pc.max(pc.utf8_length(rows.column(column.name))).as_py() or 0, 1))
+    return replace(column, arraysize=str(kind.list_size)) if pa.types.is_fixed_size_list(kind) else column
+
+
+def canonical_json(meta: Mapping[str, Any]) -> str:
+    """Return JSON text that is equal for equal values.
+
+    Raises:
+        SchemaError: a value is not JSON; NaN is not, null is.
+    """
+    try:
+        return json.dumps(dict(meta), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise SchemaError(f"the meta values of a catalogue must be JSON: {error}") from error
+
+
+_ASTROPY_TYPES = {"boolean": "bool", "short": "int16", "int": "int32", "long": "int64", "float": "float32", "double": "float64"}
+
+
+def _astropy_header(table: Table, columns: list[Column]) -> str:
+    """Return the YAML in which astropy keeps units and descriptions; each line's value is JSON, which is YAML too."""
+    lines = ["datatype:"]
+    for column in columns:
+        entry: dict[str, Any] = {"name": column.name, "datatype": _ASTROPY_TYPES.get(column.type, "string")}
+        if column.unit:
+            entry["unit"] = column.unit
+        entry |= {"description": column.description, "meta": {"ucd": column.ucd}}
+        lines.append(f"- {json.dumps(entry, ensure_ascii=False)}")
+    return "\n".join([*lines, f'meta: {{"table": "{table.name}"}}'])
+
+
+def read_rows(path: Path, schema: Schema) -> tuple[Table, pa.Table, dict[str, Any]]:
+    """Return the table, the rows and the meta values of a Parquet file that `write_rows` wrote.
+
+    Columns that an older version of the schema did not have are null.
+
+    Raises:
+        SchemaError: the file is damaged, is no catalogue, or follows a version that cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            footer = file.schema_arrow.metadata or {}
+            table = _table_of(path, schema, footer)
+            rows = file.read()
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise SchemaError(f"{path} is damaged or not a Parquet file ({error}); remove it and run again") from error
+    meta = json.loads(footer.get(META_KEY, b"{}"))
+    return table, _conform(path, table, rows), meta
+
+
+def _table_of(path: Path, schema: Schema, footer: Mapping[bytes, bytes]) -> Table:
+    if VERSION_KEY not in footer or TABLE_KEY not in footer:
+        raise SchemaError(f"{path} is a Parquet file, but no astrosurvey catalogue: its footer names no schema")
+    if refused := schema.version.refuses(footer[VERSION_KEY].decode()):
+        raise SchemaError(f"{path}: {refused}")
+    name = footer[TABLE_KEY].decode()
+    if name not in schema:
+        raise SchemaError(f"{path} holds table {name!r}, which is not in the schema; install the plugin that wrote it")
+    return schema[name]
+
+
+def _conform(path: Path, table: Table, rows: pa.Table) -> pa.Table:
+    """Return rows in the order of the schema, with what an older version lacks and without what a newer one added."""
+    fields, arrays = [], []
+    for column in table.columns:
+        if column.name in rows.column_names:
+            held = rows.schema.field(column.name).type
+            if not fits_type(column, held):
+                raise SchemaError(f"{path}: column {column.name!r} holds {held}, not {arrow_type(column)}")
+            arrays.append(rows.column(column.name))
+        elif column.nullable:
+            held = arrow_type(column)
+            arrays.append(pa.chunked_array([pa.nulls(rows.num_rows, held)]))
+        else:
+            raise SchemaError(f"{path}: column {column.name!r} of table {table.name} is missing")
+        fields.append(arrow_field(column, held))
+    for field in rows.schema:
+        if field.name in table and table[field.name] in table.columns:
+            continue
+        if field.name in table or is_plugin_column(field.name):
+            fields.append(field)
+            arrays.append(rows.column(field.name))
+        elif field.name != HEALPIX_COLUMN:
+            log.warning("%s: column %r of table %s is of a newer schema than this one and is left out", path, field.name, table.name)
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))

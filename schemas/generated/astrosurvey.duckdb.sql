@@ -1,0 +1,521 @@
+-- Generated from schemas/astrosurvey.yaml by `python -m astrosurvey.catalog.generate`; do not edit.
+-- astrosurvey 1.0.0
+CREATE TABLE "run" (
+    "run_id" VARCHAR NOT NULL,
+    "title" VARCHAR,
+    "pipeline_digest" VARCHAR NOT NULL,
+    "seed" BIGINT NOT NULL,
+    "astrosurvey_version" VARCHAR NOT NULL,
+    "schema_version" VARCHAR NOT NULL,
+    "plugins" VARCHAR,
+    "n_tile" INTEGER,
+    PRIMARY KEY ("run_id")
+);
+COMMENT ON TABLE "run" IS 'One execution of a pipeline, with what is needed to make its numbers again.';
+COMMENT ON COLUMN "run"."run_id" IS 'identifier of the run, derived from its resolved pipeline and inputs';
+COMMENT ON COLUMN "run"."title" IS 'title that the pipeline file gives';
+COMMENT ON COLUMN "run"."pipeline_digest" IS 'sha256 of the resolved pipeline, in hexadecimal';
+COMMENT ON COLUMN "run"."seed" IS 'seed from which every random number of the run comes';
+COMMENT ON COLUMN "run"."astrosurvey_version" IS 'version of astrosurvey';
+COMMENT ON COLUMN "run"."schema_version" IS 'version of this schema';
+COMMENT ON COLUMN "run"."plugins" IS 'plugins in use, as name==version separated by blanks';
+COMMENT ON COLUMN "run"."n_tile" IS 'number of tiles in the run';
+CREATE TABLE "tile" (
+    "tile_id" BIGINT NOT NULL,
+    "name" VARCHAR NOT NULL,
+    "run_id" VARCHAR,
+    "s_ra" DOUBLE,
+    "s_dec" DOUBLE,
+    "s_fov" DOUBLE,
+    "s_region" VARCHAR,
+    "em_min" DOUBLE,
+    "em_max" DOUBLE,
+    "t_exptime" DOUBLE,
+    "o_ucd" VARCHAR,
+    "nx" INTEGER NOT NULL,
+    "ny" INTEGER NOT NULL,
+    "x0" INTEGER NOT NULL,
+    "y0" INTEGER NOT NULL,
+    "pixel_scale" DOUBLE,
+    "input_digest" VARCHAR,
+    "status" VARCHAR NOT NULL,
+    "n_source" BIGINT NOT NULL,
+    PRIMARY KEY ("tile_id"),
+    FOREIGN KEY ("run_id") REFERENCES "run" ("run_id"),
+    CONSTRAINT "check_tile_position" CHECK ((isnan("s_ra") OR "s_ra" >= 0) AND (isnan("s_ra") OR "s_ra" < 360) AND (isnan("s_dec") OR "s_dec" >= -90) AND (isnan("s_dec") OR "s_dec" <= 90)),
+    CONSTRAINT "check_tile_size" CHECK (("nx" >= 1) AND ("ny" >= 1) AND ("n_source" >= 0)),
+    CONSTRAINT "check_tile_band" CHECK ((isnan("em_min") OR "em_min" > 0) AND (isnan("em_min") OR isnan("em_max") OR "em_min" <= "em_max"))
+);
+COMMENT ON TABLE "tile" IS 'One unit of parallel work and the patch of sky it covers; footprint columns carry their ObsCore names.';
+COMMENT ON COLUMN "tile"."tile_id" IS 'tile number, below 2^26; the upper bits of the ids of its objects';
+COMMENT ON COLUMN "tile"."name" IS 'name of the tile, unique in the run';
+COMMENT ON COLUMN "tile"."run_id" IS 'the run in which the tile was processed';
+COMMENT ON COLUMN "tile"."s_ra" IS 'right ascension of the tile''s centre, ICRS [deg]';
+COMMENT ON COLUMN "tile"."s_dec" IS 'declination of the tile''s centre, ICRS [deg]';
+COMMENT ON COLUMN "tile"."s_fov" IS 'diameter of the smallest circle around the tile''s centre that holds all its corners [deg]';
+COMMENT ON COLUMN "tile"."s_region" IS 'outline of the tile as an STC-S polygon, ICRS';
+COMMENT ON COLUMN "tile"."em_min" IS 'shortest vacuum wavelength of the tile''s bands [m]';
+COMMENT ON COLUMN "tile"."em_max" IS 'longest vacuum wavelength of the tile''s bands [m]';
+COMMENT ON COLUMN "tile"."t_exptime" IS 'exposure time; that of the shortest band where bands differ [s]';
+COMMENT ON COLUMN "tile"."o_ucd" IS 'UCD of the observed quantity, such as phot.flux.density';
+COMMENT ON COLUMN "tile"."nx" IS 'width of the tile [pixel]';
+COMMENT ON COLUMN "tile"."ny" IS 'height of the tile [pixel]';
+COMMENT ON COLUMN "tile"."x0" IS 'column of the larger image at which the tile begins; 0 for a tile with files of its own [pixel]';
+COMMENT ON COLUMN "tile"."y0" IS 'row of the larger image at which the tile begins; 0 for a tile with files of its own [pixel]';
+COMMENT ON COLUMN "tile"."pixel_scale" IS 'square root of the area of a pixel at the tile''s centre [arcsec/pixel]';
+COMMENT ON COLUMN "tile"."input_digest" IS 'sha256 over the content of the tile''s input files, in hexadecimal';
+COMMENT ON COLUMN "tile"."status" IS 'what became of the tile; done, cached, empty, failed, blocked or pending';
+COMMENT ON COLUMN "tile"."n_source" IS 'number of the tile''s sources that the table source holds';
+CREATE TABLE "source" (
+    "source_id" BIGINT NOT NULL,
+    "tile_id" BIGINT NOT NULL,
+    "parent_source_id" BIGINT,
+    "x" DOUBLE NOT NULL,
+    "y" DOUBLE NOT NULL,
+    "ra" DOUBLE,
+    "dec" DOUBLE,
+    "x_var" FLOAT,
+    "y_var" FLOAT,
+    "xy_cov" FLOAT,
+    "x_min" INTEGER NOT NULL,
+    "x_max" INTEGER NOT NULL,
+    "y_min" INTEGER NOT NULL,
+    "y_max" INTEGER NOT NULL,
+    "n_pixels" INTEGER NOT NULL,
+    "significance" FLOAT NOT NULL,
+    "n_child" INTEGER NOT NULL,
+    "blendedness" FLOAT,
+    "primary" BOOLEAN NOT NULL,
+    "flags" INTEGER NOT NULL,
+    "_healpix_29" BIGINT,
+    PRIMARY KEY ("source_id"),
+    FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
+    FOREIGN KEY ("parent_source_id") REFERENCES "source" ("source_id"),
+    CONSTRAINT "check_source_position" CHECK ((isnan("ra") OR "ra" >= 0) AND (isnan("ra") OR "ra" < 360) AND (isnan("dec") OR "dec" >= -90) AND (isnan("dec") OR "dec" <= 90)),
+    CONSTRAINT "check_source_box" CHECK (("x_min" < "x_max") AND ("y_min" < "y_max") AND ("n_pixels" >= 1)),
+    CONSTRAINT "check_source_variance" CHECK ((isnan("x_var") OR "x_var" >= 0) AND (isnan("y_var") OR "y_var" >= 0) AND ("n_child" >= 0))
+);
+COMMENT ON TABLE "source" IS 'A detected and deblended object of an image, in the pixels of its tile and on the sky.';
+COMMENT ON COLUMN "source"."source_id" IS 'deterministic identifier below 2^53; tile number in the upper 26 bits, then a 27-bit counter in (y, x) order';
+COMMENT ON COLUMN "source"."tile_id" IS 'the tile on which the source was measured';
+COMMENT ON COLUMN "source"."parent_source_id" IS 'the source this one was split off from; null for one that was not split off';
+COMMENT ON COLUMN "source"."x" IS 'column of the centroid in the tile''s own pixels; the centre of the first pixel is 0 [pixel]';
+COMMENT ON COLUMN "source"."y" IS 'row of the centroid in the tile''s own pixels; the centre of the first pixel is 0 [pixel]';
+COMMENT ON COLUMN "source"."ra" IS 'right ascension of the centroid, ICRS; NaN where the image has no usable world coordinates [deg]';
+COMMENT ON COLUMN "source"."dec" IS 'declination of the centroid, ICRS; NaN where the image has no usable world coordinates [deg]';
+COMMENT ON COLUMN "source"."x_var" IS 'variance of x [pixel**2]';
+COMMENT ON COLUMN "source"."y_var" IS 'variance of y [pixel**2]';
+COMMENT ON COLUMN "source"."xy_cov" IS 'covariance of x and y [pixel**2]';
+COMMENT ON COLUMN "source"."x_min" IS 'first column of the footprint''s bounding box [pixel]';
+COMMENT ON COLUMN "source"."x_max" IS 'column after the last one of the footprint''s bounding box [pixel]';
+COMMENT ON COLUMN "source"."y_min" IS 'first row of the footprint''s bounding box [pixel]';
+COMMENT ON COLUMN "source"."y_max" IS 'row after the last one of the footprint''s bounding box [pixel]';
+COMMENT ON COLUMN "source"."n_pixels" IS 'number of pixels in the footprint [pixel]';
+COMMENT ON COLUMN "source"."significance" IS 'peak signal-to-noise ratio of the footprint in the detection image';
+COMMENT ON COLUMN "source"."n_child" IS 'number of sources split off from this one';
+COMMENT ON COLUMN "source"."blendedness" IS 'fraction of the flux inside the footprint that belongs to other sources';
+COMMENT ON COLUMN "source"."primary" IS 'the centroid lies in the half-open core cell of its tile, so that this row counts where tiles overlap';
+COMMENT ON COLUMN "source"."flags" IS 'bits of astrosurvey.catalog.flags.SOURCE';
+COMMENT ON COLUMN "source"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';
+CREATE TABLE "photometry" (
+    "source_id" BIGINT NOT NULL,
+    "band" VARCHAR NOT NULL,
+    "method" VARCHAR NOT NULL,
+    "tile_id" BIGINT NOT NULL,
+    "flux" FLOAT,
+    "flux_err" FLOAT,
+    "radius" FLOAT,
+    "half_light_radius" FLOAT,
+    "semi_major" FLOAT,
+    "semi_minor" FLOAT,
+    "theta" FLOAT,
+    "masked_fraction" FLOAT,
+    "flags" INTEGER NOT NULL,
+    PRIMARY KEY ("source_id", "band", "method"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
+    CONSTRAINT "check_photometry_size" CHECK ((isnan("flux_err") OR "flux_err" >= 0) AND (isnan("radius") OR "radius" >= 0) AND (isnan("half_light_radius") OR "half_light_radius" >= 0) AND (isnan("semi_major") OR "semi_major" >= 0) AND (isnan("semi_minor") OR "semi_minor" >= 0)),
+    CONSTRAINT "check_photometry_masked" CHECK ((isnan("masked_fraction") OR "masked_fraction" >= 0) AND (isnan("masked_fraction") OR "masked_fraction" <= 1))
+);
+COMMENT ON TABLE "photometry" IS 'One flux of a source in one band by one method; the long form, of which a wide view is generated.';
+COMMENT ON COLUMN "photometry"."source_id" IS 'the source';
+COMMENT ON COLUMN "photometry"."band" IS 'name of the band';
+COMMENT ON COLUMN "photometry"."method" IS 'how the flux was measured, such as kron or aperture_3 (the radius in pixels)';
+COMMENT ON COLUMN "photometry"."tile_id" IS 'the tile on which the flux was measured';
+COMMENT ON COLUMN "photometry"."flux" IS 'flux density; AB magnitude = 31.4 - 2.5 log10(flux) [nJy]';
+COMMENT ON COLUMN "photometry"."flux_err" IS 'standard error of the flux [nJy]';
+COMMENT ON COLUMN "photometry"."radius" IS 'radius of the aperture; for elliptical apertures (kron) the length of its semi-major axis [pixel]';
+COMMENT ON COLUMN "photometry"."half_light_radius" IS 'radius that holds half of the flux [pixel]';
+COMMENT ON COLUMN "photometry"."semi_major" IS 'standard deviation of the light along its major axis, from second moments [pixel]';
+COMMENT ON COLUMN "photometry"."semi_minor" IS 'standard deviation of the light along its minor axis, from second moments [pixel]';
+COMMENT ON COLUMN "photometry"."theta" IS 'angle of the major axis from the +x axis towards +y [deg]';
+COMMENT ON COLUMN "photometry"."masked_fraction" IS 'fraction of the aperture''s area that is unusable or outside the tile';
+COMMENT ON COLUMN "photometry"."flags" IS 'bits of astrosurvey.catalog.flags.SOURCE';
+CREATE TABLE "cube_source" (
+    "source_id" BIGINT NOT NULL,
+    "tile_id" BIGINT NOT NULL,
+    "x" DOUBLE NOT NULL,
+    "y" DOUBLE NOT NULL,
+    "z" DOUBLE NOT NULL,
+    "ra" DOUBLE,
+    "dec" DOUBLE,
+    "frequency" DOUBLE,
+    "x_min" INTEGER NOT NULL,
+    "x_max" INTEGER NOT NULL,
+    "y_min" INTEGER NOT NULL,
+    "y_max" INTEGER NOT NULL,
+    "z_min" INTEGER NOT NULL,
+    "z_max" INTEGER NOT NULL,
+    "n_voxels" INTEGER NOT NULL,
+    "significance" FLOAT NOT NULL,
+    "integrated_flux" DOUBLE,
+    "integrated_flux_err" DOUBLE,
+    "w20" FLOAT,
+    "w50" FLOAT,
+    "hi_size" FLOAT,
+    "position_angle" FLOAT,
+    "inclination" FLOAT,
+    "reliability" FLOAT,
+    "primary" BOOLEAN NOT NULL,
+    "flags" INTEGER NOT NULL,
+    "_healpix_29" BIGINT,
+    PRIMARY KEY ("source_id"),
+    FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
+    CONSTRAINT "check_cube_source_position" CHECK ((isnan("ra") OR "ra" >= 0) AND (isnan("ra") OR "ra" < 360) AND (isnan("dec") OR "dec" >= -90) AND (isnan("dec") OR "dec" <= 90)),
+    CONSTRAINT "check_cube_source_box" CHECK (("x_min" < "x_max") AND ("y_min" < "y_max") AND ("z_min" < "z_max") AND ("n_voxels" >= 1)),
+    CONSTRAINT "check_cube_source_size" CHECK ((isnan("frequency") OR "frequency" > 0) AND (isnan("integrated_flux_err") OR "integrated_flux_err" >= 0) AND (isnan("w20") OR "w20" >= 0) AND (isnan("w50") OR "w50" >= 0) AND (isnan("hi_size") OR "hi_size" >= 0)),
+    CONSTRAINT "check_cube_source_angle" CHECK ((isnan("position_angle") OR "position_angle" >= 0) AND (isnan("position_angle") OR "position_angle" < 360) AND (isnan("inclination") OR "inclination" >= 0) AND (isnan("inclination") OR "inclination" <= 90)),
+    CONSTRAINT "check_cube_source_reliability" CHECK ((isnan("reliability") OR "reliability" >= 0) AND (isnan("reliability") OR "reliability" <= 1))
+);
+COMMENT ON TABLE "cube_source" IS 'An emission or absorption source of a spectral cube.';
+COMMENT ON COLUMN "cube_source"."source_id" IS 'deterministic identifier below 2^53; tile number in the upper 26 bits, then a 27-bit counter';
+COMMENT ON COLUMN "cube_source"."tile_id" IS 'the cube on which the source was measured';
+COMMENT ON COLUMN "cube_source"."x" IS 'column of the flux-weighted centroid in the cube''s own pixels [pixel]';
+COMMENT ON COLUMN "cube_source"."y" IS 'row of the flux-weighted centroid in the cube''s own pixels [pixel]';
+COMMENT ON COLUMN "cube_source"."z" IS 'channel of the flux-weighted centroid, from 0 [pixel]';
+COMMENT ON COLUMN "cube_source"."ra" IS 'right ascension of the centroid, ICRS [deg]';
+COMMENT ON COLUMN "cube_source"."dec" IS 'declination of the centroid, ICRS [deg]';
+COMMENT ON COLUMN "cube_source"."frequency" IS 'frequency of the flux-weighted line centre, in the cube''s spectral frame [Hz]';
+COMMENT ON COLUMN "cube_source"."x_min" IS 'first column of the bounding box [pixel]';
+COMMENT ON COLUMN "cube_source"."x_max" IS 'column after the last one of the bounding box [pixel]';
+COMMENT ON COLUMN "cube_source"."y_min" IS 'first row of the bounding box [pixel]';
+COMMENT ON COLUMN "cube_source"."y_max" IS 'row after the last one of the bounding box [pixel]';
+COMMENT ON COLUMN "cube_source"."z_min" IS 'first channel of the bounding box [pixel]';
+COMMENT ON COLUMN "cube_source"."z_max" IS 'channel after the last one of the bounding box [pixel]';
+COMMENT ON COLUMN "cube_source"."n_voxels" IS 'number of voxels in the footprint';
+COMMENT ON COLUMN "cube_source"."significance" IS 'signal-to-noise ratio of the integrated flux';
+COMMENT ON COLUMN "cube_source"."integrated_flux" IS 'line flux, integrated over the footprint and over frequency [Jy.Hz]';
+COMMENT ON COLUMN "cube_source"."integrated_flux_err" IS 'standard error of the integrated flux [Jy.Hz]';
+COMMENT ON COLUMN "cube_source"."w20" IS 'width of the line at 20 per cent of its peak [km/s]';
+COMMENT ON COLUMN "cube_source"."w50" IS 'width of the line at half of its peak [km/s]';
+COMMENT ON COLUMN "cube_source"."hi_size" IS 'diameter of the major axis at a face-on column density of one solar mass per square parsec [arcsec]';
+COMMENT ON COLUMN "cube_source"."position_angle" IS 'position angle of the receding side of the major axis, from north through east [deg]';
+COMMENT ON COLUMN "cube_source"."inclination" IS 'angle between the disk''s rotation axis and the line of sight; 0 is face-on [deg]';
+COMMENT ON COLUMN "cube_source"."reliability" IS 'probability that the source is real';
+COMMENT ON COLUMN "cube_source"."primary" IS 'the centroid lies in the half-open core cell of its tile';
+COMMENT ON COLUMN "cube_source"."flags" IS 'bits of astrosurvey.catalog.flags.SOURCE';
+COMMENT ON COLUMN "cube_source"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';
+CREATE TABLE "spectrum" (
+    "spectrum_id" BIGINT NOT NULL,
+    "source_id" BIGINT,
+    "tile_id" BIGINT NOT NULL,
+    "name" VARCHAR,
+    "ra" DOUBLE,
+    "dec" DOUBLE,
+    "mjd" DOUBLE,
+    "exposure" DOUBLE,
+    "frame" VARCHAR NOT NULL,
+    "resolution" FLOAT,
+    "n_pixel" INTEGER NOT NULL,
+    "wave_min" DOUBLE NOT NULL,
+    "wave_max" DOUBLE NOT NULL,
+    "snr" FLOAT,
+    "path" VARCHAR,
+    "wave" DOUBLE[],
+    "flux" FLOAT[],
+    "ivar" FLOAT[],
+    "mask" INTEGER[],
+    "flags" INTEGER NOT NULL,
+    "_healpix_29" BIGINT,
+    PRIMARY KEY ("spectrum_id"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
+    CONSTRAINT "check_spectrum_position" CHECK ((isnan("ra") OR "ra" >= 0) AND (isnan("ra") OR "ra" < 360) AND (isnan("dec") OR "dec" >= -90) AND (isnan("dec") OR "dec" <= 90)),
+    CONSTRAINT "check_spectrum_range" CHECK ((isnan("wave_min") OR "wave_min" > 0) AND (isnan("wave_min") OR isnan("wave_max") OR "wave_min" <= "wave_max") AND ("n_pixel" >= 1))
+);
+COMMENT ON TABLE "spectrum" IS 'A one-dimensional spectrum, as arrays in the row or as a path to a file.';
+COMMENT ON COLUMN "spectrum"."spectrum_id" IS 'deterministic identifier below 2^53; tile number in the upper 26 bits, then the row of the tile''s spectra';
+COMMENT ON COLUMN "spectrum"."source_id" IS 'the source the spectrum was taken of; null when none is known';
+COMMENT ON COLUMN "spectrum"."tile_id" IS 'the block of spectra it came with';
+COMMENT ON COLUMN "spectrum"."name" IS 'name given to the object or spectrum in its file';
+COMMENT ON COLUMN "spectrum"."ra" IS 'right ascension of the fibre or slit, ICRS [deg]';
+COMMENT ON COLUMN "spectrum"."dec" IS 'declination of the fibre or slit, ICRS [deg]';
+COMMENT ON COLUMN "spectrum"."mjd" IS 'middle of the exposure as Modified Julian Date, UTC [d]';
+COMMENT ON COLUMN "spectrum"."exposure" IS 'exposure time [s]';
+COMMENT ON COLUMN "spectrum"."frame" IS 'rest frame of the wavelengths; topocentric, heliocentric, barycentric or source';
+COMMENT ON COLUMN "spectrum"."resolution" IS 'resolving power, wavelength over full width at half maximum, at the middle of the range';
+COMMENT ON COLUMN "spectrum"."n_pixel" IS 'number of wavelength samples';
+COMMENT ON COLUMN "spectrum"."wave_min" IS 'shortest wavelength with data, in vacuum [Angstrom]';
+COMMENT ON COLUMN "spectrum"."wave_max" IS 'longest wavelength with data, in vacuum [Angstrom]';
+COMMENT ON COLUMN "spectrum"."snr" IS 'median signal-to-noise ratio per sample';
+COMMENT ON COLUMN "spectrum"."path" IS 'file that holds the spectrum, relative to the run; null when the arrays are here';
+COMMENT ON COLUMN "spectrum"."wave" IS 'wavelengths of the samples, in vacuum [Angstrom]';
+COMMENT ON COLUMN "spectrum"."flux" IS 'flux density per unit frequency of the samples [nJy]';
+COMMENT ON COLUMN "spectrum"."ivar" IS 'inverse variance of the samples; 0 where a sample says nothing [nJy**-2]';
+COMMENT ON COLUMN "spectrum"."mask" IS 'mask bits of the samples; 0 is good';
+COMMENT ON COLUMN "spectrum"."flags" IS 'bits that say what is wrong with the spectrum as a whole';
+COMMENT ON COLUMN "spectrum"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';
+CREATE TABLE "redshift" (
+    "spectrum_id" BIGINT NOT NULL,
+    "rank" SMALLINT NOT NULL,
+    "source_id" BIGINT,
+    "z" DOUBLE,
+    "z_err" DOUBLE,
+    "chi2" DOUBLE,
+    "dof" INTEGER,
+    "delta_chi2" DOUBLE,
+    "spectral_class" VARCHAR,
+    "template" VARCHAR,
+    "method" VARCHAR NOT NULL,
+    "z_warning" INTEGER NOT NULL,
+    PRIMARY KEY ("spectrum_id", "rank"),
+    FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    CONSTRAINT "check_redshift_rank" CHECK (("rank" >= 0) AND (isnan("z_err") OR "z_err" >= 0) AND (isnan("chi2") OR "chi2" >= 0) AND (isnan("delta_chi2") OR "delta_chi2" >= 0) AND ("dof" >= 1)),
+    CONSTRAINT "check_redshift_z" CHECK ((isnan("z") OR "z" > -1))
+);
+COMMENT ON TABLE "redshift" IS 'The best redshifts of a spectrum, of which rank 0 is the answer and the rest are the runners-up.';
+COMMENT ON COLUMN "redshift"."spectrum_id" IS 'the spectrum';
+COMMENT ON COLUMN "redshift"."rank" IS '0 for the best redshift, 1 to 4 for the next ones';
+COMMENT ON COLUMN "redshift"."source_id" IS 'the source of the spectrum, where known';
+COMMENT ON COLUMN "redshift"."z" IS 'redshift in the frame of the spectrum';
+COMMENT ON COLUMN "redshift"."z_err" IS 'standard error of the redshift';
+COMMENT ON COLUMN "redshift"."chi2" IS 'chi-square of the fit';
+COMMENT ON COLUMN "redshift"."dof" IS 'degrees of freedom of the fit';
+COMMENT ON COLUMN "redshift"."delta_chi2" IS 'chi-square of the next distinct redshift minus this one';
+COMMENT ON COLUMN "redshift"."spectral_class" IS 'class of the template, such as star, galaxy or qso';
+COMMENT ON COLUMN "redshift"."template" IS 'name of the best template';
+COMMENT ON COLUMN "redshift"."method" IS 'stage that measured the redshift';
+COMMENT ON COLUMN "redshift"."z_warning" IS 'warning bits; 0 is a safe redshift';
+CREATE TABLE "classification" (
+    "object_table" VARCHAR NOT NULL,
+    "object_id" BIGINT NOT NULL,
+    "classifier" VARCHAR NOT NULL,
+    "label" VARCHAR NOT NULL,
+    "source_id" BIGINT,
+    "probability" FLOAT NOT NULL,
+    "probability_err" FLOAT,
+    "ood_score" FLOAT,
+    "model_digest" VARCHAR,
+    "flags" INTEGER NOT NULL,
+    PRIMARY KEY ("object_table", "object_id", "classifier", "label"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    CONSTRAINT "check_classification_probability" CHECK ((isnan("probability") OR "probability" >= 0) AND (isnan("probability") OR "probability" <= 1) AND (isnan("probability_err") OR "probability_err" >= 0)),
+    CONSTRAINT "check_classification_object" CHECK ("object_table" IN ('source', 'cube_source', 'spectrum'))
+);
+COMMENT ON TABLE "classification" IS 'The probability one classifier gives to one label of one object.';
+COMMENT ON COLUMN "classification"."object_table" IS 'the table that object_id points into; source, cube_source or spectrum';
+COMMENT ON COLUMN "classification"."object_id" IS 'key of the object in that table';
+COMMENT ON COLUMN "classification"."classifier" IS 'name of the classifier';
+COMMENT ON COLUMN "classification"."label" IS 'the label';
+COMMENT ON COLUMN "classification"."source_id" IS 'the source that the object is or belongs to, where known';
+COMMENT ON COLUMN "classification"."probability" IS 'calibrated probability of the label';
+COMMENT ON COLUMN "classification"."probability_err" IS 'standard deviation of the probability over the ensemble';
+COMMENT ON COLUMN "classification"."ood_score" IS 'out-of-distribution score; larger is less like the training data';
+COMMENT ON COLUMN "classification"."model_digest" IS 'sha256 of the model''s weights, in hexadecimal';
+COMMENT ON COLUMN "classification"."flags" IS 'bits that say why a probability should not be trusted; 0 is good';
+CREATE TABLE "embedding" (
+    "object_table" VARCHAR NOT NULL,
+    "object_id" BIGINT NOT NULL,
+    "model" VARCHAR NOT NULL,
+    "source_id" BIGINT,
+    "vector" FLOAT[] NOT NULL,
+    "ood_score" FLOAT,
+    "model_digest" VARCHAR,
+    PRIMARY KEY ("object_table", "object_id", "model"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    CONSTRAINT "check_embedding_object" CHECK ("object_table" IN ('source', 'cube_source', 'spectrum'))
+);
+COMMENT ON TABLE "embedding" IS 'The vector by which a model represents an object.';
+COMMENT ON COLUMN "embedding"."object_table" IS 'the table that object_id points into; source, cube_source or spectrum';
+COMMENT ON COLUMN "embedding"."object_id" IS 'key of the object in that table';
+COMMENT ON COLUMN "embedding"."model" IS 'name of the model';
+COMMENT ON COLUMN "embedding"."source_id" IS 'the source that the object is or belongs to, where known';
+COMMENT ON COLUMN "embedding"."vector" IS 'the representation; every row of one model has the same length';
+COMMENT ON COLUMN "embedding"."ood_score" IS 'out-of-distribution score; larger is less like the training data';
+COMMENT ON COLUMN "embedding"."model_digest" IS 'sha256 of the model''s weights, in hexadecimal';
+CREATE TABLE "cluster" (
+    "cluster_id" BIGINT NOT NULL,
+    "parent_cluster_id" BIGINT,
+    "method" VARCHAR NOT NULL,
+    "level" INTEGER NOT NULL,
+    "n_member" BIGINT NOT NULL,
+    "ra" DOUBLE,
+    "dec" DOUBLE,
+    "significance" FLOAT,
+    "stability" FLOAT,
+    "_healpix_29" BIGINT,
+    PRIMARY KEY ("cluster_id"),
+    FOREIGN KEY ("parent_cluster_id") REFERENCES "cluster" ("cluster_id"),
+    CONSTRAINT "check_cluster_position" CHECK ((isnan("ra") OR "ra" >= 0) AND (isnan("ra") OR "ra" < 360) AND (isnan("dec") OR "dec" >= -90) AND (isnan("dec") OR "dec" <= 90)),
+    CONSTRAINT "check_cluster_member" CHECK (("n_member" >= 1) AND ("level" >= 0))
+);
+COMMENT ON TABLE "cluster" IS 'A group of sources found by a clustering method, possibly inside a larger group.';
+COMMENT ON COLUMN "cluster"."cluster_id" IS 'deterministic identifier below 2^53';
+COMMENT ON COLUMN "cluster"."parent_cluster_id" IS 'the smallest cluster that holds this one; null at the top of the hierarchy';
+COMMENT ON COLUMN "cluster"."method" IS 'stage that found the cluster';
+COMMENT ON COLUMN "cluster"."level" IS 'depth in the hierarchy; 0 at the top';
+COMMENT ON COLUMN "cluster"."n_member" IS 'number of members';
+COMMENT ON COLUMN "cluster"."ra" IS 'right ascension of the members'' mean direction, ICRS [deg]';
+COMMENT ON COLUMN "cluster"."dec" IS 'declination of the members'' mean direction, ICRS [deg]';
+COMMENT ON COLUMN "cluster"."significance" IS 'excess over the background in standard deviations';
+COMMENT ON COLUMN "cluster"."stability" IS 'how long the cluster lasts as the density threshold moves; larger is more stable';
+COMMENT ON COLUMN "cluster"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';
+CREATE TABLE "cluster_member" (
+    "cluster_id" BIGINT NOT NULL,
+    "source_id" BIGINT NOT NULL,
+    "probability" FLOAT,
+    "outlier_score" FLOAT,
+    PRIMARY KEY ("cluster_id", "source_id"),
+    FOREIGN KEY ("cluster_id") REFERENCES "cluster" ("cluster_id"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    CONSTRAINT "check_cluster_member_probability" CHECK ((isnan("probability") OR "probability" >= 0) AND (isnan("probability") OR "probability" <= 1))
+);
+COMMENT ON TABLE "cluster_member" IS 'Which source belongs to which cluster.';
+COMMENT ON COLUMN "cluster_member"."cluster_id" IS 'the cluster';
+COMMENT ON COLUMN "cluster_member"."source_id" IS 'the source';
+COMMENT ON COLUMN "cluster_member"."probability" IS 'probability of membership';
+COMMENT ON COLUMN "cluster_member"."outlier_score" IS 'how far the source lies outside the cluster''s body; 0 is in its midst';
+CREATE TABLE "posterior" (
+    "posterior_id" BIGINT NOT NULL,
+    "source_id" BIGINT,
+    "spectrum_id" BIGINT,
+    "tile_id" BIGINT,
+    "model" VARCHAR NOT NULL,
+    "method" VARCHAR NOT NULL,
+    "parameter_names" VARCHAR NOT NULL,
+    "parameter_units" VARCHAR NOT NULL,
+    "quantile_levels" FLOAT[],
+    "quantiles" DOUBLE[],
+    "n_draw" BIGINT NOT NULL,
+    "log_evidence" DOUBLE,
+    "log_evidence_err" DOUBLE,
+    "calibration_error" FLOAT,
+    "ood_score" FLOAT,
+    "model_digest" VARCHAR,
+    "flags" INTEGER NOT NULL,
+    PRIMARY KEY ("posterior_id"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
+    FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
+    CONSTRAINT "check_posterior_number" CHECK (("n_draw" >= 0) AND (isnan("log_evidence_err") OR "log_evidence_err" >= 0))
+);
+COMMENT ON TABLE "posterior" IS 'A posterior distribution of physical parameters, by its quantiles and calibration.';
+COMMENT ON COLUMN "posterior"."posterior_id" IS 'deterministic identifier below 2^53';
+COMMENT ON COLUMN "posterior"."source_id" IS 'the source the posterior is about';
+COMMENT ON COLUMN "posterior"."spectrum_id" IS 'the spectrum the posterior is about';
+COMMENT ON COLUMN "posterior"."tile_id" IS 'the tile the posterior is about';
+COMMENT ON COLUMN "posterior"."model" IS 'name of the physical model';
+COMMENT ON COLUMN "posterior"."method" IS 'stage that inferred the posterior';
+COMMENT ON COLUMN "posterior"."parameter_names" IS 'names of the parameters, separated by commas';
+COMMENT ON COLUMN "posterior"."parameter_units" IS 'VOUnits of the parameters, separated by commas; empty between commas is dimensionless';
+COMMENT ON COLUMN "posterior"."quantile_levels" IS 'probabilities at which quantiles are given, ascending';
+COMMENT ON COLUMN "posterior"."quantiles" IS 'quantiles in the units of parameter_units; all levels of the first parameter, then of the second, and so on';
+COMMENT ON COLUMN "posterior"."n_draw" IS 'number of draws that the posterior was summarised from';
+COMMENT ON COLUMN "posterior"."log_evidence" IS 'natural logarithm of the evidence';
+COMMENT ON COLUMN "posterior"."log_evidence_err" IS 'standard error of the log-evidence';
+COMMENT ON COLUMN "posterior"."calibration_error" IS 'largest difference between nominal and empirical coverage found when the method was tested';
+COMMENT ON COLUMN "posterior"."ood_score" IS 'out-of-distribution score of the data; larger is less like the simulations';
+COMMENT ON COLUMN "posterior"."model_digest" IS 'sha256 of the model''s weights, in hexadecimal; null for likelihood-based methods';
+COMMENT ON COLUMN "posterior"."flags" IS 'bits that say why the posterior should not be trusted; 0 is good';
+CREATE TABLE "posterior_sample" (
+    "posterior_id" BIGINT NOT NULL,
+    "draw" INTEGER NOT NULL,
+    "parameters" DOUBLE[] NOT NULL,
+    "log_weight" DOUBLE,
+    "log_likelihood" DOUBLE,
+    PRIMARY KEY ("posterior_id", "draw"),
+    FOREIGN KEY ("posterior_id") REFERENCES "posterior" ("posterior_id"),
+    CONSTRAINT "check_posterior_sample_draw" CHECK (("draw" >= 0))
+);
+COMMENT ON TABLE "posterior_sample" IS 'Draws from a posterior.';
+COMMENT ON COLUMN "posterior_sample"."posterior_id" IS 'the posterior';
+COMMENT ON COLUMN "posterior_sample"."draw" IS 'number of the draw, from 0';
+COMMENT ON COLUMN "posterior_sample"."parameters" IS 'the parameters, in the order and units that the posterior gives';
+COMMENT ON COLUMN "posterior_sample"."log_weight" IS 'natural logarithm of the importance weight; null when all draws weigh the same';
+COMMENT ON COLUMN "posterior_sample"."log_likelihood" IS 'natural logarithm of the likelihood; null for likelihood-free methods';
+CREATE TABLE "model_comparison" (
+    "comparison_id" BIGINT NOT NULL,
+    "model" VARCHAR NOT NULL,
+    "posterior_id" BIGINT,
+    "method" VARCHAR NOT NULL,
+    "log_evidence" DOUBLE,
+    "log_evidence_err" DOUBLE,
+    "probability" DOUBLE,
+    "probability_err" DOUBLE,
+    "effective_sample_size" DOUBLE,
+    "n_evaluation" BIGINT,
+    "flags" INTEGER NOT NULL,
+    PRIMARY KEY ("comparison_id", "model"),
+    FOREIGN KEY ("posterior_id") REFERENCES "posterior" ("posterior_id"),
+    CONSTRAINT "check_model_comparison_probability" CHECK ((isnan("probability") OR "probability" >= 0) AND (isnan("probability") OR "probability" <= 1) AND (isnan("probability_err") OR "probability_err" >= 0) AND (isnan("log_evidence_err") OR "log_evidence_err" >= 0) AND ("n_evaluation" >= 0))
+);
+COMMENT ON TABLE "model_comparison" IS 'How probable each of several models of the same data is.';
+COMMENT ON COLUMN "model_comparison"."comparison_id" IS 'deterministic identifier below 2^53, shared by the models that are compared';
+COMMENT ON COLUMN "model_comparison"."model" IS 'name of the model';
+COMMENT ON COLUMN "model_comparison"."posterior_id" IS 'the posterior of this model''s parameters';
+COMMENT ON COLUMN "model_comparison"."method" IS 'stage that compared the models';
+COMMENT ON COLUMN "model_comparison"."log_evidence" IS 'natural logarithm of the evidence; null for methods that give probabilities alone';
+COMMENT ON COLUMN "model_comparison"."log_evidence_err" IS 'standard error of the log-evidence';
+COMMENT ON COLUMN "model_comparison"."probability" IS 'posterior probability of the model, prior odds included';
+COMMENT ON COLUMN "model_comparison"."probability_err" IS 'standard error of the probability';
+COMMENT ON COLUMN "model_comparison"."effective_sample_size" IS 'effective number of independent draws behind the evidence';
+COMMENT ON COLUMN "model_comparison"."n_evaluation" IS 'number of likelihood evaluations or simulations spent';
+COMMENT ON COLUMN "model_comparison"."flags" IS 'bits that say why the comparison should not be trusted; 0 is good';
+CREATE TABLE "truth" (
+    "truth_id" BIGINT NOT NULL,
+    "band" VARCHAR NOT NULL,
+    "tile_id" BIGINT NOT NULL,
+    "object_type" VARCHAR NOT NULL,
+    "x" DOUBLE NOT NULL,
+    "y" DOUBLE NOT NULL,
+    "ra" DOUBLE NOT NULL,
+    "dec" DOUBLE NOT NULL,
+    "flux" DOUBLE NOT NULL,
+    "redshift" FLOAT,
+    "bulge_fraction" FLOAT,
+    "half_light_radius" FLOAT,
+    "semi_major" FLOAT,
+    "semi_minor" FLOAT,
+    "theta" FLOAT,
+    "bulge_radius" FLOAT,
+    "disk_radius" FLOAT,
+    "primary" BOOLEAN NOT NULL,
+    "_healpix_29" BIGINT,
+    PRIMARY KEY ("truth_id", "band"),
+    FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
+    CONSTRAINT "check_truth_position" CHECK ((isnan("ra") OR "ra" >= 0) AND (isnan("ra") OR "ra" < 360) AND (isnan("dec") OR "dec" >= -90) AND (isnan("dec") OR "dec" <= 90)),
+    CONSTRAINT "check_truth_size" CHECK ((isnan("half_light_radius") OR "half_light_radius" >= 0) AND (isnan("semi_major") OR "semi_major" >= 0) AND (isnan("semi_minor") OR "semi_minor" >= 0) AND (isnan("bulge_radius") OR "bulge_radius" >= 0) AND (isnan("disk_radius") OR "disk_radius" >= 0)),
+    CONSTRAINT "check_truth_fraction" CHECK ((isnan("bulge_fraction") OR "bulge_fraction" >= 0) AND (isnan("bulge_fraction") OR "bulge_fraction" <= 1)),
+    CONSTRAINT "check_truth_type" CHECK ("object_type" IN ('star', 'galaxy'))
+);
+COMMENT ON TABLE "truth" IS 'What a simulation put in; one row per object and band, in the columns of source and photometry.';
+COMMENT ON COLUMN "truth"."truth_id" IS 'identifier of the simulated object, the same on every tile that shows it';
+COMMENT ON COLUMN "truth"."band" IS 'name of the band';
+COMMENT ON COLUMN "truth"."tile_id" IS 'the tile on which the object was rendered';
+COMMENT ON COLUMN "truth"."object_type" IS 'star or galaxy';
+COMMENT ON COLUMN "truth"."x" IS 'column of the centre in the tile''s own pixels; may lie outside the tile [pixel]';
+COMMENT ON COLUMN "truth"."y" IS 'row of the centre in the tile''s own pixels; may lie outside the tile [pixel]';
+COMMENT ON COLUMN "truth"."ra" IS 'right ascension of the centre, ICRS [deg]';
+COMMENT ON COLUMN "truth"."dec" IS 'declination of the centre, ICRS [deg]';
+COMMENT ON COLUMN "truth"."flux" IS 'true total flux density in the band [nJy]';
+COMMENT ON COLUMN "truth"."redshift" IS 'redshift; null for stars';
+COMMENT ON COLUMN "truth"."bulge_fraction" IS 'fraction of the band''s flux in the bulge; null for stars';
+COMMENT ON COLUMN "truth"."half_light_radius" IS 'circularised half-light radius before seeing; null for stars [pixel]';
+COMMENT ON COLUMN "truth"."semi_major" IS 'semi-major axis of the ellipse that holds half the light before seeing; null for stars [pixel]';
+COMMENT ON COLUMN "truth"."semi_minor" IS 'semi-minor axis of the ellipse that holds half the light before seeing; null for stars [pixel]';
+COMMENT ON COLUMN "truth"."theta" IS 'angle of the major axis from the +x axis towards +y; null for stars [deg]';
+COMMENT ON COLUMN "truth"."bulge_radius" IS 'half-light semi-major axis of the bulge; null for stars [pixel]';
+COMMENT ON COLUMN "truth"."disk_radius" IS 'half-light semi-major axis of the disk; null for stars [pixel]';
+COMMENT ON COLUMN "truth"."primary" IS 'the centre lies in the half-open core cell of its tile';
+COMMENT ON COLUMN "truth"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';
