@@ -1,6 +1,18 @@
-"""What edges carry: one file a product, with its reader, its writer and its check."""
+"""What edges carry: one file a product, with its reader, its writer and its check.
+
+`__all__` is the list of the products; `Metric` is one entry of `Metrics`.
+"""
 
 from .catalog import Catalog
+from .cube import Cube
+from .export import Export
 from .image import Image
+from .lightcurves import LightCurves
+from .metrics import Metric as Metric
+from .metrics import Metrics
+from .model import Model
+from .samples import Samples
+from .segmentation import Segmentation
+from .spectra import Spectra
 
-__all__ = ["Catalog", "Image"]
+__all__ = ["Catalog", "Cube", "Export", "Image", "LightCurves", "Metrics", "Model", "Samples", "Segmentation", "Spectra"]
