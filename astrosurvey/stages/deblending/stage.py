@@ -1,0 +1,118 @@
+"""Splitting blended sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ...catalog.flags import SOURCE
+from ...core.stage import Context, Stage, StageConfig
+from ...products import Catalog, Image, Segmentation
+
+if TYPE_CHECKING:
+    from ..detection.filter import DetectionImage
+
+
+class WatershedDeblending(Stage):
+    """Split islands into sources wherever both sides of a saddle stand out enough.
+
+    Multi-threshold deblending on a watershed, in an image smoothed less than that of the detection. An
+    island that is split gives way to its pieces: they carry its `source_id` as `parent_source_id`, get
+    ids of their own after all ids of the detection, and the flag BLENDED; sources left whole keep their
+    rows. Label i of the segmentation is row i - 1 of the sources, in (y, x) order.
+
+    References: Bertin & Arnouts (1996), A&AS 117, 393.
+    """
+
+    name = "deblending.watershed"
+    inputs = {"image": Image, "segmentation": Segmentation, "sources": Catalog.of("source")}
+    outputs = {"segmentation": Segmentation, "sources": Catalog.of("source", passes="sources")}
+
+    class Config(StageConfig):
+        """Settings of `deblending.watershed`."""
+
+        contrast: float = Field(0.001, ge=0, le=1, description="fraction of the island's flux a piece must hold above the saddle; 1 never splits")
+        prominence: float = Field(3.0, ge=0, description="height of a piece's peak above the saddle, in standard deviations of the smoothed noise")
+        min_pixels: int = Field(3, ge=1, description="pixels a piece must have above the saddle")
+        levels: int = Field(32, ge=1, le=1024, description="thresholds between an island's faintest and brightest pixel")
+        mode: Literal["exponential", "linear", "sinh"] = Field("exponential", description="how the thresholds are spaced")
+        bands: tuple[str, ...] | None = Field(None, min_length=1, description="bands to deblend in; all of the image's when left out")
+        fwhm: float | None = Field(None, ge=0, description="FWHM of the PSF in pixels; from the image's PSF or seeing when left out")
+        smoothing: float = Field(0.5, ge=0, le=2, description="FWHM of the smoothing for deblending, in units of the PSF's")
+        max_pixels: int = Field(4_000_000, ge=1, description="larger islands are kept whole and flagged DEBLEND_SKIPPED; memory is about 150 bytes a pixel")
+
+    def run(self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog) -> Mapping[str, Any]:
+        """Return the segmentation and the sources after splitting."""
+        from ..detection import filter as matched
+        from ..detection.linked import check_linked
+        from .watershed import Criteria, deblend
+
+        check_linked(image, segmentation, sources)
+        if len(sources) == 0:
+            return {"segmentation": segmentation, "sources": sources}
+        config = self.config
+        fwhm, _ = matched.smoothing(image, config.fwhm)
+        sharp = matched.detection_image(image, config.bands, config.smoothing * fwhm)
+        noise = np.full(sharp.flux.shape, np.inf, np.float32)
+        np.divide(sharp.flux, sharp.snr, out=noise, where=sharp.snr != 0)
+
+        labels = segmentation.labels
+        sizes = np.bincount(labels.ravel(), minlength=len(sources) + 1)
+        skipped = sizes > config.max_pixels
+        skipped[0] = True
+        criteria = Criteria(config.contrast, config.prominence, config.min_pixels, config.levels, config.mode)
+        pieces, parent = deblend(np.where(skipped[labels], 0, labels), sharp.flux, noise, criteria)
+        skipped[0] = False
+        if skipped.any():
+            ctx.log.warning("%d islands of more than %d pixels are kept whole; see `max_pixels`", skipped.sum(), config.max_pixels)
+        detection = matched.detection_image(image, config.bands, fwhm)
+        return self._result(ctx, image, detection, segmentation, sources, pieces, parent, skipped[1:])
+
+    def _result(
+        self,
+        ctx: Context,
+        image: Image,
+        detection: DetectionImage,
+        segmentation: Segmentation,
+        sources: Catalog,
+        pieces: np.ndarray,
+        parent: np.ndarray,
+        skipped: np.ndarray,
+    ) -> Mapping[str, Any]:
+        """Put the rows of whole islands and of pieces together, in (y, x) order, and label the pixels likewise."""
+        from ...catalog.ids import object_ids
+        from ..detection import footprints
+        from ..detection.rows import source_rows
+
+        assert ctx.tile is not None
+        n = len(sources)
+        split = np.bincount(parent, minlength=n + 1)[1:] > 1
+        is_child = split[parent - 1]
+        child_of_piece = np.zeros(len(parent) + 1, np.int32)
+        child_of_piece[1:][is_child] = np.arange(1, is_child.sum() + 1)
+        child_labels = child_of_piece[pieces]
+        measured = footprints.measure(child_labels, detection)
+        measured["flags"] |= SOURCE["BLENDED"]
+        ids = sources.column("source_id")
+        first = int(object_ids(ctx.tile.number, 1)[0])
+        used = int(ids.max()) - first + 1
+        order = np.lexsort((measured["x"], measured["y"]))
+        child_ids = np.empty(len(order), np.int64)
+        child_ids[order] = object_ids(ctx.tile.number, used + len(order))[used:]
+        children = source_rows(ctx.tile, image, measured, source_id=child_ids, parent_source_id=ids[parent[is_child] - 1])
+
+        flagged = sources.replace(flags=sources.column("flags") | SOURCE["DEBLEND_SKIPPED"] * skipped)
+        whole = Catalog("source", flagged.rows.take(np.flatnonzero(~split)), sources.meta)
+        both = Catalog.concatenate([whole, children], sources.meta)
+        order = np.lexsort((both.column("x"), both.column("y")))
+        place = np.empty(len(order), np.int32)
+        place[order] = np.arange(1, len(order) + 1)
+        of_island = np.zeros(n + 1, np.int32)
+        of_island[1:][~split] = place[: len(whole)]
+        of_child = np.concatenate([np.zeros(1, np.int32), place[len(whole) :]])
+        labels = np.where(child_labels > 0, of_child[child_labels], of_island[segmentation.labels])
+        rows = both.rows.take(order)
+        return {"segmentation": Segmentation(labels, segmentation.meta), "sources": Catalog("source", rows, sources.meta)}

@@ -1,0 +1,1 @@
+"""Measuring what a pipeline finds against what is known to be there."""

@@ -1,0 +1,1 @@
+"""Catalogues in the formats of other tools."""
