@@ -1,20 +1,62 @@
-"""Fixtures shared by all tests."""
+"""Fixtures of the whole suite."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+TOY = Path(__file__).parent / "toyplugin"
+
 
 @pytest.fixture(scope="session")
-def real_data() -> Path:
-    """Return the folder of real data, or skip when ASTROSURVEY_TEST_DATA does not name one."""
+def toys():
+    """The registry that knows the toy plugin's stages, and no others."""
+    from astrosurvey import plugins
+
+    registry = plugins.load_from([EntryPoint("toy", "toy", "astrosurvey")])
+    assert not registry.broken
+    return registry
+
+
+@pytest.fixture
+def toy_pipeline(toys):
+    """A function that builds a pipeline of toy stages from keyword arguments."""
+    from astrosurvey import Pipeline
+
+    def build(base=".", **values):
+        return Pipeline.build({"astrosurvey": 1, **values}, toys, base=base)
+
+    return build
+
+
+@pytest.fixture
+def command(tmp_path):
+    """A function that runs the command line in a process of its own, with the toy plugin installed."""
+
+    def run(*arguments, timeout=120, wait=True, env=None):
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), str(TOY)]),
+            "NO_COLOR": "1",
+            **(env or {}),
+        }
+        argv = [sys.executable, "-c", "from astrosurvey.cli import main; main()", *map(str, arguments)]
+        if not wait:
+            return subprocess.Popen(argv, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real data; where the variable is set, a missing file is a failure."""
     folder = os.environ.get("ASTROSURVEY_TEST_DATA")
     if not folder:
         pytest.skip("ASTROSURVEY_TEST_DATA is not set")
-    path = Path(folder)
-    if not (path / "images").is_dir():
-        pytest.fail(f"ASTROSURVEY_TEST_DATA = {folder} holds no folder `images`")
-    return path
+    return Path(folder)

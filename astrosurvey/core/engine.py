@@ -7,6 +7,7 @@ import logging
 import os
 import queue
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -149,9 +150,16 @@ class LocalEngine:
             result: Outcome = future.result()
             return result
         if isinstance(error, KilledWorker):
-            worker = getattr(error.last_worker, "address", "")
-            return Outcome(order, failure=Failure("worker died", f"worker died: {_exit_reason(self._exits.get(worker))}", memory=True))
+            code = self._exit_code(str(error.last_worker.address))
+            return Outcome(order, failure=Failure("worker died", f"worker died: {_exit_reason(code)}", memory=True))
         return Outcome(order, failure=Failure(type(error).__name__, f"{type(error).__name__}: {error}"))
+
+    def _exit_code(self, worker: str) -> int | None:
+        """Return how a lost worker ended; the scheduler may hear of the loss before the nanny sees the exit."""
+        deadline = time.monotonic() + 5
+        while worker not in self._exits and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self._exits.get(worker)
 
     def _progress(self, event: tuple[float, Any]) -> None:
         if self.on_progress:
@@ -172,8 +180,6 @@ class LocalEngine:
 
 def run_on_worker(order: Order) -> Outcome:
     """Run a task in a Dask worker, sending progress to the coordinator at most four times a second."""
-    import time
-
     from distributed import get_worker
 
     worker = get_worker()

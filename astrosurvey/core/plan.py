@@ -264,8 +264,7 @@ class Plan:
         task = self.tasks[stage, tile]
         old = self.store.record(stage, tile)
         if task.state is State.MAYBE:
-            upstream = ", ".join(str(p) for p in self.parents(task) if p.state in _UNKNOWN)
-            return task, [f"its inputs are not known yet: {upstream} would run first"]
+            return task, [line for root in self._roots(task) for line in (f"{root} runs first:", *self.explain(*root.name)[1])]
         if old is None:
             return task, ["it has never been run" if task.fields else task.reason]
         if not task.fields:
@@ -274,6 +273,16 @@ class Plan:
         if not changes and not self.store.is_sound(stage, tile, old, verify=True):
             changes = ["its products are missing or damaged"]
         return task, changes or ["nothing: it is up to date"]
+
+    def _roots(self, task: Task) -> list[Task]:
+        """Return the tasks upstream of a MAYBE task that are the first to run."""
+        found: dict[tuple[str, str | None], Task] = {}
+        for parent in self.parents(task):
+            if parent.state is State.RUN:
+                found[parent.name] = parent
+            elif parent.state is State.MAYBE:
+                found.update((root.name, root) for root in self._roots(parent))
+        return list(found.values())
 
     def _selected_stages(self) -> set[str]:
         nodes = self.pipeline.nodes

@@ -108,9 +108,9 @@ def run_pipeline(
         LockHeld: another coordinator is at work there.
     """
     store = Store(out)
+    plan = Plan(pipeline, store, selection, verify=verify)
     with RunLock(store.root / "run.lock", force=force_unlock):
         store.sweep()
-        plan = Plan(pipeline, store, selection, verify=verify)
         log = JsonLog(store.root / "events.jsonl")
         try:
             return _Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)

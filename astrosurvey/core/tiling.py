@@ -35,7 +35,7 @@ class Grid(BaseModel):
     count: int = Field(gt=0, le=MAX_TILES, description="number of tiles")
     size: int | None = Field(None, gt=0, description="width and height of a tile in pixels")
     overlap: int = Field(0, ge=0, description="pixels that neighbours share")
-    columns: int | None = Field(None, gt=0, description="tiles in a row; as near to a square as can be when left out")
+    columns: int | None = Field(None, gt=0, description="tiles in a row, a divisor of count; as near to a square as can be when left out")
 
     @model_validator(mode="after")
     def _sound(self) -> Grid:
@@ -43,6 +43,8 @@ class Grid(BaseModel):
             raise ValueError("overlap and columns need a size")
         if self.size is not None and 2 * self.overlap > self.size:
             raise ValueError(f"the overlap {self.overlap} is more than half the size {self.size}")
+        if self.columns and self.count % self.columns:
+            raise ValueError(f"{self.count} tiles do not fill rows of {self.columns}")
         return self
 
 
@@ -120,18 +122,20 @@ def _numbered(tiles: list[Tile]) -> list[Tile]:
 
 def _grid(spec: Grid) -> Iterator[Tile]:
     digits = max(len(str(spec.count - 1)), 4)
-    columns = spec.columns or math.ceil(math.sqrt(spec.count))
+    columns = spec.columns or _squarest(spec.count)
     for index in range(spec.count):
         name = f"t{index:0{digits}d}"
         if spec.size is None:
             yield _tile(name)
             continue
         row, column = divmod(index, columns)
-        # The last row of a grid may be short, so right and upper edges are judged by what lies there.
-        window, core = _cell(
-            spec.size, spec.overlap, column, row, right=column + 1 < columns and index + 1 < spec.count, above=index + columns < spec.count
-        )
+        window, core = _cell(spec.size, spec.overlap, column, row, right=column + 1 < columns, above=index + columns < spec.count)
         yield _tile(name, window=window, core=core)
+
+
+def _squarest(count: int) -> int:
+    """Return the number of columns of the full grid nearest to a square."""
+    return next(columns for columns in range(math.isqrt(count - 1) + 1, count + 1) if count % columns == 0)
 
 
 def _cell(size: int, overlap: int, column: int, row: int, *, right: bool, above: bool) -> tuple[Box, Box]:
@@ -192,7 +196,7 @@ def _from_glob(pattern: str) -> Iterator[Tile]:
     matcher = re.compile("".join(_glob_regex(pattern)))
     for path in sorted(glob.glob(pattern, recursive=True)):
         match = matcher.fullmatch(path)
-        wild = "_".join(filter(None, match.groups())) if match else Path(path).stem
+        wild = "_".join(filter(None, (g.rstrip("/") for g in match.groups()))) if match else Path(path).stem
         yield _tile(_safe(wild), fields={"tile": wild, "path": path})
 
 

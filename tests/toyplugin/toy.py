@@ -171,3 +171,9 @@ def register_products(register):
 def register_stages(register):
     for stage in (Make, Read, Add, Random, Break, Total, Share):
         register(stage)
+
+
+def products(root):
+    """Return the bytes of every product of a run directory by its path below `products/`."""
+    folder = Path(root) / "products"
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "task.json"}

@@ -1,0 +1,136 @@
+import json
+
+import pytest
+
+CHAIN = """\
+astrosurvey: 1
+tiles: {count: 3}
+stages:
+  make: {use: toy.make}
+  add: {use: toy.add, in: make}
+  total: {use: toy.total, in: add}
+"""
+
+
+@pytest.fixture
+def chain(tmp_path):
+    path = tmp_path / "chain.yaml"
+    path.write_text(CHAIN)
+    return path
+
+
+def test_run_then_status_then_plan_then_explain(command, chain, tmp_path):
+    ran = command("run", chain, "--no-report")
+    assert ran.returncode == 0, ran.stderr
+    assert "7 of 7 tasks done" in ran.stdout
+    assert "device: cpu" in ran.stderr
+    assert (tmp_path / "runs" / "chain" / "run.json").is_file()
+    assert "done" in command("status", "runs/chain").stdout
+    planned = command("plan", chain, "-c", "add.amount=9")
+    assert "3 would run, 1 more may follow" in planned.stdout
+    assert "config.amount: 1.0 → 9.0" in command("explain", chain, "total", "-c", "add.amount=9").stdout
+    assert "7 tasks were up to date" in command("run", chain, "--no-report").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["run", "chain.yaml", "--no-report"], "counts"),
+        (["plan", "chain.yaml"], "tasks"),
+        (["validate", "chain.yaml"], "valid"),
+        (["validate", "chain.yaml", "--resolved"], "stages"),
+        (["explain", "chain.yaml", "add", "t0001"], "changes"),
+        (["stages", "toy.add"], "settings"),
+    ],
+)
+def test_json_is_json(command, chain, arguments, key):
+    done = command(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    assert key in json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("arguments", [["stages"], ["plugins"], ["models"], ["doctor"]])
+def test_lists_as_json(command, arguments):
+    assert isinstance(json.loads(command(*arguments, "--json").stdout), list)
+
+
+def test_status_as_json_tells_states_and_exit_code(command, chain):
+    command("run", chain, "--no-report")
+    values = json.loads(command("status", "runs/chain", "--json").stdout)
+    assert values["exit_code"] == 0
+    assert values["counts"]["add"] == {"done": 3}
+
+
+def test_status_works_from_another_shell_while_the_run_goes_on(command, tmp_path):
+    path = tmp_path / "slow.yaml"
+    path.write_text("astrosurvey: 1\ntiles: {count: 4}\nstages:\n  make: {use: toy.make, seconds: 3}\n")
+    driver = command("run", path, "--no-report", wait=False)
+    try:
+        for _ in range(100):
+            seen = command("status", "runs/slow", "--json")
+            values = json.loads(seen.stdout) if seen.returncode == 0 else {}
+            if values.get("running"):
+                break
+        assert values["state"] == "running"
+        assert values["owner"]["pid"] == driver.pid
+        second = command("run", path, "--no-report")
+        assert second.returncode == 3
+        assert f"process {driver.pid}" in second.stderr
+    finally:
+        driver.kill()
+        driver.communicate()
+    assert json.loads(command("status", "runs/slow", "--json").stdout)["state"].startswith("broken off")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["runn"], 2, "did you mean 'run'"),
+        (["run", "chian.yaml"], 2, "did you mean 'chain.yaml'"),
+        (["run", "chain.yaml", "--engine", "locl"], 2, "did you mean 'local'"),
+        (["run", "chain.yaml", "--device", "cuda"], 2, "use --device auto"),
+        (["run", "chain.yaml", "--only", "ad"], 2, "did you mean 'add'"),
+        (["run", "chain.yaml", "--tiles", "x*"], 2, "no tile matches"),
+        (["run", "chain.yaml", "-c", "ad.amount=1"], 2, "did you mean 'add'"),
+        (["run", "chain.yaml", "-c", "add.amont=1"], 2, "did you mean 'amount'"),
+        (["run", "chain.yaml", "-c", "nonsense"], 2, "STAGE.KEY=VALUE"),
+        (["run", "chain.yaml", "-f", "no.yaml"], 2, "cannot read"),
+        (["stages", "toy.ad"], 2, "did you mean 'toy.add'"),
+        (["status", "."], 2, "no run directory"),
+        (["explain", "chain.yaml", "add", "t9"], 2, "no task add/t9"),
+    ],
+)
+def test_wrong_commands_say_what_to_try(command, chain, arguments, code, said):
+    done = command(*arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (chain.parent / "runs").exists()
+
+
+def test_overrides_and_overlays(command, chain, tmp_path):
+    (tmp_path / "site.yaml").write_text("seed: 4\nstages: {add: {amount: 3}}\n")
+    values = json.loads(
+        command("validate", chain, "-f", "site.yaml", "-c", "add.mode=negative", "-c", "run.retries=0", "--resolved", "--json").stdout
+    )
+    assert values["stages"]["add"] == {"use": "toy.add", "in": {"number": "make.number"}, "amount": 3.0, "mode": "negative"}
+    assert values["seed"] == 4
+    assert values["run"]["retries"] == 0
+
+
+def test_the_resolved_pipeline_is_a_pipeline(command, chain, tmp_path):
+    text = command("validate", chain, "--resolved").stdout
+    (tmp_path / "again.yaml").write_text(text)
+    assert command("validate", "again.yaml", "--resolved").stdout == text
+
+
+def test_a_failed_task_can_be_reproduced(command, tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "astrosurvey: 1\ntiles: [a, b]\nstages:\n  make: {use: toy.make}\n  break: {use: toy.break, in: make, tiles: [b], how: data}\n"
+    )
+    assert command("run", path, "--out", "run", "--no-report").returncode == 1
+    script = (tmp_path / "run" / "failures" / "break" / "b" / "reproduce.sh").read_text().splitlines()[-1].split()
+    again = command(*script[1:], "--no-report")
+    assert again.returncode == 1
+    assert "tile is rotten" in again.stdout
