@@ -17,7 +17,7 @@ def write(root: Path) -> Path:
     Raises:
         OSError: the page cannot be written.
     """
-    from .page import write_report
+    from .render import write_report
 
     return write_report(Path(root))
 
@@ -33,6 +33,6 @@ def write_comparison(first: Path, second: Path, path: Path) -> Path:
     Raises:
         OSError: the page cannot be written.
     """
-    from .page import write_comparison
+    from .comparison_page import write_comparison as made
 
-    return write_comparison(Path(first), Path(second), Path(path))
+    return made(Path(first), Path(second), Path(path))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..catalog.flags import PIXEL
+from ..catalog.flags import PIXEL, UNUSABLE
 
-SKY_GREY = 0.11
+SKY_GREY = 0.09
 """Brightness of the blank sky; above black, so that what is below the sky still shows."""
 SOFTENING = 4.0
 """Brightness, in units of the noise, at which the stretch turns from linear to logarithmic."""
@@ -56,25 +56,30 @@ def channels(bands: Sequence[str]) -> tuple[int, ...]:
 def thumbnail(data: np.ndarray, mask: np.ndarray | None, bands: Sequence[str], factor: int) -> np.ndarray:
     """Return (channel, y, x) float32 block averages of the bands to show: one channel, or red, green and blue.
 
+    Unusable pixels are left out of the averages. A block is inf in every channel where half of it or more is
+    saturated in any of them, and NaN in a channel that has no usable pixel there.
+
     Args:
         data: (band, y, x) fluxes.
         mask: (band, y, x) bits of `PIXEL`, or None.
         bands: their names.
         factor: side of a block in pixels.
     """
-    planes = {}
     chosen = channels(bands)
+    planes: dict[int, np.ndarray] = {}
+    saturated = np.zeros(data.shape[1:], bool)
     for index in set(chosen) - {-1}:
         plane = np.array(data[index], np.float32)
         if mask is not None:
-            plane[(mask[index] & PIXEL["NO_DATA"]) != 0] = np.nan
-            holes = ((mask[index] & PIXEL["SAT"]) != 0) & ~np.isfinite(plane)
-            if holes.any() and np.isfinite(plane).any():
-                plane[holes] = np.nanmax(plane)  # a saturated core without a value is bright, not dark
+            plane[(mask[index] & UNUSABLE) != 0] = np.nan
+            saturated |= (mask[index] & PIXEL["SAT"]) != 0
         planes[index] = block_average(plane, factor)
     if -1 in chosen:
         planes[-1] = (planes[chosen[0]] + planes[chosen[2]]) / 2
-    return np.stack([planes[index] for index in chosen])
+    stacked = np.stack([planes[index] for index in chosen])
+    if saturated.any():
+        stacked[:, block_average(saturated, factor) >= 0.5] = np.inf
+    return stacked
 
 
 @dataclass(frozen=True)
@@ -104,13 +109,15 @@ class Stretch:
         sigma = 1.4826 * np.median(np.abs(sample - level[:, None]), axis=1)
         spread = np.where(sigma > 0, sigma, np.std(sample, axis=1))
         spread = np.where(spread > 0, spread, 1.0)
-        signal = sample - level[:, None]
-        bright = np.mean(signal / spread[:, None], axis=0) > 8
-        colour = np.median(signal[:, bright], axis=1) if bright.sum() > 50 else spread
-        gain = 1 / np.where(colour > 0, colour, spread)
+        signal = (sample - level[:, None]) / spread[:, None]
+        brightness = signal.mean(axis=0)
+        # The colours are balanced so that the usual faint source is grey; the few brightest pixels do not decide.
+        usual = (brightness > 5) & (brightness < 100)
+        colour = np.median(signal[:, usual] / brightness[usual], axis=1) if usual.sum() > 100 else np.ones(len(sample))
+        gain = 1 / (spread * np.clip(colour, 0.2, 5.0))
         gain /= np.mean(gain * spread)
-        intensity = np.mean(signal * gain[:, None], axis=0)
-        return cls(level, gain, 1.0, float(max(np.quantile(intensity, 0.9985), 60.0)))
+        intensity = np.mean((sample - level[:, None]) * gain[:, None], axis=0)
+        return cls(level, gain, 1.0, float(np.clip(np.quantile(intensity, 0.998), 150.0, 3000.0)))
 
     def render(self, planes: np.ndarray) -> np.ndarray:
         """Return (y, x, 3) uint8 of (channel, y, x) fluxes, the first row at the top of the picture.
@@ -118,19 +125,23 @@ class Stretch:
         The brightness of the mean of the channels is stretched and the hue kept; where there is only noise
         there is no hue to keep, so the sky is grey.
         """
-        known = np.isfinite(planes).any(axis=0)
-        filled = np.where(np.isfinite(planes), planes, self.level[:, None, None])
-        scaled = ((filled - self.level[:, None, None]) * self.gain[:, None, None]).astype(np.float32)
-        intensity = scaled.mean(axis=0)
+        saturated, good = np.isposinf(planes).any(axis=0), np.isfinite(planes)
+        known = good.any(axis=0)
+        scaled = ((np.where(good, planes, 0) - self.level[:, None, None]) * self.gain[:, None, None]).astype(np.float32)
+        scaled[~good] = 0
+        # A channel without a value takes the mean of the others: grey, where the hue is not known.
+        intensity = scaled.sum(axis=0) / np.maximum(good.sum(axis=0), 1)
+        scaled = np.where(good, scaled, intensity)
         zero = self._curve(np.float32(0.0))
         bright = SKY_GREY + (1 - SKY_GREY) * (self._curve(intensity) - zero) / (self._curve(np.float32(self.white)) - zero)
         signal = np.maximum(intensity, 0)
-        weight = signal**2 / (signal**2 + (4 * self.noise) ** 2)
+        weight = signal**2 / (signal**2 + (3 * self.noise) ** 2)
         hue = np.clip(scaled / np.maximum(signal, self.noise), 0, 3)
         colour = np.maximum(bright, 0) * (1 + weight * (hue - 1))
         top = colour.max(axis=0)
-        colour = np.where(top > 1, colour / np.maximum(top, 1), colour)  # too bright: keep the hue, not the flux
-        colour = np.where(known, colour, 0.0)
+        over = np.clip((top - 1) / 2, 0, 1)  # too bright: keep the hue at first, then pale to white
+        colour = np.where(top > 1, colour / np.maximum(top, 1) * (1 - over) + over, colour)
+        colour = np.where(saturated, 1.0, np.where(known, colour, 0.0))
         pixels = np.round(np.clip(colour, 0, 1) * 255).astype(np.uint8)[:, ::-1]
         return np.ascontiguousarray(np.broadcast_to(pixels.transpose(1, 2, 0), (*pixels.shape[1:], 3)))
 
