@@ -82,7 +82,10 @@ def value(given: Any) -> str:
 
 def visible(given: Any) -> str:
     """Return text with control characters and direction marks made visible: file names and headers may hold any."""
-    return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn") else _escaped(c) for c in str(given))
+    said = str(given)
+    if said.isascii() and said.isprintable():
+        return said
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn") else _escaped(c) for c in said)
 
 
 def _escaped(character: str) -> str:

@@ -50,10 +50,11 @@ function setUpPrinting() {
 async function setUpSky() {
   const canvas = document.getElementById("canvas");
   if (!canvas) return;
-  const data = readData(), sky = new Sky(canvas, data), panel = new Panel(document.getElementById("panel"), sky);
+  const data = readData(), sky = new Sky(canvas, data);
   const byId = new Map(Array.from(data.sources.id ?? [], (id, place) => [id, place]));
   const said = document.getElementById("said"), where = document.getElementById("where"), chooser = document.getElementById("tile");
   const say = (text) => { said.textContent = text; };
+  const panel = new Panel(document.getElementById("panel"), sky, (i, how) => pick(i, how));
   await sky.load();
 
   const pick = (i, { move = false } = {}) => {

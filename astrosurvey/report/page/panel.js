@@ -1,15 +1,27 @@
 // The panel about one source: a stamp, where it is, what was measured, what its flags mean.
 
 class Panel {
-  constructor(root, sky) {
+  constructor(root, sky, pick) {
     this.root = root;
     this.sky = sky;
     this.data = sky.data;
+    this.pick = pick;
   }
 
+  // Without a chosen source: the most significant ones, as a way in that needs no mouse.
   clear() {
-    this.root.replaceChildren(element("p", "Click a source, or search for its id.", { class: "quiet" }));
+    const { sources, number } = this.data;
     delete this.root.dataset.source;
+    this.root.replaceChildren(element("p", number ? "Click a source, or search for its id." : "There are no sources here.", { class: "quiet" }));
+    if (!number) return;
+    const order = Array.from(sources.id.keys()).filter((i) => Number.isFinite(sources.significance[i]));
+    order.sort((i, j) => sources.significance[j] - sources.significance[i]);
+    const items = order.slice(0, 12).map((i) => {
+      const button = element("button", [element("span", String(sources.id[i]), { class: "mono" }), `S/N ${significant(sources.significance[i], 3)}`], { type: "button" });
+      button.addEventListener("click", () => this.pick(i, { move: true }));
+      return element("li", button);
+    });
+    if (items.length) this.root.append(element("h3", "Most significant"), element("ol", items, { class: "list" }));
   }
 
   fill(i) {

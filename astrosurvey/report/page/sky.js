@@ -15,12 +15,13 @@ class Sky {
   }
 
   async load() {
-    this.pictures = await Promise.all(this.data.tiles.map(async (tile) => {
+    const loaded = (tile) => new Promise((resolve, reject) => {
       const picture = new Image();
+      picture.onload = () => resolve(picture);
+      picture.onerror = () => reject(new Error(`the picture of tile ${tile.name} cannot be read`));
       picture.src = tile.picture;
-      await picture.decode();
-      return picture;
-    }));
+    });
+    this.pictures = await Promise.all(this.data.tiles.map(loaded));
     this.frame();
   }
 
@@ -103,7 +104,7 @@ class Sky {
       this.outline(paths[sources.flags[i] ? "flagged" : "sound"], i, px, py);
     }
     context.lineWidth = this.view.scale < 0.5 ? 0.8 : 1.2;
-    context.globalAlpha = this.view.scale < 0.5 ? 0.7 : 0.9;
+    context.globalAlpha = Math.min(0.9, 0.3 + 0.4 * this.view.scale); // from afar the sky, near by the sources
     for (const [kind, path] of Object.entries(paths)) {
       context.strokeStyle = COLOURS[kind];
       context.stroke(path);
