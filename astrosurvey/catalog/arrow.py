@@ -38,7 +38,19 @@ def arrow_type(column: Column) -> pa.DataType:
     element = _TYPES[column.type]
     if column.arraysize is None:
         return element
-    return pa.list_(element) if column.arraysize == "*" else pa.list_(element, int(column.arraysize))
+    return list_type(element, -1 if column.arraysize == "*" else int(column.arraysize))
+
+
+def list_type(element: pa.DataType, size: int = -1) -> pa.DataType:
+    """Return the type of lists of any length (-1) or of a fixed one, named inside as Parquet names it."""
+    return pa.list_(pa.field("element", element), size)
+
+
+def stored_type(kind: pa.DataType) -> pa.DataType:
+    """Return a type as files hold it: with the same names inside of lists, whoever made them."""
+    if pa.types.is_fixed_size_list(kind):
+        return list_type(kind.value_type, kind.list_size)
+    return list_type(kind.value_type) if pa.types.is_list(kind) else kind
 
 
 def fits_type(column: Column, offered: pa.DataType) -> bool:
@@ -113,24 +125,31 @@ def to_arrow(column: Column, values: Any, n: int, table: str) -> pa.Array:
         return pa.nulls(n, arrow_type(column))
     if hasattr(values, "unit") and hasattr(values, "to_value"):
         values = _in_unit(column, values, table)
+    wanted = arrow_type(column)
     try:
         array = _plain(values, n)
-        wanted = arrow_type(column)
         if column.arraysize == "*" and pa.types.is_fixed_size_list(array.type):
-            wanted = pa.list_(wanted.value_type, array.type.list_size)
-        element, offered = (t.value_type if column.arraysize else t for t in (wanted, array.type))
-        if not pa.types.is_null(offered) and _kind(element) != _kind(offered) and (_kind(element), _kind(offered)) not in _CASTS:
-            raise SchemaError(f"column {column.name!r} of table {table} is {column.type}, not {offered}")
+            wanted = list_type(wanted.value_type, array.type.list_size)
+        if not _may_cast(array.type, wanted):
+            raise SchemaError(f"column {column.name!r} of table {table} is {_shown(column)}, not {array.type}")
         array = array.cast(wanted)
-    except (pa.ArrowException, AttributeError, TypeError, ValueError) as error:
-        if isinstance(error, SchemaError):
-            raise
-        raise SchemaError(f"column {column.name!r} of table {table} does not hold {column.type} values: {error}") from error
+    except (pa.ArrowException, TypeError, UnicodeDecodeError) as error:
+        raise SchemaError(f"column {column.name!r} of table {table} does not hold {_shown(column)} values: {error}") from error
     return _canonical(array) if pa.types.is_floating(array.type) else array
 
 
-_CASTS = {("float", "int"), ("int", "float")}
-"""Kinds, besides equal ones, that may be cast (wanted, offered); Arrow refuses a cast that would lose digits of an integer."""
+def _shown(column: Column) -> str:
+    return f"an array of {column.type}" if column.arraysize else column.type
+
+
+def _may_cast(offered: pa.DataType, wanted: pa.DataType) -> bool:
+    """Return whether values of one type may become another; Arrow then refuses those that would change."""
+    if pa.types.is_null(offered):
+        return True
+    if pa.types.is_nested(offered) and pa.types.is_nested(wanted):
+        return _may_cast(offered.value_type, wanted.value_type)
+    kinds = _kind(offered), _kind(wanted)
+    return kinds[0] == kinds[1] or kinds in (("float", "int"), ("int", "float"))
 
 
 def _kind(data_type: pa.DataType) -> str:
@@ -206,7 +225,9 @@ def _portable(name: str, array: pa.Array) -> pa.Array:
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     kind = _WIDER.get(kind, kind)
     if not is_portable(kind):
-        raise SchemaError(f"column {name!r} holds {kind}, which catalogues cannot store; they store {', '.join(_TYPES)} and arrays of numbers")
+        raise SchemaError(
+            f"column {name!r} holds {kind}, which catalogues cannot store; they store {', '.join(_TYPES)} and arrays of numbers"
+        )
     return array.cast(kind)
 
 

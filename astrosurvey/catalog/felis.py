@@ -181,7 +181,7 @@ class _Reader:
         if not isinstance(data.get("nullable", True), bool):
             self.problems.append(f"{where}: 'nullable' is true or false")
         if column.is_float and "ivoa:unit" not in data:
-            self.problems.append(f'{where}: a {column.type} column needs an \'ivoa:unit\', "" where it is dimensionless')
+            self.problems.append(f"{where}: a {column.type} column needs an 'ivoa:unit', \"\" where it is dimensionless")
         if column.type == "string" and not (type(column.length) is int and column.length > 0):
             self.problems.append(f"{where}: a string column needs a positive 'length'")
         if column.type != "string" and column.length is not None:
@@ -206,7 +206,9 @@ class _Reader:
             names.append(name)
         return tuple(names)
 
-    def constraints(self, where: str, table: Any, data: Any, columns: tuple[Column, ...]) -> tuple[tuple[ForeignKey, ...], tuple[Check, ...]]:
+    def constraints(
+        self, where: str, table: Any, data: Any, columns: tuple[Column, ...]
+    ) -> tuple[tuple[ForeignKey, ...], tuple[Check, ...]]:
         foreign_keys, checks = [], []
         for entry in self.items(f"{where}: 'constraints'", data):
             kind = entry.get("@type", "?") if isinstance(entry, Mapping) else "?"

@@ -153,12 +153,22 @@ def reference_page(schema: Schema) -> str:
     ]
     lines += [f"| [`{t.name}`](#{t.name}) | {', '.join(t.key)} | {_cell(t.description)} |" for t in schema.tables.values()]
     for table in schema.tables.values():
-        lines += ["", f"## {table.name}", "", table.description, "", "| column | | type | unit | UCD | description |", "| --- | --- | --- | --- | --- | --- |"]
+        lines += [
+            "",
+            f"## {table.name}",
+            "",
+            table.description,
+            "",
+            "| column | | type | unit | UCD | description |",
+            "| --- | --- | --- | --- | --- | --- |",
+        ]
         for column in table.columns:
             name = f"**`{column.name}`**" if column.name in table.key else f"`{column.name}`"
             kind = column.type + (f"[{column.arraysize}]" if column.arraysize else "") + (f"({column.length})" if column.length else "")
             filled = "" if column.nullable else "●"
-            lines.append(f"| {name} | {filled} | {_cell(kind)} | {_cell(column.unit)} | {_cell(column.ucd)} | {_cell(column.description)} |")
+            lines.append(
+                f"| {name} | {filled} | {_cell(kind)} | {_cell(column.unit)} | {_cell(column.ucd)} | {_cell(column.description)} |"
+            )
         rules = [f"- {k.description}: `{', '.join(k.columns)}` → [`{k.table}`](#{k.table})" for k in table.foreign_keys]
         rules += [f"- {c.description}: `{c.expression}`" for c in table.checks]
         lines += ["", *rules] if rules else []

@@ -20,16 +20,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import votable
-from .arrow import arrow_field, arrow_type, fits_type, is_plugin_column, to_numpy
+from .arrow import arrow_field, arrow_type, fits_type, is_plugin_column, stored_type, to_numpy
 from .healpix import healpix_29
 from .schema import HEALPIX_COLUMN, Column, Schema, SchemaError, Table
 
 log = logging.getLogger(__name__)
 
-VERSION_KEY = b"astrosurvey.schema.version"
-TABLE_KEY = b"astrosurvey.schema.table"
-DIGEST_KEY = b"astrosurvey.schema.sha256"
-META_KEY = b"astrosurvey.meta"
+VERSION_KEY = "astrosurvey.schema.version"
+TABLE_KEY = "astrosurvey.schema.table"
+DIGEST_KEY = "astrosurvey.schema.sha256"
+META_KEY = "astrosurvey.meta"
 ROW_GROUP = 2**17
 """Rows in a row group: the least that a reader has to read and decompress."""
 
@@ -47,23 +47,31 @@ def write_rows(path: Path, schema: Schema, table: Table, rows: pa.Table, meta: M
     Raises:
         SchemaError: `meta` holds something that is not JSON.
     """
+    text = canonical_json(meta)
     if table.has_sky_position:
         index = healpix_29(to_numpy(rows, "ra"), to_numpy(rows, "dec"))
         rows = rows.append_column(arrow_field(votable.HEALPIX), pa.array(index.data, mask=index.mask))
     # Pages end where chunks end, so the same rows in other chunks would be other bytes.
     rows = rows.combine_chunks()
-    columns = [_described(table, field) for field in rows.schema]
-    rows = rows.cast(pa.schema([arrow_field(c, f.type) for c, f in zip(columns, rows.schema, strict=True)], _footer(schema, table, columns, rows, meta)))
+    columns = [_as_held(_described(table, field), rows) for field in rows.schema]
+    fields = [arrow_field(column, stored_type(field.type)) for column, field in zip(columns, rows.schema, strict=True)]
+    rows = rows.cast(pa.schema(fields, _astropy_keys(table, columns)))
     dictionary, encodings = _encodings(columns, rows.schema)
-    pq.write_table(
-        rows,
-        path,
-        row_group_size=ROW_GROUP,
-        compression="zstd",
-        use_dictionary=dictionary,
-        column_encoding=encodings,
-        write_page_checksum=True,
-    )
+    # What is in the Arrow schema is stored twice, so only that goes there which its reader seeks there.
+    with pq.ParquetWriter(
+        path, rows.schema, compression="zstd", use_dictionary=dictionary, column_encoding=encodings, write_page_checksum=True
+    ) as writer:
+        writer.write_table(rows, row_group_size=ROW_GROUP)
+        writer.add_key_value_metadata(
+            {
+                VERSION_KEY: schema.version.current,
+                TABLE_KEY: table.name,
+                DIGEST_KEY: schema.digest,
+                META_KEY: text,
+                "IVOA.VOTable-Parquet.version": "1.0",
+                "IVOA.VOTable-Parquet.content": votable.document(schema, [(table, columns)]),
+            }
+        )
 
 
 def _described(table: Table, field: pa.Field) -> Column:
@@ -104,21 +112,6 @@ def _encodings(columns: list[Column], schema: pa.Schema) -> tuple[list[str], dic
     return dictionary, encodings
 
 
-def _footer(schema: Schema, table: Table, columns: list[Column], rows: pa.Table, meta: Mapping[str, Any]) -> dict[bytes, bytes]:
-    columns = [_as_held(column, rows) for column in columns]
-    footer = {
-        VERSION_KEY: schema.version.current,
-        TABLE_KEY: table.name,
-        DIGEST_KEY: schema.digest,
-        META_KEY: canonical_json(meta),
-        b"IVOA.VOTable-Parquet.version": "1.0",
-        b"IVOA.VOTable-Parquet.content": votable.document(schema, [(table, columns)]),
-        b"table_meta_yaml": _astropy_header(table, columns),
-    }
-    footer |= {f"table::len::{column.name}".encode(): str(column.length) for column in columns if column.is_text}
-    return {key: value.encode() for key, value in footer.items()}
-
-
 def _as_held(column: Column, rows: pa.Table) -> Column:
     """Return a column with the sizes that its values have, which astropy must know to read them into arrays."""
     kind = rows.schema.field(column.name).type
@@ -142,8 +135,12 @@ def canonical_json(meta: Mapping[str, Any]) -> str:
 _ASTROPY_TYPES = {"boolean": "bool", "short": "int16", "int": "int32", "long": "int64", "float": "float32", "double": "float64"}
 
 
-def _astropy_header(table: Table, columns: list[Column]) -> str:
-    """Return the YAML in which astropy keeps units and descriptions; each line's value is JSON, which is YAML too."""
+def _astropy_keys(table: Table, columns: list[Column]) -> dict[bytes, bytes]:
+    """Return what astropy's Parquet reader looks for: the longest text of each column, and a YAML header.
+
+    In the header stand units and descriptions; each line's value is JSON, which is YAML too.
+    """
+    keys = {f"table::len::{column.name}": str(column.length) for column in columns if column.is_text}
     lines = ["datatype:"]
     for column in columns:
         entry: dict[str, Any] = {"name": column.name, "datatype": _ASTROPY_TYPES.get(column.type, "string")}
@@ -151,7 +148,8 @@ def _astropy_header(table: Table, columns: list[Column]) -> str:
             entry["unit"] = column.unit
         entry |= {"description": column.description, "meta": {"ucd": column.ucd}}
         lines.append(f"- {json.dumps(entry, ensure_ascii=False)}")
-    return "\n".join([*lines, f'meta: {{"table": "{table.name}"}}'])
+    keys["table_meta_yaml"] = "\n".join([*lines, f'meta: {{"table": "{table.name}"}}'])
+    return {key.encode(): value.encode() for key, value in keys.items()}
 
 
 def read_rows(path: Path, schema: Schema) -> tuple[Table, pa.Table, dict[str, Any]]:
@@ -164,23 +162,23 @@ def read_rows(path: Path, schema: Schema) -> tuple[Table, pa.Table, dict[str, An
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            footer = file.schema_arrow.metadata or {}
+            footer = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
             table = _table_of(path, schema, footer)
             rows = file.read()
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise SchemaError(f"{path} is damaged or not a Parquet file ({error}); remove it and run again") from error
-    meta = json.loads(footer.get(META_KEY, b"{}"))
+    meta = json.loads(footer.get(META_KEY, "{}"))
     return table, _conform(path, table, rows), meta
 
 
-def _table_of(path: Path, schema: Schema, footer: Mapping[bytes, bytes]) -> Table:
+def _table_of(path: Path, schema: Schema, footer: Mapping[str, str]) -> Table:
     if VERSION_KEY not in footer or TABLE_KEY not in footer:
         raise SchemaError(f"{path} is a Parquet file, but no astrosurvey catalogue: its footer names no schema")
-    if refused := schema.version.refuses(footer[VERSION_KEY].decode()):
+    if refused := schema.version.refuses(footer[VERSION_KEY]):
         raise SchemaError(f"{path}: {refused}")
-    name = footer[TABLE_KEY].decode()
+    name = footer[TABLE_KEY]
     if name not in schema:
         raise SchemaError(f"{path} holds table {name!r}, which is not in the schema; install the plugin that wrote it")
     return schema[name]

@@ -235,17 +235,14 @@ class _Checker:
     def tiles(self) -> tiling.TilesSpec:
         spec, errors = tiling.parse_spec(self.values.get("tiles"))
         for place, detail in errors:
-            known = (tiling.Grid if "count" in self.values["tiles"] else tiling.Cut).model_fields if place else {}
-            message = (
-                "unknown setting"
-                if detail["type"] == "extra_forbidden"
-                else detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-            )
-            hint = (
-                did_you_mean(str(place[-1]), known, otherwise=f"it has {', '.join(known)}")
-                if known
-                else 'for example tiles: "tiles/*_r.fits"'
-            )
+            message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            hint = 'for example tiles: "tiles/*_r.fits"'
+            if isinstance(self.values["tiles"], dict) and place:
+                known = (tiling.Grid if "count" in self.values["tiles"] else tiling.Cut).model_fields
+                message = "unknown setting" if detail["type"] == "extra_forbidden" else message
+                hint = did_you_mean(str(place[-1]), known, otherwise=f"it has {', '.join(known)}")
+                if place[-1] in known:
+                    hint = f"it is the {known[place[-1]].description}"
             self.report(("tiles", *place), message, hint)
         if errors:
             return None

@@ -76,8 +76,11 @@ def _fields(annotation: Any) -> dict[Any, Any] | None:
 
 def _explain(model: type[BaseModel], place: Place, detail: Any) -> tuple[str, str]:
     known: dict[Any, Any] = _fields(model) or {}
-    for step in place[:-1]:
-        known = (_fields(known[step].annotation) or {}) if step in known else known
+    setting = None
+    for depth, step in enumerate(place, start=1):
+        setting = known.get(step, setting)
+        if depth < len(place):
+            known = (_fields(known[step].annotation) or {}) if step in known else {}
     match detail["type"]:
         case "extra_forbidden":
             settings = ", ".join(map(str, known)) or "none"
@@ -94,7 +97,6 @@ def _explain(model: type[BaseModel], place: Place, detail: Any) -> tuple[str, st
             text = str(detail["ctx"]["error"])
         case _:
             text = detail["msg"].replace("Input should be", "must be") + f", not {json.dumps(detail['input'])}"
-    setting = known.get(place[0]) if len(place) == 1 else known.get(place[-1])
     hint = f"it is the {setting.description}" if setting is not None and setting.description else "see `astrosurvey stages NAME`"
     return text, hint
 

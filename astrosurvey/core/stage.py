@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -19,6 +20,7 @@ from .tiles import Tile, fill
 if TYPE_CHECKING:
     import numpy as np
 
+SCRATCH = ".scratch"
 RESERVED = frozenset({"use", "in"})
 
 
@@ -77,7 +79,7 @@ class Context:
         device: "cpu" or "cuda"; decided once, when the run starts.
         log: this task's logger; warnings reach the report.
         progress: call `progress(done, total)` now and then in long loops.
-        scratch: an empty folder for temporary files, removed when the task ends.
+        private: the task's own folder, to be published when it is done; use `scratch` instead.
         batch: the fraction (1, 0.5, …) of its usual batch a stage should work in; halved after an
             out-of-memory retry. Results must not depend on it.
     """
@@ -87,8 +89,15 @@ class Context:
     device: Literal["cpu", "cuda"]
     log: logging.Logger
     progress: Callable[[int, int], None]
-    scratch: Path
+    private: Path
     batch: float = 1.0
+
+    @cached_property
+    def scratch(self) -> Path:
+        """An empty folder for temporary files, removed when the task ends."""
+        folder = self.private / SCRATCH
+        folder.mkdir()
+        return folder
 
 
 class Stage:
@@ -109,12 +118,12 @@ class Stage:
         """Settings; a subclass without settings leaves this out."""
 
     def __init__(self, config: Any = None) -> None:
-        self.config = config if config is not None else self.Config()
+        self.config: Any = config if config is not None else self.Config()
 
     def setup(self, ctx: Context) -> None:
         """Load what is costly, such as weights onto `ctx.device`; called once in each worker."""
 
-    def run(self, ctx: Context, **inputs: Any) -> Mapping[str, Any]:
+    def run(self, ctx: Context, *args: Any, **inputs: Any) -> Mapping[str, Any]:
         """Process one tile (or the survey) and return a product for every output port."""
         raise NotImplementedError
 

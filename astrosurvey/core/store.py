@@ -124,8 +124,9 @@ class Store:
     def publishing(self, stage: str, tile: str | None) -> Iterator[Path]:
         """Give a private folder to write into; when the block ends well, it becomes the task's folder.
 
-        All of it is made durable before the one rename that publishes it. When the block raises, nothing
-        of it remains.
+        All of it is made durable before the one rename that publishes it, so what is seen is whole. The
+        rename itself may be lost when the machine goes down; that costs a rerun. When the block raises,
+        nothing of it remains.
         """
         final = self.folder(stage, tile)
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +141,6 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 final.rename(old)
             private.rename(final)
-            sync_folder(final.parent)
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(private, ignore_errors=True)

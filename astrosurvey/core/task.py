@@ -13,7 +13,6 @@ import os
 import platform
 import resource
 import shutil
-import tempfile
 import time
 import traceback
 import warnings
@@ -24,7 +23,7 @@ from typing import Any
 
 from .digests import digest_path
 from .product import ProductError, Tiles
-from .stage import Context, DataError, NoWork, Stage, StageError, ports
+from .stage import SCRATCH, Context, DataError, NoWork, Stage, StageError, ports
 from .store import RECORD, Record, Store, Stored
 from .tiles import Tile
 
@@ -128,8 +127,7 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
     started, cpu = time.perf_counter(), time.process_time()
     stage, fresh = _stage(order.stage, json.dumps(order.config, sort_keys=True), order.device)
     with store.publishing(*order.task) as folder:
-        scratch = Path(tempfile.mkdtemp(prefix=".scratch-", dir=folder))
-        context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch)  # type: ignore[arg-type]
+        context = Context(order.tile, _generator(order), order.device, log, progress, folder, order.batch)  # type: ignore[arg-type]
         if fresh:
             stage.setup(context)
         try:
@@ -140,7 +138,8 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
             log.info("no work: %s", nothing)
             made, state = {}, "empty"
         outputs = _store(stage, made, folder) if state == "done" else {}
-        shutil.rmtree(scratch, ignore_errors=True)
+        if (folder / SCRATCH).exists():
+            shutil.rmtree(folder / SCRATCH)
         facts = {
             "seconds": round(time.perf_counter() - started, 4),
             "cpu_seconds": round(time.process_time() - cpu, 4),

@@ -57,15 +57,21 @@ class Tile:
 def fill(template: str, tile: Tile | None, **more: str) -> str:
     """Return a path template with `{tile}`, the tile's fields and `more` (such as band="r") filled in.
 
+    A field that holds an absolute path, such as `{path}` of a CSV file, replaces all that stands before it.
+
     Raises:
         KeyError: the template names something that is not there; the message lists what is.
     """
-    known = {**({"tile": tile.name, **tile.fields} if tile else {}), **more}
+    return _fill(template, {**({"tile": tile.name, **tile.fields} if tile else {}), **more})
 
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in known:
-            names = ", ".join(f"{{{name}}}" for name in known) or "no placeholder"
-            raise KeyError(f"{{{match[1]}}} in {template!r} is unknown; here one may use {names}")
-        return known[match[1]]
 
-    return re.sub(r"\{(\w+)\}", value, template)
+def _fill(template: str, known: Mapping[str, str]) -> str:
+    path, *rest = re.split(r"\{(\w+)\}", template)
+    for name, literal in zip(rest[::2], rest[1::2], strict=True):
+        if name not in known:
+            names = ", ".join(f"{{{key}}}" for key in known) or "no placeholder"
+            raise KeyError(f"{{{name}}} in {template!r} is unknown; here one may use {names}")
+        # The field may be a template itself, as the image of a cut is when it names {band}.
+        value = _fill(known[name], {key: text for key, text in known.items() if key != name})
+        path = (value if value.startswith("/") else path + value) + literal
+    return path

@@ -185,6 +185,9 @@ def _from_csv(path: Path) -> Iterator[Tile]:
         if None in row or None in row.values():
             raise TilesError(f"{path}:{line}: the row has more or fewer values than the header")
         fields = {key.strip(): value.strip() for key, value in row.items()}
+        for key, value in fields.items():
+            if key == "path" or key.endswith("_path"):
+                fields[key] = str(path.parent / value)
         yield _tile(fields.pop("tile"), fields=fields)
 
 
@@ -241,7 +244,7 @@ def parse_spec(value: Any) -> tuple[TilesSpec, list[tuple[Any, Mapping[str, Any]
         return value, []
     if isinstance(value, list):
         wrong: list[tuple[Any, Mapping[str, Any]]] = [
-            ((i,), {"type": "name", "msg": f"a tile's name is a string, not {item!r}; quote it"})
+            ((i,), {"type": "name", "msg": f"a tile's name is a string, not {item!r}"})
             for i, item in enumerate(value)
             if not isinstance(item, str)
         ]

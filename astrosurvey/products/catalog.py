@@ -192,7 +192,8 @@ class CatalogContract(Contract):
             return super().refuses(offered) or f"needs {self}, is offered {offered} of no known table"
         if offered.table != self.table:
             return f"needs {self}, is offered {offered}"
-        missing = sorted(self.needs - offered.fills)
+        always = {column.name for column in current()[self.table].columns if not column.nullable}
+        missing = sorted(self.needs - offered.fills - always)
         if missing:
             return f"needs column{'s' * (len(missing) > 1)} {', '.join(missing)} of {self}, which nobody upstream fills"
         return ""
@@ -210,7 +211,9 @@ class CatalogContract(Contract):
         if len(value):
             unfilled = sorted(name for name in self.fills if value.rows.column(name).null_count == len(value))
             if unfilled:
-                raise ProductError(f"{self}: {', '.join(unfilled)} should be filled but {'is' if len(unfilled) == 1 else 'are'} null in all {len(value)} rows")
+                raise ProductError(
+                    f"{self}: {', '.join(unfilled)} should be filled but {'is' if len(unfilled) == 1 else 'are'} null in all {len(value)} rows"
+                )
 
     def problems(self) -> list[str]:
         """Return what of the contract the schema does not know: its table, or columns that it needs or fills."""

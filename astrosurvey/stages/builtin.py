@@ -21,8 +21,28 @@ def register_products(register: Callable[[type], None]) -> None:
 @hookimpl
 def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
+    from .background.stage import MeshBackground
+    from .catalog.stage import MergeCatalogs
+    from .deblending.stage import WatershedDeblending
+    from .detection.stage import SegmentDetection
+    from .evaluate.stage import EvaluateDetection
+    from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
+    from .photometry.stage import AperturePhotometry, KronPhotometry
     from .simulate.stage import SimulateSky
 
-    for stage in (ReadImage, SimulateSky):
+    for stage in (
+        ReadImage,
+        SimulateSky,
+        MeshBackground,
+        SegmentDetection,
+        WatershedDeblending,
+        KronPhotometry,
+        AperturePhotometry,
+        MergeCatalogs,
+        EvaluateDetection,
+        ExportFits,
+        ExportVOTable,
+        ExportRegions,
+    ):
         register(stage)

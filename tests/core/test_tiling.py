@@ -41,10 +41,12 @@ def test_a_recursive_glob(tmp_path):
 
 def test_a_csv_gives_fields_for_templates(tmp_path):
     table = tmp_path / "tiles.csv"
-    table.write_text("tile,path,depth\nt1,/data/a.fits,25\nt2,/data/b.fits,26\n")
+    table.write_text("tile,path,psf_path,depth\nt1,/data/a.fits,p1.fits,25\nt2,/data/b.fits,p2.fits,26\n")
     tiles = make_tiles(str(table), extent)
     assert [t.name for t in tiles] == ["t1", "t2"]
     assert fill("{path}", tiles[1]) == "/data/b.fits"
+    assert fill("{psf_path}", tiles[1]) == str(tmp_path / "p2.fits")
+    assert fill("{depth}", tiles[1]) == "26"
 
 
 @pytest.mark.parametrize("text", ["", "name\nt1\n", "tile,a\nt1\n", "tile\nt1,2\n"])

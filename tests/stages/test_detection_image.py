@@ -166,7 +166,9 @@ def test_arc_gets_its_brightest_pixel():
     ring = np.abs(np.hypot(x - 20, y - 20) - 10) < 1.5
     snr[ring] = 10
     snr[20, 30] = 50
-    detection = matched.DetectionImage(np.where(ring, 5, 0).astype(np.float32), snr, np.ones((40, 40), np.float32), np.zeros((40, 40), np.int32))
+    detection = matched.DetectionImage(
+        np.where(ring, 5, 0).astype(np.float32), snr, np.ones((40, 40), np.float32), np.zeros((40, 40), np.int32)
+    )
     found = measure(label(snr, 5, 5), detection)
     assert found["flags"][0] & SOURCE["NO_CENTROID"]
     assert (found["x"][0], found["y"][0]) == (30, 20)

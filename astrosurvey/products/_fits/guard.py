@@ -18,7 +18,10 @@ from typing import Any, BinaryIO
 from ...core.stage import DataError
 
 MAX_INFLATED = 4 << 30
-"""A gzipped file may hold this many bytes when inflated; a larger one must be stored plain or tile-compressed."""
+"""A gzipped file may hold this many bytes when inflated, and no more than `_ROOM` and `_RATIO` times its own size."""
+
+_ROOM = 256 << 20
+_RATIO = 200
 
 AGAIN = "copy or download the file again"
 
@@ -108,19 +111,22 @@ class Source:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        raw = _open_regular(path)
+        raw = self._raw = _open_regular(path)
+        self._gzip: gzip.GzipFile | None = None
+        self.file: BinaryIO = raw
+        self._ended = True
+        self._size = stored = os.fstat(raw.fileno()).st_size
+        self._limit = min(MAX_INFLATED, _ROOM + _RATIO * stored)
         try:
             start = raw.read(32)
-            raw.seek(0)
-            self._gzip = gzip.GzipFile(fileobj=raw, mode="rb") if start.startswith(b"\x1f\x8b") else None
-            self._raw = raw
-            self.file: BinaryIO = tempfile.TemporaryFile() if self._gzip else raw  # noqa: SIM115  (closed in `close`)
-            self._size = 0 if self._gzip else os.fstat(raw.fileno()).st_size
-            self._ended = self._gzip is None
-            if not self._gzip:
-                _refuse_foreign(path, start)
+            if start.startswith(b"\x1f\x8b"):
+                raw.seek(0)
+                self._gzip = gzip.GzipFile(fileobj=raw, mode="rb")
+                self.file = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
+                self._ended, self._size = False, 0
+            _refuse_foreign(path, self.read(0, 32))
         except BaseException:
-            raw.close()
+            self.close()
             raise
 
     @property
@@ -137,14 +143,14 @@ class Source:
         """Return whether the file has at least `end` bytes, inflating no further than that.
 
         Raises:
-            BadInput: the gzip stream is damaged, or `end` is above `MAX_INFLATED`.
+            BadInput: the gzip stream is damaged, or `end` is above what it may hold.
         """
         if self._gzip is None or end <= self._size:
             return end <= self._size
-        if end > MAX_INFLATED:
+        if end > self._limit:
             raise BadInput(
                 self.path,
-                f"would be {end} bytes when inflated; at most {MAX_INFLATED} are read from a gzipped file",
+                f"would be {end} bytes when inflated; at most {self._limit} are read from a gzipped file of this size",
                 fix="gunzip it, or store it tile-compressed (fpack)",
             )
         self.file.seek(self._size)

@@ -12,6 +12,7 @@ from .guard import AGAIN, BadInput, Source, escape
 BLOCK = 2880
 MAX_HEADER = 4 << 20
 MAX_HDUS = 10_000
+MAX_FILLING = 1 << 20
 MAX_AXES = 9
 """More axes than this (the standard allows 999) are data of another kind, or damage."""
 
@@ -88,8 +89,8 @@ def _only_filling(source: Source, offset: int, last: Hdu, repairs: list[str]) ->
     if source.read(offset, 8) == b"XTENSION":
         return False
     position = offset
-    while block := source.read(position, 1 << 20):
-        if block.strip(b"\0 "):
+    while block := source.read(position, BLOCK):
+        if block.strip(b"\0 ") or position - offset > MAX_FILLING:
             raise BadInput(
                 source.path,
                 f"after HDU {last} come bytes at offset {offset} that are no HDU: this one's size is wrong, or the next header is corrupt",

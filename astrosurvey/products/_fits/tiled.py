@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import struct
 import zlib
 from math import ceil, prod
@@ -38,11 +40,14 @@ def read_tiled(source: Source, hdu: Hdu, plane: int, box: tuple[int, int, int, i
     window = [(int(i), int(i) + 1) for i in leading] + [(y0, y1), (x0, x1)][2 - min(len(hdu.shape), 2) :]
     _check_tiles(source, hdu, window)
     source.file.seek(0)
-    # The list is not closed: that would close our file, and it holds nothing else.
-    opened = fits.open(source.file, mode="readonly", memmap=False, lazy_load_hdus=True, do_not_scale_image_data=True)[hdu.index]
-    if not isinstance(opened, fits.CompImageHDU):
-        raise BadInput(source.path, "astropy does not take this for a tile-compressed image", hdu=hdu)
-    pixels = opened.section[tuple(slice(first, last) for first, last in window)]
+    with (
+        io.FileIO(os.dup(source.file.fileno()), "rb") as handle,
+        fits.open(handle, mode="readonly", memmap=False, lazy_load_hdus=True, do_not_scale_image_data=True) as hdus,
+    ):
+        opened = hdus[hdu.index]
+        if not isinstance(opened, fits.CompImageHDU):
+            raise BadInput(source.path, "astropy does not take this for a tile-compressed image", hdu=hdu)
+        pixels = opened.section[tuple(slice(first, last) for first, last in window)]
     return pixels.reshape(y1 - y0, x1 - x0)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,8 +26,13 @@ _NUMBERS = re.compile(
     r"CRPIX[12]|CRVAL[12]|CDELT[12]|CROTA[12]|CD[12]_[12]|PC[12]_[12]|PV[12]_\d{1,2}|LONPOLE|LATPOLE|"
     r"[AB]P?_ORDER|[AB]P?_\d_\d"
 )
+_SIP_TERM = re.compile(r"[AB]P?_\d_\d")
+_PV = re.compile(r"PV[12]_\d{1,2}")
 _TABLES = re.compile(r"(CPDIS|CQDIS|DQIA?|DP|D2IM|D2IMDIS|AXISCORR)\d?.*")
 _SIP_ORDER = 9
+_PROJECTION = re.compile(
+    "AZP|SZP|TAN|STG|SIN|ARC|ZPN|ZEA|AIR|CYP|CEA|CAR|MER|SFL|PAR|MOL|AIT|COP|COE|COD|COO|BON|PCO|TSC|CSC|QSC|HPX|XPH|NCP|GLS|TPV"
+)
 
 
 class BadWcs(Exception):
@@ -56,6 +61,9 @@ def celestial(
         return None
     if not all(sky):
         raise BadWcs(f"CTYPE1 and CTYPE2 must both be sky axes, but are {escape(types[0])!r} and {escape(types[1])!r}")
+    projection = sky[0][3] if sky[0] else ""
+    if not _PROJECTION.fullmatch(projection):
+        raise BadWcs(f"the projection {escape(projection)} is not read")
     try:
         kept = _kept(cards, types, offset, notes)
     except CardError as error:
@@ -67,6 +75,8 @@ def celestial(
     try:
         with translated(path, "reading the WCS", notes=notes):
             wcs = WCS(Header.fromstring(text), relax=True, fix=True)
+            if projection == "TPV":  # its coefficients are to be had from wcslib only rounded; so round them at once
+                wcs = WCS(Header.fromstring("".join(wcs_cards(wcs))), relax=True, fix=True)
             _check(wcs, shape)
     except BadInput as error:
         raise BadWcs(error.reason) from error
@@ -89,25 +99,38 @@ def _kept(cards: Cards, types: list[str], offset: tuple[int, int], notes: list[s
         raise BadWcs("it has no CD, PC or CDELT cards, so the pixel scale is unknown")
     for keyword in steps if matrix else ():
         del values[keyword]  # CD holds all of it; together they mean different things to different readers
+    _check_scale(values)
     projections = [match[3] for match in map(_SKY.match, types) if match]
     orders = {k: cards.integer(k) for k in values if k.endswith("_ORDER")}
     if orders:
-        _check_sip(orders, projections)
+        _check_sip(orders, {k for k in values if _SIP_TERM.fullmatch(k)}, projections)
         values["CTYPE1"], values["CTYPE2"] = (t if t.endswith("-SIP") else f"{t}-SIP" for t in types)
-    if "TAB" in projections:
-        raise BadWcs("it needs a coordinate table (-TAB), which is not read")
     for n, first in ((1, offset[0]), (2, offset[1])):
         values[f"CRPIX{n}"] = float(values[f"CRPIX{n}"]) - first
     values.update(_frame(cards, notes))
     return [number_card(k, v) if isinstance(v, float) and k not in orders else card(k, orders.get(k, v)) for k, v in values.items()]
 
 
-def _check_sip(orders: dict[str, int], projections: list[str]) -> None:
+def _check_scale(values: dict[str, str | float]) -> None:
+    """Raise for a scale that is zero: wcslib would take the default of a degree a pixel in its place."""
+    cd = [values.get(keyword, 0.0) for keyword in ("CD1_1", "CD1_2", "CD2_1", "CD2_2")]
+    if any(keyword.startswith("CD") and keyword[2].isdigit() for keyword in values) and not any(cd):
+        raise BadWcs("all elements of the CD matrix are zero")
+    for keyword in ("CDELT1", "CDELT2"):
+        if values.get(keyword) == 0:
+            raise CardError(keyword, "is zero")
+
+
+def _check_sip(orders: dict[str, int], terms: set[str], projections: list[str]) -> None:
     if not {"A_ORDER", "B_ORDER"} <= set(orders):
         raise BadWcs("its SIP distortion needs both A_ORDER and B_ORDER")
     for keyword, order in orders.items():
         if not 0 <= order <= _SIP_ORDER:
             raise CardError(keyword, f"must be between 0 and {_SIP_ORDER}, not {order}")
+    for term in terms:
+        name, p, q = term.split("_")
+        if int(p) + int(q) > orders.get(f"{name}_ORDER", -1):
+            raise CardError(term, f"is a SIP term beyond {name}_ORDER")
     if projections != ["TAN", "TAN"]:
         raise BadWcs(f"SIP distortion with the projection {projections[0]} has no agreed meaning")
 
@@ -192,16 +215,27 @@ def wcs_cards(wcs: WCS) -> list[str]:
     naxis = low.naxis
     out = [card("WCSAXES", naxis)]
     matrix, steps = low.get_pc(), low.get_cdelt()
+    types, distortion = _tpv(low)
     for i in range(naxis):
-        out += [card(f"CTYPE{i + 1}", low.ctype[i]), card(f"CUNIT{i + 1}", str(low.cunit[i]))]
+        out += [card(f"CTYPE{i + 1}", types[i]), card(f"CUNIT{i + 1}", str(low.cunit[i]))]
         out += [number_card(f"{k}{i + 1}", v[i]) for k, v in (("CRPIX", low.crpix), ("CRVAL", low.crval), ("CDELT", steps))]
         out += [number_card(f"PC{i + 1}_{j + 1}", matrix[i][j]) for j in range(naxis) if matrix[i][j] != (i == j)]
-    out += [number_card(f"PV{i}_{m}", v) for i, m, v in low.get_pv()]
+    out += [number_card(f"PV{i}_{m}", v) for i, m, v in low.get_pv()] + distortion
     out += [number_card(k, v) for k, v in (("LONPOLE", low.lonpole), ("LATPOLE", low.latpole)) if np.isfinite(v)]
     out += [card(k, v) for k, v in (("RADESYS", low.radesys), ("SPECSYS", low.specsys)) if v]
     out += [number_card(k, v) for k, v in (("EQUINOX", low.equinox),) if np.isfinite(v)]
     out += [number_card(k, v) for k, v in (("RESTFRQ", low.restfrq), ("RESTWAV", low.restwav)) if np.isfinite(v) and v > 0]
     return out + _sip_cards(wcs)
+
+
+def _tpv(low: Any) -> tuple[list[str], list[str]]:
+    """Return CTYPEs, and the PV cards of a TPV distortion: wcslib shows it as a plain TAN, except when it writes a header."""
+    written = low.to_header(relax=True)
+    cards = Cards("".join(written[n : n + CARD] for n in range(0, len(written), CARD)).encode("ascii", "replace"))
+    types = [cards.text(f"CTYPE{i + 1}") for i in range(low.naxis)]
+    if not any(t.endswith("-TPV") for t in types):
+        return list(low.ctype), []
+    return types, [number_card(keyword, cards.number(keyword)) for keyword, _ in cards.matching(_PV)]
 
 
 def _sip_cards(wcs: WCS) -> list[str]:

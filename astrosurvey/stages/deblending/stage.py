@@ -34,15 +34,21 @@ class WatershedDeblending(Stage):
     class Config(StageConfig):
         """Settings of `deblending.watershed`."""
 
-        contrast: float = Field(0.001, ge=0, le=1, description="fraction of the island's flux a piece must hold above the saddle; 1 never splits")
-        prominence: float = Field(3.0, ge=0, description="height of a piece's peak above the saddle, in standard deviations of the smoothed noise")
+        contrast: float = Field(
+            0.001, ge=0, le=1, description="fraction of the island's flux a piece must hold above the saddle; 1 never splits"
+        )
+        prominence: float = Field(
+            3.0, ge=0, description="height of a piece's peak above the saddle, in standard deviations of the smoothed noise"
+        )
         min_pixels: int = Field(3, ge=1, description="pixels a piece must have above the saddle")
         levels: int = Field(32, ge=1, le=1024, description="thresholds between an island's faintest and brightest pixel")
         mode: Literal["exponential", "linear", "sinh"] = Field("exponential", description="how the thresholds are spaced")
         bands: tuple[str, ...] | None = Field(None, min_length=1, description="bands to deblend in; all of the image's when left out")
         fwhm: float | None = Field(None, ge=0, description="FWHM of the PSF in pixels; from the image's PSF or seeing when left out")
         smoothing: float = Field(0.5, ge=0, le=2, description="FWHM of the smoothing for deblending, in units of the PSF's")
-        max_pixels: int = Field(4_000_000, ge=1, description="larger islands are kept whole and flagged DEBLEND_SKIPPED; memory is about 150 bytes a pixel")
+        max_pixels: int = Field(
+            4_000_000, ge=1, description="larger islands are kept whole and flagged DEBLEND_SKIPPED; memory is about 150 bytes a pixel"
+        )
 
     def run(self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog) -> Mapping[str, Any]:
         """Return the segmentation and the sources after splitting."""
@@ -83,7 +89,7 @@ class WatershedDeblending(Stage):
         skipped: np.ndarray,
     ) -> Mapping[str, Any]:
         """Put the rows of whole islands and of pieces together, in (y, x) order, and label the pixels likewise."""
-        from ...catalog.ids import object_ids
+        from ...catalog.ids import object_ids, split_id
         from ..detection import footprints
         from ..detection.rows import source_rows
 
@@ -97,8 +103,7 @@ class WatershedDeblending(Stage):
         measured = footprints.measure(child_labels, detection)
         measured["flags"] |= SOURCE["BLENDED"]
         ids = sources.column("source_id")
-        first = int(object_ids(ctx.tile.number, 1)[0])
-        used = int(ids.max()) - first + 1
+        used = int(split_id(ids)[1].max()) + 1
         order = np.lexsort((measured["x"], measured["y"]))
         child_ids = np.empty(len(order), np.int64)
         child_ids[order] = object_ids(ctx.tile.number, used + len(order))[used:]

@@ -117,7 +117,9 @@ def detection_image(
         Szalay, Connolly & Szokoly (1999), AJ 117, 68; Zackay & Ofek (2017), ApJ 836, 187.
     """
     if image.variance is None:
-        raise DataError("the image has no variance, so there is no noise to detect against; put a background.mesh stage before, which measures it")
+        raise DataError(
+            "the image has no variance, so there is no noise to detect against; put a background.mesh stage before, which measures it"
+        )
     chosen = choose_bands(image, bands)
     shape = image.data.shape[1:]
     good = usable(image)

@@ -11,6 +11,7 @@ from ...catalog import footprint, ownership
 from ...catalog.flags import SOURCE
 from ...core.tiles import Tile
 from ...products import Catalog
+from ..pixels import usable
 from ..sky import to_sky
 
 if TYPE_CHECKING:
@@ -37,4 +38,6 @@ def source_rows(tile: Tile, image: Image, measured: Mapping[str, np.ndarray], **
         "primary": ownership.primary(tile, measured["x"], measured["y"]),
         "flags": measured["flags"] | SOURCE["NO_SKY_POSITION"] * ~np.isfinite(ra),
     }
-    return Catalog.from_columns("source", columns, {"tile": footprint.describe(tile, image.data.shape[-2:], image.wcs)})
+    return Catalog.from_columns(
+        "source", columns, {"tile": footprint.describe(tile, image.data.shape, image.wcs, usable(image).any(axis=0))}
+    )

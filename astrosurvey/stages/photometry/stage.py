@@ -164,7 +164,9 @@ class AperturePhotometry(Stage):
         if segmentation is not None:
             check_linked(image, segmentation, sources)
         elif config.neighbours != "keep":
-            raise DataError(f"`neighbours: {config.neighbours}` needs to know whose each pixel is: wire a segmentation, or set `neighbours: keep`")
+            raise DataError(
+                f"`neighbours: {config.neighbours}` needs to know whose each pixel is: wire a segmentation, or set `neighbours: keep`"
+            )
         scale = self._scale(image)
         radii = [radius / scale for radius in config.radii]
         ring = Ring(config.annulus.inner / scale, config.annulus.outer / scale, config.annulus.clip) if config.annulus else None

@@ -49,16 +49,15 @@ def image_of(scene: Scene, window: Box, wcs: WCS, progress: Callable[[int, int],
         progress(k + 2, steps)
     data, variance, mask = (np.stack(plane) for plane in zip(*planes, strict=True))
     middle = 0.5 * (window.x0 + window.x1 - 1), 0.5 * (window.y0 + window.y1 - 1)
-    names = tuple(band.name for band in scene.bands)
     meta = {
         "origin": "simulate.sky",
         "seeing": {b.name: round(float(b.psf.at(*(np.array([m]) for m in middle))[0][0]) * config.pixel_scale, 4) for b in scene.bands},
-        "depth": {name: config.depth[name] for name in names},
+        "depth": {b.name: config.depth[b.name] for b in scene.bands},
         "sky": {b.name: round(b.sky, 3) for b in scene.bands},
         "electrons_per_njy": {b.name: round(b.gain, 4) for b in scene.bands},
     }
     psf = psf_stamp(tuple(band.psf for band in scene.bands), *middle)
-    return Image(data, names, variance=variance, mask=mask, psf=psf, wcs=wcs, meta=meta)
+    return Image(data, config.bands, variance=variance, mask=mask, psf=psf, wcs=wcs, meta=meta)
 
 
 def tangent_wcs(config: SimulateSky.Config, window: Box) -> WCS:

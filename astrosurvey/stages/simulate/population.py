@@ -24,8 +24,12 @@ BRIGHTEST_GALAXY = 16.0
 BRIGHTEST_STAR = 12.0
 
 # log10 of objects per square degree and magnitude, at r (AB)
-_GALAXIES = np.array([[14.0, -0.45], [16.0, 0.72], [18.0, 1.85], [20.0, 2.87], [22.0, 3.76], [24.0, 4.52], [26.0, 5.13], [28.0, 5.60], [30.0, 5.95]])
-_STARS = np.array([[12.0, 1.65], [14.0, 2.10], [16.0, 2.45], [18.0, 2.75], [20.0, 3.00], [22.0, 3.20], [24.0, 3.38], [26.0, 3.48], [30.0, 3.50]])
+_GALAXIES = np.array(
+    [[14.0, -0.45], [16.0, 0.72], [18.0, 1.85], [20.0, 2.87], [22.0, 3.76], [24.0, 4.52], [26.0, 5.13], [28.0, 5.60], [30.0, 5.95]]
+)
+_STARS = np.array(
+    [[12.0, 1.65], [14.0, 2.10], [16.0, 2.45], [18.0, 2.75], [20.0, 3.00], [22.0, 3.20], [24.0, 3.38], [26.0, 3.48], [30.0, 3.50]]
+)
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,9 @@ class Objects:
         return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
-def nanojansky(magnitude: np.ndarray | float) -> np.ndarray | float:
+def nanojansky(magnitude: np.ndarray | float) -> np.ndarray:
     """Return the flux of an AB magnitude."""
-    return 10.0 ** (0.4 * (31.4 - magnitude))
+    return np.asarray(10.0 ** (0.4 * (31.4 - magnitude)))
 
 
 def draw_stars(rng: np.random.Generator, r: np.ndarray) -> Objects:

@@ -125,4 +125,4 @@ def moffat_table(beta: float) -> Table:
         x = np.maximum(x, 1e-6)
         return 2.0 ** (2.0 - beta) / gamma(beta - 1.0) * x ** (beta - 1.0) * kv(beta - 1.0, x)
 
-    return Table.of(transform, 0.0, 40.0, 8001)
+    return Table.of(transform, 0.0, 40.0, 20_001)

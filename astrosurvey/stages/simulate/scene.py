@@ -188,9 +188,17 @@ class Scene:
     def shape(self, placed: Placed, i: int) -> Shape:
         """Return the `i`-th object of a cell as a stamp sees it, in the survey's bands."""
         objects = placed.objects
-        flux = (part[i, self._index] for part in (objects.point, objects.bulge, objects.disk))
-        forms = (placed.bulge_form[i], placed.disk_form[i], placed.psf_form[i])
-        return Shape(float(placed.x[i]), float(placed.y[i]), int(placed.size[i]), *flux, *forms)
+        return Shape(
+            x=float(placed.x[i]),
+            y=float(placed.y[i]),
+            size=int(placed.size[i]),
+            point=objects.point[i, self._index],
+            bulge=objects.bulge[i, self._index],
+            disk=objects.disk[i, self._index],
+            bulge_form=placed.bulge_form[i],
+            disk_form=placed.disk_form[i],
+            psf_form=placed.psf_form[i],
+        )
 
     def expected(self, window: Box) -> tuple[np.ndarray, list[list[Trail]]]:
         """Return what a window expects of the sky's objects and of the sky itself.
@@ -210,8 +218,8 @@ class Scene:
                 if shared:
                     (rows, columns), (stamp_rows, stamp_columns) = shared
                     flux[:, rows, columns] += stamp[:, stamp_rows, stamp_columns]
-                for band, light, found in zip(self.bands, stamp, trails, strict=True):
-                    found += bleed(light * band.gain, band.gain * band.sky, band.full_well, level.largest // 2, (x0, y0))
+                for k, band in enumerate(self.bands):
+                    trails[k] += bleed(stamp[k] * band.gain, band.gain * band.sky, band.full_well, level.largest // 2, (x0, y0))
         return flux, trails
 
     def _sky(self, band: Band, window: Box) -> np.ndarray:

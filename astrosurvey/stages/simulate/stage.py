@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -28,9 +28,8 @@ class SimulateSky(Stage):
     References: Rowe et al. (2015), GalSim; LSST Science Book (2009); Aihara et al. (2018), HSC SSP.
     """
 
-    name = "simulate.sky"
-    version = 1
-    outputs: Mapping[str, Any] = {
+    name, version = "simulate.sky", 1
+    outputs: ClassVar[Mapping[str, Any]] = {
         "image": Image,
         "truth": Catalog.of(
             "truth",
@@ -45,9 +44,15 @@ class SimulateSky(Stage):
         center: tuple[float, float] = Field((150.1, 2.2), description="right ascension and declination (deg) of the sky's pixel (0, 0)")
         pixel_scale: float = Field(0.2, ge=0.1, le=1.0, description="arcsec per pixel")
         bands: tuple[BandName, ...] = Field(("g", "r", "i"), min_length=1, description="bands to observe, in the order of the image")
-        depth: dict[BandName, float] = Field(DEPTH, description="5 sigma depth for point sources (AB mag); bands not named keep their default")
-        seeing: dict[BandName, float] = Field(SEEING, description="width of the PSF (arcsec FWHM); bands not named keep their default")
-        sky: dict[BandName, float] = Field(SKY, description="sky brightness (AB mag per square arcsec); bands not named keep their default")
+        depth: dict[BandName, Annotated[float, Field(ge=15, le=32)]] = Field(
+            DEPTH, description="5 sigma depth for point sources (AB mag); bands not named keep their default"
+        )
+        seeing: dict[BandName, Annotated[float, Field(ge=0.2, le=5)]] = Field(
+            SEEING, description="width of the PSF (arcsec FWHM); bands not named keep their default"
+        )
+        sky: dict[BandName, Annotated[float, Field(ge=10, le=30)]] = Field(
+            SKY, description="sky brightness (AB mag per square arcsec); bands not named keep their default"
+        )
         sky_gradient: float = Field(0.02, ge=0, le=0.3, description="scatter of the sky level across the field, as a fraction")
         psf_beta: float = Field(3.0, ge=2, le=6, description="Moffat exponent of the PSF")
         psf_variation: float = Field(0.04, ge=0, le=0.1, description="scatter of the PSF's width across the field, as a fraction")
@@ -82,8 +87,6 @@ class SimulateSky(Stage):
             if not (0.0 <= value[0] < 360.0 and -90.0 <= value[1] <= 90.0):
                 raise ValueError("must be [ra, dec] with 0 <= ra < 360 and -90 <= dec <= 90")
             return value
-
-    config: Config
 
     def run(self, ctx: Context) -> Mapping[str, Any]:
         """Return the tile's `image` and `truth`."""

@@ -56,7 +56,7 @@ def oversampling(fwhm: float, beta: float) -> int:
     table = moffat_table(beta)
     for samples in range(1, 9):
         k = samples * math.pi
-        if table(np.array([k * fwhm / (2.0 * math.sqrt(2.0 ** (1.0 / beta) - 1.0))]))[0] < 1e-5:
+        if table(np.array([k * fwhm / (2.0 * math.sqrt(2.0 ** (1.0 / beta) - 1.0))]))[0] < 2e-6:
             return samples
     return 9
 

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...core.stage import DataError
 from .colours import BANDS
 from .population import nanojansky
 from .psf import MoffatField
 from .stamps import SIZES, Shape, corner, oversampling, render
 
 if TYPE_CHECKING:
-    from .stage import SimulateSky
+    from .stage import BandName, SimulateSky
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Band:
         full_well: electrons at which a pixel saturates, summed over all exposures.
     """
 
-    name: str
+    name: BandName
     index: int
     psf: MoffatField
     sky: float
@@ -48,11 +49,15 @@ class Band:
 
 
 def bands(config: SimulateSky.Config) -> tuple[Band, ...]:
-    """Return the bands that the settings of `simulate.sky` describe."""
+    """Return the bands that the settings of `simulate.sky` describe.
+
+    Raises:
+        DataError: a band's sky would fill the detector before its depth is reached.
+    """
     return tuple(_band(config, name) for name in config.bands)
 
 
-def _band(config: SimulateSky.Config, name: str) -> Band:
+def _band(config: SimulateSky.Config, name: BandName) -> Band:
     """Find the gain at which sky and read noise give the 5 sigma depth of a point source measured through its own profile."""
     index = BANDS.index(name)
     fwhm = config.seeing[name] / config.pixel_scale
@@ -63,7 +68,13 @@ def _band(config: SimulateSky.Config, name: str) -> Band:
     noise = float(nanojansky(config.depth[name])) / 5.0 * math.sqrt(float(np.sum(profile.astype(np.float64) ** 2)))
     read_noise = config.read_noise * math.sqrt(config.exposures)
     gain = (sky + math.sqrt(sky**2 + (2.0 * noise * read_noise) ** 2)) / (2.0 * noise**2)
-    return Band(name, index, psf, sky, noise, gain, read_noise, config.full_well * config.exposures)
+    full_well = config.full_well * config.exposures
+    if gain * sky > 0.5 * full_well:
+        raise DataError(
+            f"band {name}: the sky alone leaves {gain * sky:.3g} electrons in a pixel that holds {full_well:.3g}, "
+            f"which a depth of {config.depth[name]} mag takes here; raise `exposures` or lower the depth"
+        )
+    return Band(name, index, psf, sky, noise, gain, read_noise, full_well)
 
 
 def psf_stamp(psfs: tuple[MoffatField, ...], x: float, y: float) -> np.ndarray:

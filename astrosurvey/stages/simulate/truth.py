@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from ...catalog.footprint import describe
 from ...catalog.ownership import primary
@@ -31,7 +30,13 @@ def truth_catalog(scene: Scene, tile: Tile, window: Box, wcs: WCS) -> Catalog:
     ids, xs, ys, parts = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0)], []
     for _, placed in scene.placed(window, reaching=False):
         x, y = placed.x - window.x0, placed.y - window.y0
-        inside = (x >= -0.5) & (x < window.shape[1] - 0.5) & (y >= -0.5) & (y < window.shape[0] - 0.5) & (placed.objects.r <= scene.config.truth_depth)
+        inside = (
+            (x >= -0.5)
+            & (x < window.shape[1] - 0.5)
+            & (y >= -0.5)
+            & (y < window.shape[0] - 0.5)
+            & (placed.objects.r <= scene.config.truth_depth)
+        )
         ids.append(placed.truth_id[inside])
         xs.append(x[inside])
         ys.append(y[inside])
@@ -57,13 +62,12 @@ def _rows(scene: Scene, tile: Tile, wcs: WCS, ids: np.ndarray, x: np.ndarray, y:
     radius = half_light_radius(fraction, objects) / scale
     ratio = np.sqrt(fraction * objects.bulge_axis_ratio[:, None] + (1.0 - fraction) * objects.disk_axis_ratio[:, None])
     ra, dec = wcs.pixel_to_world_values(x, y)
-    star = objects.point.any(axis=1)
+    star = np.any(objects.point, axis=1)
 
-    def of_galaxies(values: np.ndarray, but: np.ndarray | None = None) -> pa.Array:
-        """Return values (n,) or (n, band) as a column that is null for stars, and where `but` says so."""
-        null = star if but is None else star | but
+    def of_galaxies(values: np.ndarray, unless: np.ndarray = star) -> np.ndarray:
+        """Return values (n,) or (n, band) as a column that is NaN for stars, or where `unless` says so."""
         spread = values if values.ndim == 2 else np.repeat(values[:, None], n, axis=1)
-        return pa.array(spread.ravel(), mask=np.repeat(null, n))
+        return np.where(np.repeat(star | unless, n), np.nan, spread.ravel())
 
     columns = {
         "truth_id": np.repeat(ids, n),
@@ -81,7 +85,7 @@ def _rows(scene: Scene, tile: Tile, wcs: WCS, ids: np.ndarray, x: np.ndarray, y:
         "semi_major": of_galaxies(radius / ratio),
         "semi_minor": of_galaxies(radius * ratio),
         "theta": of_galaxies(np.rad2deg(objects.theta)),
-        "bulge_radius": of_galaxies(objects.bulge_radius / scale, ~objects.bulge.any(axis=1)),
+        "bulge_radius": of_galaxies(objects.bulge_radius / scale, np.all(objects.bulge == 0.0, axis=1)),
         "disk_radius": of_galaxies(objects.disk_radius / scale),
         "primary": np.repeat(primary(tile, x, y), n),
     }
@@ -105,4 +109,4 @@ def half_light_radius(fraction: np.ndarray, objects: Objects) -> np.ndarray:
         middle = 0.5 * (low + high)
         too_far = fraction * bulge(middle - log_bulge) + (1.0 - fraction) * disk(middle - log_disk) > 0.5
         low, high = np.where(too_far, low, middle), np.where(too_far, middle, high)
-    return np.where(objects.point.any(axis=1)[:, None], 0.0, np.exp(high))
+    return np.where(np.any(objects.point, axis=1, keepdims=True), 0.0, np.exp(high))

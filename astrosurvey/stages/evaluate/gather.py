@@ -1,0 +1,175 @@
+"""Sources, photometry and truth of all tiles as arrays, each object once, in one space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ...core.product import Tiles
+from ...core.stage import DataError
+from ...products import Catalog
+from .match import chord, unit_vectors
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Objects of one kind, each once; arrays (n,).
+
+    Attributes:
+        ids: source_id or truth_id, ascending.
+        tile: tile_id.
+        x, y: pixels of the object's own tile.
+        ra, dec: degrees; NaN where unknown.
+        rank: significance of a source, total flux of a truth.
+        tiles: what is known of each tile, by tile_id.
+    """
+
+    ids: np.ndarray
+    tile: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+    rank: np.ndarray
+    tiles: Mapping[int, Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Fluxes:
+    """Fluxes of objects in one band by one method; arrays (n,), in the order of the objects, NaN where there is none."""
+
+    flux: np.ndarray
+    flux_err: np.ndarray
+
+
+def _columns(
+    tiles: Tiles[Catalog], names: tuple[str, ...], *, primary_only: bool
+) -> tuple[dict[str, np.ndarray], dict[int, Mapping[str, Any]]]:
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    known: dict[int, Mapping[str, Any]] = {}
+    for _, catalog in tiles.items():
+        if "tile" in catalog.meta:
+            known[int(catalog.meta["tile"]["tile_id"])] = catalog.meta["tile"]
+        keep = catalog.column("primary") if primary_only else slice(None)
+        for name in names:
+            parts[name].append(catalog.column(name)[keep])
+    return {name: np.concatenate(values) if values else np.zeros(0) for name, values in parts.items()}, known
+
+
+def sources_of(tiles: Tiles[Catalog]) -> Objects:
+    """Return the primary sources of all tiles."""
+    columns, known = _columns(tiles, ("source_id", "tile_id", "x", "y", "ra", "dec", "significance"), primary_only=True)
+    ids, first = np.unique(columns["source_id"], return_index=True)
+    return Objects(ids, *(columns[name][first] for name in ("tile_id", "x", "y", "ra", "dec", "significance")), known)
+
+
+def truth_of(tiles: Tiles[Catalog]) -> tuple[Objects, dict[str, Fluxes]]:
+    """Return the primary true objects of all tiles, each once, and their true fluxes by band."""
+    columns, known = _columns(tiles, ("truth_id", "band", "tile_id", "x", "y", "ra", "dec", "flux"), primary_only=True)
+    ids, first, place = np.unique(columns["truth_id"], return_index=True, return_inverse=True)
+    bands = {}
+    total = np.zeros(len(ids))
+    for band in sorted(set(columns["band"].tolist())):
+        flux = np.full(len(ids), np.nan)
+        here = columns["band"] == band
+        flux[place[here]] = columns["flux"][here]
+        bands[band] = Fluxes(flux, np.full(len(ids), np.nan))
+        total += np.nan_to_num(flux)
+    return Objects(ids, *(columns[name][first] for name in ("tile_id", "x", "y", "ra", "dec")), total, known), bands
+
+
+def photometry_of(tiles: Tiles[Catalog], sources: Objects) -> dict[tuple[str, str], Fluxes]:
+    """Return the fluxes of the sources by (method, band)."""
+    columns, _ = _columns(tiles, ("source_id", "band", "method", "flux", "flux_err"), primary_only=False)
+    place = np.searchsorted(sources.ids, columns["source_id"])
+    known = place < len(sources)
+    known[known] = sources.ids[place[known]] == columns["source_id"][known]
+    result = {}
+    keys = sorted(set(zip(columns["method"].tolist(), columns["band"].tolist(), strict=True)))
+    for method, band in keys:
+        here = known & (columns["method"] == method) & (columns["band"] == band)
+        flux, flux_err = np.full(len(sources), np.nan), np.full(len(sources), np.nan)
+        flux[place[here]], flux_err[place[here]] = columns["flux"][here], columns["flux_err"][here]
+        result[method, band] = Fluxes(flux, flux_err)
+    return result
+
+
+@dataclass(frozen=True)
+class Space:
+    """Positions of truth and sources in which a distance can be taken.
+
+    Attributes:
+        truth, found: (n, 3) points.
+        displaced: the sources moved aside in four directions, for the rate of chance matches.
+        radius: the greatest distance of a match, in that space.
+        offsets: (n_truth, n_found) index arrays in, (k, 2) offsets of found from truth out; see `unit`.
+        unit: of the offsets, "arcsec" or "pixel".
+    """
+
+    truth: np.ndarray
+    found: np.ndarray
+    displaced: tuple[np.ndarray, ...]
+    radius: float
+    unit: Literal["arcsec", "pixel"]
+    flat_truth: np.ndarray
+    flat_found: np.ndarray
+
+    def offsets(self, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Return (k, 2) offsets of sources from true objects along right ascension and declination, or x and y."""
+        difference = self.flat_found[found] - self.flat_truth[truth]
+        if self.unit == "pixel":
+            return difference
+        difference[:, 0] = (difference[:, 0] + 180.0) % 360.0 - 180.0
+        difference[:, 0] *= np.cos(np.radians(self.flat_truth[truth, 1]))
+        return 3600.0 * difference
+
+
+def space_of(truth: Objects, found: Objects, radius: float, unit: Literal["arcsec", "pixel"], aside: float) -> Space:
+    """Return where to match: on the sky if every object has a place there, else in pixels.
+
+    Args:
+        truth, found: the objects.
+        radius: greatest distance of a match.
+        unit: of the radius.
+        aside: how far sources are displaced to count chance matches, in radii.
+
+    Raises:
+        DataError: the radius is in arcsec but an object has no position on the sky.
+    """
+    tiles = {**truth.tiles, **found.tiles}
+    everywhere = all(np.isfinite(o.ra).all() and np.isfinite(o.dec).all() for o in (truth, found))
+    if unit == "arcsec" and not everywhere:
+        raise DataError("some sources or true objects have no ra and dec, so they cannot be matched in arcsec: set `unit: pixel`")
+    scales = [tile["pixel_scale"] for tile in tiles.values() if tile.get("pixel_scale")]
+    if everywhere and (unit == "arcsec" or scales):
+        arcsec = radius if unit == "arcsec" else radius * float(np.median(scales))
+        step = aside * arcsec / 3600.0
+        moved = []
+        for east, north in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+            dec = np.clip(found.dec + north * step, -90, 90)
+            ra = found.ra + east * step / np.maximum(np.cos(np.radians(found.dec)), 1e-3)
+            moved.append(unit_vectors(ra, dec))
+        flat = [np.stack([o.ra, o.dec], axis=1) for o in (truth, found)]
+        return Space(unit_vectors(truth.ra, truth.dec), unit_vectors(found.ra, found.dec), tuple(moved), chord(arcsec), "arcsec", *flat)
+    points = [_frame(o, tiles, radius * 1e3) for o in (truth, found)]
+    steps = aside * radius * np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+    return Space(*points, tuple(points[1] + step for step in steps), radius, "pixel", points[0][:, :2], points[1][:, :2])
+
+
+def _frame(objects: Objects, tiles: Mapping[int, Mapping[str, Any]], apart: float) -> np.ndarray:
+    """Return (n, 3): pixels of the large image the tiles were cut from, or of each tile, tiles of their own far apart."""
+    points = np.stack([objects.x, objects.y, np.zeros(len(objects))], axis=1)
+    for number, tile_id in enumerate(np.unique(objects.tile).tolist()):
+        here = objects.tile == tile_id
+        tile = tiles.get(tile_id, {})
+        if tile.get("core") is not None:
+            points[here, :2] += tile["x0"], tile["y0"]
+        else:
+            points[here, 2] = apart * (1 + sorted({*tiles, tile_id}).index(tile_id) if tiles else number)
+    return points

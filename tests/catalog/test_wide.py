@@ -1,0 +1,54 @@
+"""The wide view: one row a source, a column for every flux."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from astrosurvey.catalog.arrow import to_astropy
+from astrosurvey.catalog.schema import SchemaError
+from astrosurvey.catalog.wide import wide_view
+from astrosurvey.products import Catalog
+
+
+def photometry(rows):
+    ids, bands, methods, flux = zip(*rows, strict=True)
+    return Catalog.from_columns(
+        "photometry", {"source_id": ids, "band": bands, "method": methods, "tile_id": 1, "flux": np.float32(flux), "flags": 0}
+    ).rows
+
+
+def test_each_flux_has_its_column_and_each_source_its_row(random_catalog):
+    sources = random_catalog("source", 4).replace(source_id=[9, 5, 7, 6]).rows
+    rows = [(5, "r", "kron", 1), (9, "r", "kron", 2), (5, "g", "aperture_2.5", 3), (7, "r", "kron", 4), (8, "r", "kron", 5)]
+    wide = wide_view(sources, photometry(rows))
+    assert wide.select(sources.column_names).equals(sources)
+    new = wide.column_names[len(sources.column_names) :]
+    assert new == ["r_kron_flux", "r_kron_flags", "g_aperture_2_5_flux", "g_aperture_2_5_flags"]
+    assert wide.column("r_kron_flux").to_pylist() == [2, 1, 4, None]
+    assert wide.column("g_aperture_2_5_flux").to_pylist() == [None, 3, None, None]
+    assert wide.column("r_kron_flags").to_pylist() == [0, 0, 0, None]
+    table = to_astropy(wide, {})
+    assert str(table["r_kron_flux"].unit) == "nJy"
+    assert table["r_kron_flux"].description.endswith("(r, kron)")
+    assert table["r_kron_flux"].mask.tolist() == [False, False, False, True]
+
+
+def test_nothing_measured_adds_nothing(random_catalog):
+    sources = random_catalog("source", 2).rows
+    assert wide_view(sources, Catalog.empty("photometry").rows).equals(sources)
+    assert len(wide_view(Catalog.empty("source").rows, photometry([(5, "r", "kron", 1)]))) == 0
+
+
+def test_two_names_that_come_out_the_same_are_refused(random_catalog):
+    rows = photometry([(5, "3.6um", "kron", 1), (5, "3_6um", "kron", 2)])
+    with pytest.raises(SchemaError, match="two columns of the wide view would be called '3_6um_kron_flux'"):
+        wide_view(random_catalog("source", 2).rows, rows)
+
+
+def test_chunks_do_not_matter(random_catalog):
+    sources = random_catalog("source", 4).replace(source_id=[9, 5, 7, 6]).rows
+    rows = photometry([(5, "r", "kron", 1), (9, "r", "kron", 2)])
+    chunked = pa.concat_tables([rows.slice(0, 1), rows.slice(1)])
+    assert wide_view(sources, chunked).equals(wide_view(sources, rows))
