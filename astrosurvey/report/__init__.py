@@ -20,19 +20,3 @@ def write(root: Path) -> Path:
     from .render import write_report
 
     return write_report(Path(root))
-
-
-def write_comparison(first: Path, second: Path, path: Path) -> Path:
-    """Write a page that compares the catalogues and settings of two runs, and return its path.
-
-    Args:
-        first: a run directory.
-        second: another one.
-        path: the HTML file to write.
-
-    Raises:
-        OSError: the page cannot be written.
-    """
-    from .comparison_page import write_comparison as made
-
-    return made(Path(first), Path(second), Path(path))

@@ -20,13 +20,21 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one curve; `low` and `high`, when given, are the interval at each point. NaN breaks the line."""
+    """Points of one curve. NaN breaks the line.
+
+    Attributes:
+        low, high: the interval at each point.
+        colour: which of the eight colours; that of its place among the curves when left out.
+        dashed: draw it as a broken line, beside another one of its colour.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
+    colour: int | None = None
+    dashed: bool = False
 
 
 def curves(
@@ -35,7 +43,7 @@ def curves(
     x: str,
     y: str,
     y_range: tuple[float, float] | None = None,
-    bars: Sequence[tuple[str, float]] = (),
+    log: bool = False,
 ) -> Markup:
     """Return a chart of several curves.
 
@@ -43,21 +51,20 @@ def curves(
         series: the curves; at most eight have colours of their own.
         x, y: the axis labels.
         y_range: the vertical axis's ends; from the data when left out.
-        bars: (name, height) of horizontal lines, such as a value that has to be reached.
+        log: draw the horizontal axis logarithmically; its values are positive then.
     """
     xs = [v for s in series for v in s.x if math.isfinite(v)]
     ys = [v for s in series for part in (s.y, s.low or (), s.high or ()) for v in part if math.isfinite(v)]
-    ys += [height for _, height in bars]
     if not xs or not ys:
         return Markup('<p class="quiet">There is nothing to draw: no finite value.</p>')
-    frame = _Frame(_widened(min(xs), max(xs), 0.0), y_range or _widened(min(ys), max(ys), 0.06))
+    frame = _Frame((min(xs), max(xs)) if log else _widened(min(xs), max(xs), 0.0), y_range or _widened(min(ys), max(ys), 0.06), log)
     parts = [frame.axes(x, y)]
-    for name, height in bars:
-        at = frame.y(height)
-        parts.append(f'<path class="bar-line" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"><title>{_text(name)}</title></path>')
+    styles = []
     for place, s in enumerate(series):
-        parts.append(f'<g class="series s{place % 8}">{_band(frame, s)}{_line(frame, s)}{_dots(frame, s)}</g>')
-    return _figure(parts, [s.name for s in series], f"{y} against {x}")
+        style = f"s{(place if s.colour is None else s.colour) % 8}" + (" dashed" if s.dashed else "")
+        styles.append((style, s.name))
+        parts.append(f'<g class="series {style}">{_band(frame, s)}{_line(frame, s)}{_dots(frame, s)}</g>')
+    return _figure(parts, styles, f"{y} against {x}")
 
 
 def histogram(edges: Sequence[float], counts: dict[str, Sequence[float]], *, x: str, y: str) -> Markup:
@@ -81,17 +88,19 @@ def histogram(edges: Sequence[float], counts: dict[str, Sequence[float]], *, x: 
         path = "".join(steps)
         fill = f'<path class="fill" d="{path}Z"/>'
         parts.append(f'<g class="series s{place % 8}">{fill}<path class="line" d="{path}"><title>{_text(name)}</title></path></g>')
-    return _figure(parts, list(counts), f"{y} against {x}")
+    return _figure(parts, [(f"s{place % 8}", name) for place, name in enumerate(counts)], f"{y} against {x}")
 
 
 class _Frame:
     """The two axes: from values to places in the picture."""
 
-    def __init__(self, xs: tuple[float, float], ys: tuple[float, float]) -> None:
-        self.xs, self.ys = xs, ys
+    def __init__(self, xs: tuple[float, float], ys: tuple[float, float], log: bool = False) -> None:
+        self.xs, self.ys, self.log = xs, ys, log
 
     def x(self, value: float) -> float:
         low, high = self.xs
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
         return LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
@@ -105,7 +114,7 @@ class _Frame:
             parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
             parts.append(f'<text class="tick end" x="{LEFT - 7}" y="{at + 4:.1f}">{decimal(tick)}</text>')
         base = HEIGHT - BOTTOM
-        for tick in ticks(*self.xs, 7):
+        for tick in powers(*self.xs) if self.log else ticks(*self.xs, 7):
             at = self.x(tick)
             parts.append(f'<path class="axis" d="M{at:.1f} {base}v4"/>')
             parts.append(f'<text class="tick middle" x="{at:.1f}" y="{base + 17}">{decimal(tick)}</text>')
@@ -123,6 +132,14 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= span * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(place * step, 12) for place in range(first, last + 1)]
+
+
+def powers(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times the powers of ten between two positive ends, or the powers alone if those are many."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
+    inside = [value for value in found if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+    return inside if len(inside) <= 9 else [value for value in inside if value in {10.0**decade for decade in decades}]
 
 
 def _widened(low: float, high: float, part: float) -> tuple[float, float]:
@@ -171,9 +188,9 @@ def _dots(frame: _Frame, s: Curve) -> str:
     return "".join(dots)
 
 
-def _figure(parts: list[str], names: list[str], label: str) -> Markup:
+def _figure(parts: list[str], names: list[tuple[str, str]], label: str) -> Markup:
     svg = f'<svg class="chart" role="img" aria-label="{_text(label)}" viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg>'
-    keys = "".join(f'<li class="s{place % 8}">{_text(name)}</li>' for place, name in enumerate(names) if name)
+    keys = "".join(f'<li class="{style}">{_text(name)}</li>' for style, name in names if name)
     legend = f'<ul class="legend">{keys}</ul>' if len(names) > 1 else ""
     return Markup(svg + legend)  # noqa: S704
 

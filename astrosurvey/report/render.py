@@ -18,10 +18,11 @@ from ..core.digests import write_atomically
 from . import text, yamltext
 from .cards import Card, cards
 from .citations import citations
+from .figures import Chart
 from .gather import Run, gather
 from .graph import picture
 from .head import make_head
-from .metrics import Chart, metric_groups
+from .metrics import metric_groups
 from .sky import Sky, make_sky
 from .sources import Shown, flag_meanings, make_sources
 from .statistics import ZERO_POINT, Statistics

@@ -90,11 +90,11 @@ def box(value: Any) -> list[int] | None:
     return value if sound and value[2] > value[0] and value[3] > value[1] else None
 
 
-def make_sky(run: Run) -> Sky:
-    """Return the thumbnails of a run's final images on one stretch, within the page's budget."""
+def make_sky(run: Run, *, most_tiles: int = MOST_TILES) -> Sky:
+    """Return the thumbnails of a run's final images on one stretch, at most so many and within the page's budget."""
     images = final_images(run)
     sky = Sky(mosaic=bool(images) and all(image.window for image in images))
-    chosen = choose(images)
+    chosen = choose(images, most_tiles)
     if len(chosen) < len(images):
         where = "those around the middle of the footprint" if sky.mosaic else "the first"
         sky.notes.append(f"{len(chosen)} of {len(images)} tiles are shown, {where}; the rest would make this page too large.")
@@ -120,7 +120,7 @@ def make_sky(run: Run) -> Sky:
     return sky
 
 
-def choose(images: list[TileImage]) -> list[TileImage]:
+def choose(images: list[TileImage], most: int = MOST_TILES) -> list[TileImage]:
     """Return the images to show: all within the budget; of a mosaic too large, the tiles nearest to its middle."""
     ranked = list(images)
     if images and all(image.window for image in images):
@@ -132,7 +132,7 @@ def choose(images: list[TileImage]) -> list[TileImage]:
     size = 0
     for image in ranked:
         size += image.bytes
-        if len(taken) == MOST_TILES or (taken and size > MOST_STORED_BYTES):
+        if len(taken) == most or (taken and size > MOST_STORED_BYTES):
             break
         taken.add(image.tile)
     return [image for image in images if image.tile in taken]

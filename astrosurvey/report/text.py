@@ -31,6 +31,16 @@ def decimal(value: float, digits: int = 4) -> str:
     return said.replace("-", "−")
 
 
+def measured(value: float, error: float | None) -> str:
+    """Return a number with its error, to the error's second digit."""
+    if error is None or not math.isfinite(error) or error <= 0 or not math.isfinite(value):
+        return decimal(value)
+    places = 1 - math.floor(math.log10(error))
+    if not 0 <= places <= 8:
+        return f"{decimal(value)} ± {decimal(error, 2)}"
+    return f"{value:.{places}f} ± {error:.{places}f}".replace("-", "−")
+
+
 def duration(seconds: float) -> str:
     """Return a time in the unit that suits it."""
     if seconds < 0.0995:
