@@ -13,7 +13,11 @@ from ._shared import json_option, plain, print_json, table
 @click.command()
 @click.argument("first", metavar="RUN1", type=click.Path(exists=True, file_okay=False))
 @click.argument("second", metavar="RUN2", type=click.Path(exists=True, file_okay=False))
-@click.option("--radius", type=click.FloatRange(min=0, min_open=True), help="Greatest distance of a match, arcsec.  [default: 1; 3 pixels where there is no sky position]")
+@click.option(
+    "--radius",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Greatest distance of a match, arcsec (pixels without sky positions).  [default: 1, or 3]",
+)
 @click.option("--out", type=click.Path(dir_okay=False), metavar="FILE.html", help="Also write a page with both side by side.")
 @json_option
 def compare(first: str, second: str, radius: float | None, out: str | None, as_json: bool) -> None:
@@ -44,7 +48,7 @@ def said(found: Any) -> str:
     lines = [
         f"{found.names[0]}: {found.counts[0]} sources of {plain(found.origins[0])}",
         f"{found.names[1]}: {found.counts[1]} sources of {plain(found.origins[1])}",
-        f"{found.matched} matched within {found.radius:g} {found.unit}, {found.only[0]} only in the first, {found.only[1]} only in the second",
+        f"{found.matched} matched within {found.radius:g} {found.unit}, only in the first {found.only[0]}, in the second {found.only[1]}",
     ]
     if found.positions:
         rows = [[p.name, p.number, f"{p.median:+.4g}", f"{p.scatter:.3g}"] for p in found.positions]

@@ -81,9 +81,7 @@ def _card(run: Run, stage: str, outputs: dict[str, list[Flow]], retries: int) ->
     facts = [run.records[stage, tile].facts for tile in run.tiles_of(stage)]
     facts = [f for f in facts if isinstance(f, dict)]
     seconds = _numbers(facts, "seconds")
-    warnings = _grouped(
-        (str(w), tile) for tile in run.tiles_of(stage) for w in _list(run.records[stage, tile].facts, "warnings")
-    )
+    warnings = _grouped((str(w), tile) for tile in run.tiles_of(stage) for w in _list(run.records[stage, tile].facts, "warnings"))
     failures = _failures([f for f in run.failed if f.stage == stage])
     known = [(state, counts[state]) for state in STATES if counts[state]]
     known += sorted((state, number) for state, number in counts.items() if state not in STATES and number)

@@ -59,8 +59,9 @@ def _software(run: Run) -> list[tuple[str, str]]:
     """Return the software to cite: astrosurvey, and the other packages whose plugins gave a stage."""
     versions = run.about.get("versions")
     known = versions if isinstance(versions, dict) else {}
-    plugins: Any = run.about.get("plugins")
-    packages = [p["package"] for p in plugins if isinstance(p, dict) and isinstance(p.get("package"), str)] if isinstance(plugins, list) else []
+    plugins = run.about.get("plugins")
+    listed = [p.get("package") for p in plugins if isinstance(p, dict)] if isinstance(plugins, list) else []
+    packages = [package for package in listed if isinstance(package, str)]
     cited = []
     for package in dict.fromkeys(["astrosurvey", *packages]):
         version = known.get(package) or known.get(package.replace("_", "-"))
@@ -69,10 +70,13 @@ def _software(run: Run) -> list[tuple[str, str]]:
 
 
 def _described(package: str, version: str) -> str:
+    author = title = ""
     try:
-        about = metadata(package)
-        author, title, version = about.get("Author") or about.get("Author-email") or "", about.get("Summary") or "", version or about["Version"]
+        about: Any = metadata(package)
     except PackageNotFoundError:
-        author, title = "", ""
+        pass
+    else:
+        author, title = about.get("Author") or about.get("Author-email") or "", about.get("Summary") or ""
+        version = version or about["Version"]
     who = f"{author}: " if author else ""
     return f"{who}{package}{f' {version}' if version else ''}{f', {title[0].lower() + title[1:]}' if title else ''}."

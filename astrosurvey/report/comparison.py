@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ..catalog.flags import SOURCE
-from ..core.tiling import SURVEY
 from .gather import Run, gather
 from .tables import Found, Text, batches, find, length, numbers
 
@@ -123,7 +122,8 @@ def compare_runs(first: Path, second: Path, *, radius: float | None = None) -> C
         CannotCompare: a run has no sources, or there is neither a common sky nor a common tile.
     """
     runs = gather(first), gather(second)
-    merged = None if all((found := find(run, "source")) and found.merged for run in runs) else False
+    catalogues = [find(run, "source") for run in runs]
+    merged = None if all(table and table.merged for table in catalogues) else False
     tables = [find(run, "source", merged=merged) for run in runs]
     for run, table in zip(runs, tables, strict=True):
         if table is None:
@@ -201,7 +201,7 @@ def _positions(a: _Sources, b: _Sources, i: np.ndarray, j: np.ndarray, *, on_sky
 
 
 def _fluxes(found: Comparison, runs: tuple[Run, Run], a: _Sources, b: _Sources, i: np.ndarray, j: np.ndarray, merged: bool | None) -> None:
-    tables = [find(run, "photometry", merged=True if merged is None else False) for run in runs]
+    tables = [find(run, "photometry", merged=merged is None) for run in runs]
     if tables[0] is None or tables[1] is None or not len(i):
         return
     measured = [_photometry(table, s) for table, s in zip(tables, (a, b), strict=True) if table is not None]

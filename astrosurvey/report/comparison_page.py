@@ -38,7 +38,10 @@ def write_comparison(found: Comparison, path: Path) -> Path:
 
 def comparison(found: Comparison) -> str:
     """Return the page of a comparison as one HTML document."""
-    sides = [_side(Path(name), origin, count, only) for name, origin, count, only in zip(found.names, found.origins, found.counts, found.only, strict=True)]
+    sides = [
+        _side(Path(name), origin, count, only)
+        for name, origin, count, only in zip(found.names, found.origins, found.counts, found.only, strict=True)
+    ]
     context = {
         "found": found,
         "sides": sides,
@@ -85,5 +88,10 @@ def _lonely(found: Comparison) -> dict[str, Any] | None:
     if not any(len(v) for v in values):
         return None
     edges = np.arange(0, 3.01, 0.15)
-    counts = {f"only in the {name}": np.histogram(np.log10(v), edges)[0].tolist() for name, v in zip(("first", "second"), values, strict=True)}
-    return {"title": "Sources without a counterpart", "svg": Markup(histogram(edges.tolist(), counts, x="log10 of the peak S/N", y="sources"))}  # noqa: S704
+    counts = {
+        f"only in the {name}": np.histogram(np.log10(v), edges)[0].tolist() for name, v in zip(("first", "second"), values, strict=True)
+    }
+    return {
+        "title": "Sources without a counterpart",
+        "svg": Markup(histogram(edges.tolist(), counts, x="log10 of the peak S/N", y="sources")),
+    }

@@ -6,6 +6,7 @@ References: Sugiyama, Tagawa & Toda (1981), IEEE Trans. SMC 11, 109.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import fmean
 
 from markupsafe import Markup, escape
@@ -57,7 +58,7 @@ def picture(stages: dict[str, str], edges: dict[tuple[str, str], list[str]], sta
         parts.append(f'<path class="edge" d="{_path(chain)}"><title>{_text("; ".join(edges[ends]))}</title></path>')
     for layer in layers:
         parts += [_box(node, stages[node.stage], states.get(node.stage, "")) for node in layer if node.stage]
-    return Markup("".join(parts) + "</svg>")  # noqa: S704
+    return Markup("".join(parts) + "</svg>")
 
 
 def _layers(stages: dict[str, str], edges: list[tuple[str, str]]) -> tuple[list[list[_Node]], dict[tuple[str, str], list[_Node]]]:
@@ -81,7 +82,7 @@ def _layers(stages: dict[str, str], edges: list[tuple[str, str]]) -> tuple[list[
             chain.append(_Node(layer))
             layers[layer].append(chain[-1])
         chain.append(nodes[end])
-        for a, b in zip(chain, chain[1:], strict=False):
+        for a, b in pairwise(chain):
             a.after.append(b)
             b.before.append(a)
         chains[start, end] = chain

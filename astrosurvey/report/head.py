@@ -52,12 +52,13 @@ def make_head(run: Run, made: list[Card], sources: int) -> Head:
     started, finished = about.get("started"), about.get("finished")
     tasks = sum((Counter(dict(card.states)) for card in made), Counter())
     good = sum(tasks[state] for state in ("done", "cached", "empty"))
-    verdict, mood = _VERDICTS.get(about.get("exit_code"), ("running, or ended without a word", "idle"))  # type: ignore[arg-type]
+    code = about.get("exit_code")
+    verdict, mood = _VERDICTS.get(code if isinstance(code, int) else -1, ("running, or ended without a word", "idle"))
     if about.get("stopped"):
         verdict = str(about["stopped"])
     facts: list[tuple[str, Any]] = [
         ("started", text.moment(started)),
-        ("took", text.duration(finished - started) if _numbers(started, finished) else ""),
+        ("took", text.duration(finished - started) if isinstance(started, float) and isinstance(finished, float) else ""),
         ("tiles", text.number(about["tiles"]) if _numbers(about.get("tiles")) else ""),
         ("tasks done", f"{text.number(good)} of {text.number(tasks.total())}" if tasks else ""),
         ("failed", text.number(tasks["failed"]) if tasks["failed"] else ""),

@@ -17,20 +17,21 @@ from .. import __version__
 from ..core.digests import write_atomically
 from . import text, yamltext
 from .cards import Card, cards
-from .citations import citations
-from .figures import Chart
+from .citations import Citation, citations
+from .counts import make_counts
 from .gather import Run, gather
 from .graph import picture
 from .head import make_head
-from .metrics import metric_groups
+from .metrics import Group, metric_groups
 from .sky import Sky, make_sky
 from .sources import Shown, flag_meanings, make_sources
-from .statistics import ZERO_POINT, Statistics
+from .statistics import ZERO_POINT
 from .truth import Truth, make_truth
 
 _PAGE = Path(__file__).parent / "page"
 _STYLES = ("base.css", "sections.css")
 _SCRIPTS = ("data.js", "view.js", "sky.js", "panel.js", "main.js")
+_POLICY = ("style-src 'unsafe-inline'", "img-src data:", "base-uri 'none'", "form-action 'none'")
 T = TypeVar("T")
 
 
@@ -66,27 +67,26 @@ def report(root: Path) -> str:
     sky = attempt("The sky", lambda: make_sky(run), Sky())
     sources = attempt("The sources", lambda: make_sources(run, sky), Shown())
     truth = attempt("The truth", lambda: make_truth(run, sky), Truth())
-    made: list[Card] = attempt("The stages", lambda: cards(run), [])
-    stages, registry_notes = attempt("The installed stages", _installed, ({}, []))
-    cited, cite_notes = attempt("What to cite", lambda: citations(run, stages), ([], []))
-    head = attempt("The head", lambda: make_head(run, made, sources.total), None)
+    made = attempt("The stages", lambda: cards(run), list[Card]())
+    stages, broken = attempt("The installed stages", _installed, (dict[str, type](), list[str]()))
+    cited, uncited = attempt("What to cite", lambda: citations(run, stages), (list[Citation](), list[str]()))
     context = {
-        "head": head,
+        "head": make_head(run, made, sources.total),
         "cards": made,
         "sky": sky,
         "sources": sources,
         "truth": truth,
         "flags": flag_meanings(),
-        "metrics": attempt("The metrics", lambda: metric_groups(run, notes), []),
-        "counts": attempt("The counts", lambda: _counts(sources.statistics), None),
+        "metrics": attempt("The metrics", lambda: metric_groups(run, notes), list[Group]()),
+        "counts": attempt("The counts", lambda: make_counts(sources.statistics), None),
         "graph": attempt("The graph", lambda: _graph(run, made), Markup("")),
         "yaml": attempt("The pipeline", lambda: yamltext.dump(run.pipeline) if run.pipeline else run.text, run.text),
-        "plugins": attempt("A plugin's section", lambda: _plugin_sections(run, made), []),
+        "plugins": attempt("A plugin's section", lambda: _plugin_sections(run, made), list[PluginSection]()),
         "citations": cited,
         "version": __version__,
         "data": text.embedded(_data(sky, sources, truth)),
     }
-    context["notes"] = [*run.problems, *sky.notes, *sources.notes, *truth.notes, *notes, *registry_notes, *cite_notes]
+    context["notes"] = [*run.problems, *sky.notes, *sources.notes, *truth.notes, *notes, *broken, *uncited]
     return page("index.html.j2", context)
 
 
@@ -95,8 +95,10 @@ def page(template: str, context: dict[str, Any]) -> str:
     style, script = _asset(_STYLES), _wrapped(_SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # Only this one script may run. Nothing may be loaded, sent or embedded but pictures that the page itself holds.
-    policy = f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-    return _environment().get_template(template).render(**context, style=Markup(style), script=Markup(script), policy=policy)  # noqa: S704
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return _environment().get_template(template).render(**context, style=Markup(style), script=Markup(script), policy=policy)
 
 
 @cache
@@ -141,29 +143,6 @@ def _data(sky: Sky, sources: Shown, truth: Truth) -> dict[str, Any]:
     }
 
 
-def _counts(statistics: Statistics) -> dict[str, Any] | None:
-    from .charts import histogram
-
-    if not statistics.sources:
-        return None
-    charts = []
-    for method in statistics.methods()[:1]:
-        edges, counts = statistics.histogram(method)
-        if not edges:
-            continue
-        svg = histogram(edges, counts, x="AB magnitude", y="sources")
-        faint = {band: number for (m, band), number in statistics.faint.items() if m == method and number}
-        note = "Not positive: " + ", ".join(f"{text.number(number)} in {band}" for band, number in faint.items()) if faint else ""
-        rows = [[text.decimal(edge), *(text.number(counts[band][place]) for band in counts)] for place, edge in enumerate(edges[:-1])]
-        charts.append(Chart(f"Number against magnitude, {method.replace('_', ' ')}", svg, ["from", *counts], rows, note))
-    flags = [
-        {"name": f["name"], "meaning": f["meaning"], "number": statistics.flags[f["name"]], "part": round(statistics.flags[f["name"]] / statistics.sources, 4)}
-        for f in flag_meanings()
-        if statistics.flags[f["name"]]
-    ]
-    return {"charts": charts, "flags": flags, "sources": statistics.sources, "unflagged": statistics.sources - statistics.flagged}
-
-
 def _graph(run: Run, made: list[Card]) -> Markup:
     uses = {card.name: card.use for card in made}
     edges: dict[tuple[str, str], list[str]] = {}
@@ -174,8 +153,9 @@ def _graph(run: Run, made: list[Card]) -> Markup:
 
 
 def _worst(card: Card) -> str:
-    states = dict(card.states)
-    return next((state for state in ("failed", "blocked", "pending", "done", "cached", "empty") if states.get(state)), "").replace("cached", "done")
+    """Return the state that colours a stage in the picture: the worst that any of its tasks is in."""
+    states = {"done" if state == "cached" else state for state, _ in card.states}
+    return next((state for state in ("failed", "blocked", "pending", "done", "empty") if state in states), "")
 
 
 def _plugin_sections(run: Run, made: list[Card]) -> list[PluginSection]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -145,7 +146,7 @@ class Stretch:
         pixels = np.round(np.clip(colour, 0, 1) * 255).astype(np.uint8)[:, ::-1]
         return np.ascontiguousarray(np.broadcast_to(pixels.transpose(1, 2, 0), (*pixels.shape[1:], 3)))
 
-    def _curve(self, intensity: np.ndarray) -> np.ndarray:
+    def _curve(self, intensity: Any) -> Any:
         return np.arcsinh(intensity / np.float32(SOFTENING * self.noise))
 
 

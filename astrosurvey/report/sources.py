@@ -26,7 +26,18 @@ _SOURCE = (
     "source_id", "tile_id", "parent_source_id", "x", "y", "ra", "dec", "x_min", "x_max", "y_min", "y_max",
     "n_pixels", "significance", "n_child", "blendedness", "primary", "flags",
 )  # fmt: skip
-_PHOTOMETRY = ("source_id", "band", "method", "flux", "flux_err", "radius", "semi_major", "semi_minor", "theta", "half_light_radius", "flags")
+_PHOTOMETRY = (
+    "source_id",
+    "band",
+    "method",
+    "flux",
+    "flux_err",
+    "radius",
+    "semi_major",
+    "semi_minor",
+    "theta",
+    "flags",
+)
 _PACKED = {
     "id": "f8", "ra": "f8", "dec": "f8", "x": "f4", "y": "f4", "significance": "f4", "a": "f4", "b": "f4", "theta": "f4",
     "pixels": "i4", "flags": "i4", "tile": "u2",

@@ -105,7 +105,7 @@ def _escaped(character: str) -> str:
 def embedded(given: Any) -> Markup:
     """Return JSON that is safe inside a script element: nothing in it can end the element or open a comment."""
     said = json.dumps(_finite(given), ensure_ascii=True, separators=(",", ":"))
-    return Markup(said.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
+    return Markup(said.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def _finite(given: Any) -> Any:

@@ -19,7 +19,11 @@ def dump(values: dict[str, Any]) -> str:
         if key == "stages" and isinstance(value, dict):
             lines.append("stages:")
             for name, stage in value.items():
-                lines += [f"  {_scalar(name)}:", *_block(stage, 4)] if isinstance(stage, dict) and stage else [f"  {_scalar(name)}: {_flow(stage)}"]
+                lines += (
+                    [f"  {_scalar(name)}:", *_block(stage, 4)]
+                    if isinstance(stage, dict) and stage
+                    else [f"  {_scalar(name)}: {_flow(stage)}"]
+                )
         else:
             lines += _entry(key, value, 0)
     return "\n".join(lines) + "\n"
