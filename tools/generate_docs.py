@@ -1,4 +1,4 @@
-"""Make the generated part of the documentation: `python tools/generate_docs.py`.
+"""Make the generated part of the documentation: `python tools/generate_docs.py [--check]`.
 
 Pages under docs/reference are written whole (`reference.py`); in hand-written pages, what stands in a
 ```console block behind its `$ astrosurvey …` lines is what those commands print. The results are
@@ -81,12 +81,15 @@ def stale() -> dict[Path, str]:
 
 
 def main() -> int:
-    """Write every generated page, and say which have changed."""
-    for page, text in stale().items():
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(text, encoding="utf-8")
+    """Write every generated page and say which have changed; with `--check`, only say which are stale, and fail if any is."""
+    check = "--check" in sys.argv[1:]
+    found = stale()
+    for page, text in found.items():
+        if not check:
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(text, encoding="utf-8")
         print(page.relative_to(ROOT))
-    return 0
+    return int(check and bool(found))
 
 
 if __name__ == "__main__":
