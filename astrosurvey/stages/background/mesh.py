@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from astropy.stats import SigmaClip
