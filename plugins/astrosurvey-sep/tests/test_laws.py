@@ -64,7 +64,7 @@ class TestPhotometry(StageLaws):
 
     def example_beside_another(self, tiny_image, detected, context):
         before = SepPhotometry().run(context, image=tiny_image, photometry=None, **detected)["photometry"]
-        settings = {"method": "sep_auto", "neighbours": "keep", "minimum_radius": 8.0}
+        settings = {"method": "sep_auto", "neighbours": "keep", "minimum_radius": 5.0}
         return Example({"image": tiny_image, **detected, "photometry": before}, settings)
 
     def wrong_pair(self, tiny_image, detected):

@@ -77,7 +77,11 @@ def test_moments_of_an_ellipse():
     light = np.exp(-(u**2 / (2 * 5.0**2) + v**2 / (2 * 2.5**2))).astype(np.float32)
     pixels = Plane(light, np.ones_like(light), np.zeros(light.shape, bool))
     shape = moments(np.ones(light.shape, np.int32), pixels, np.array([40.0]), np.array([40.0]))
-    assert (shape.a[0], shape.b[0], shape.theta[0]) == (pytest.approx(5.0, rel=1e-3), pytest.approx(2.5, rel=1e-3), pytest.approx(0.5, abs=1e-3))
+    assert (shape.a[0], shape.b[0], shape.theta[0]) == (
+        pytest.approx(5.0, rel=1e-3),
+        pytest.approx(2.5, rel=1e-3),
+        pytest.approx(0.5, abs=1e-3),
+    )
     assert shape.measured.all()
 
 
@@ -99,13 +103,13 @@ JUDGED = {"sources": "survey.sources", "truth": "sim.truth", "photometry": "surv
 def survey(run_pipeline):
     """A function that runs the same sky through chosen stages and returns sources, photometry and metrics."""
 
-    def run(stages):
+    def run(stages, size=384):
         before = {"sim": {"use": "simulate.sky", "bands": ["g", "r"], "seed": 3}}
         after = {
             "survey": {"use": "catalog.merge", "in": "measure"},
             "judge": {"use": "evaluate.detection", "in": JUDGED, "band": "r", "magnitude_limit": 24.0},
         }
-        result = run_pipeline({"tiles": {"count": 1, "size": 512}, "seed": 1, "stages": {**before, **stages, **after}})
+        result = run_pipeline({"tiles": {"count": 1, "size": size}, "seed": 1, "stages": {**before, **stages, **after}})
         tables = [result.read("survey", port, Catalog) for port in ("sources", "photometry")]
         metrics = {metric.name: metric.value for metric in result.read("judge", "metrics", Metrics).values}
         return *tables, metrics
@@ -113,25 +117,30 @@ def survey(run_pipeline):
     return run
 
 
-def test_beside_the_built_in_stages(survey):
-    """Both find what is bright, and where both find a lone source they agree on its flux."""
-    own, own_flux, own_metrics = survey(BUILT_IN)
-    sep, sep_flux, sep_metrics = survey(OURS)
-    for metrics in (own_metrics, sep_metrics):
+def test_both_find_what_is_bright(survey):
+    for stages in (BUILT_IN, OURS):
+        _, _, metrics = survey(stages)
         assert metrics["completeness"] > 0.8
         assert metrics["purity"] > 0.8
-    flux = [table.column("flux")[table.column("band") == "r"] for table in (own_flux, sep_flux)]
-    place = [np.column_stack([table.column("x"), table.column("y")]) for table in (own, sep)]
-    distance = np.hypot(*(place[0][:, None, k] - place[1][None, :, k] for k in (0, 1)))
-    match = distance.argmin(axis=1)
-    alone = (own.column("flags") == 0) & (sep.column("flags")[match] == 0) & (distance.min(axis=1) < 1.0) & (flux[0] > 1000)
-    assert alone.sum() >= 10
-    assert np.median(flux[1][match][alone] / flux[0][alone]) == pytest.approx(1.0, abs=0.05)
+
+
+def test_fluxes_beside_those_of_the_built_in_stage(survey):
+    """On the same footprints, in the same pipeline, the two total fluxes of sources that stand alone agree."""
+    first = {**BUILT_IN["measure"]}
+    second = {"use": "sep.photometry", "in": ["sky", "detect", "kron.photometry"], "method": "sep_auto"}
+    before = {name: BUILT_IN[name] for name in ("sky", "found", "detect")}
+    sources, photometry, _ = survey({**before, "kron": first, "measure": second})
+    flux = {method: photometry.column("flux")[photometry.column("method") == method] for method in ("kron", "sep_auto")}
+    error = photometry.column("flux_err")[photometry.column("method") == "kron"]
+    alone = np.repeat(sources.column("flags") == 0, 2) & (flux["kron"] > 10 * error)
+    ratio = flux["sep_auto"][alone] / flux["kron"][alone]
+    assert alone.sum() >= 15
+    # Single ratios scatter by 2 %, so the median of fifteen is known to 1 %.
+    assert np.median(ratio) == pytest.approx(1.0, abs=0.03)
 
 
 @pytest.mark.parametrize("ours", ["sky", "detect", "measure"])
 def test_each_stage_can_be_exchanged_alone(survey, ours):
-    sources, photometry, metrics = survey({**BUILT_IN, ours: OURS[ours]})
-    assert len(sources) > 50
+    sources, photometry, _ = survey({**BUILT_IN, ours: OURS[ours]}, size=192)
+    assert len(sources) > 10
     assert len(photometry) == 2 * len(sources)
-    assert metrics["completeness"] > 0.8

@@ -28,7 +28,7 @@ def detect(tile: Tile, image: Image, config: SepDetection.Config) -> Mapping[str
     new = np.zeros(len(order) + 1, np.int32)
     new[order + 1] = np.arange(1, len(order) + 1)
     labels = new[labels]
-    meta = {"tile": footprint.describe(tile, image.data.shape, image.wcs, good.any(axis=0))}
+    meta = {"tile": footprint.describe(tile, image.data.shape, image.wcs, np.asarray(good.any(axis=0)))}
     sources = Catalog.from_columns("source", _columns(tile, image, plane, found, labels), meta)
     return {"segmentation": Segmentation(labels), "sources": sources}
 

@@ -44,18 +44,17 @@ def measure(
     shape = moments(labels, reference, x, y)
     others = _neighbours(labels, config.neighbours, len(x))
     kron, _ = sep.kron_radius(reference.data, x, y, shape.a, shape.b, shape.theta, KRON_SEARCH, mask=reference.masked, **others)
-    axis = config.factor * np.nan_to_num(kron, nan=0.0)
-    circle = axis * np.sqrt(shape.a * shape.b) < config.minimum_radius
+    axis = np.maximum(config.factor * np.nan_to_num(kron, nan=0.0), config.minimum_radius)
     rows = []
     for band, name in enumerate(image.bands):
-        rows.append({"band": np.full(len(x), name, object), **_fluxes(plane(image, good, band), x, y, shape, axis, circle, others, config)})
+        rows.append({"band": np.full(len(x), name, object), **_fluxes(plane(image, good, band), x, y, shape, axis, others)})
         ctx.progress(band + 1, len(image.bands))
     # One row a source and band, the bands of a source together.
     columns = {key: np.stack([row[key] for row in rows], axis=1).ravel() for key in rows[0]}
     per_source = {
         "source_id": sources.column("source_id"),
         "tile_id": sources.column("tile_id"),
-        "radius": np.where(circle, np.nan, axis),
+        "radius": axis * shape.a,
         "semi_major": np.where(shape.measured, shape.a, np.nan),
         "semi_minor": np.where(shape.measured, shape.b, np.nan),
         "theta": np.where(shape.measured, np.degrees(shape.theta), np.nan),
@@ -102,19 +101,16 @@ def _neighbours(labels: np.ndarray, wish: str, n: int) -> dict[str, Any]:
     return {"segmap": labels, "seg_id": np.arange(1, n + 1, dtype=np.int32)}
 
 
-def _fluxes(
-    pixels: Plane, x: np.ndarray, y: np.ndarray, shape: Shape, axis: np.ndarray, circle: np.ndarray, others: dict[str, Any],
-    config: SepPhotometry.Config,
-) -> dict[str, np.ndarray]:  # fmt: skip
-    """Return flux, error, half-light radius, masked fraction and flags in one band, (n,) each."""
-    a, b = np.where(circle, 1.0, shape.a), np.where(circle, 1.0, shape.b)
-    theta, reach = np.where(circle, 0.0, shape.theta), np.where(circle, config.minimum_radius, axis)
-    flux, error, flag = sep.sum_ellipse(pixels.data, x, y, a, b, theta, reach, err=pixels.error, mask=pixels.masked, subpix=0, **others)
-    area = np.pi * a * b * reach**2
-    lost, _, _ = sep.sum_ellipse(pixels.masked.astype(np.float32), x, y, a, b, theta, reach, subpix=0)
-    half, half_flag = sep.flux_radius(
-        pixels.data, x, y, reach * a, 0.5, normflux=flux, mask=pixels.masked, subpix=5, **others
-    )
+def _fluxes(pixels: Plane, x: np.ndarray, y: np.ndarray, shape: Shape, axis: np.ndarray, others: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return flux, error, half-light radius, masked fraction and flags in one band, (n,) each.
+
+    `axis` is the size of the ellipses in units of their semi-axes.
+    """
+    a, b, theta = shape.a, shape.b, shape.theta
+    flux, error, flag = sep.sum_ellipse(pixels.data, x, y, a, b, theta, axis, err=pixels.error, mask=pixels.masked, subpix=0, **others)
+    area = np.pi * a * b * axis**2
+    lost, _, _ = sep.sum_ellipse(pixels.masked.astype(np.float32), x, y, a, b, theta, axis, subpix=0)
+    half, half_flag = sep.flux_radius(pixels.data, x, y, axis * a, 0.5, normflux=flux, mask=pixels.masked, subpix=5, **others)
     hopeless = ((flag & sep.APER_ALLMASKED) != 0) | ~np.isfinite(flux) | (lost >= 0.999 * area)
     flags = SOURCE["APERTURE_TRUNCATED"] * ((flag & sep.APER_TRUNC) != 0)
     flags |= SOURCE["APERTURE_MASKED"] * (lost > 0)

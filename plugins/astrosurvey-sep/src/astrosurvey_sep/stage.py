@@ -59,7 +59,9 @@ class SepDetection(Stage):
             "default", description="matched filter: Source Extractor's default 3 x 3 kernel, the image's PSF, or none"
         )
         deblend_levels: int = Field(32, ge=1, le=1024, description="thresholds of the deblending tree (DEBLEND_NTHRESH)")
-        deblend_contrast: float = Field(0.005, ge=0, le=1, description="share of the flux a branch must hold (DEBLEND_MINCONT); 1 never splits")
+        deblend_contrast: float = Field(
+            0.005, ge=0, le=1, description="share of the flux a branch must hold (DEBLEND_MINCONT); 1 never splits"
+        )
         clean: float | None = Field(1.0, gt=0, description="drop what a neighbour's wings alone would make (CLEAN_PARAM); null keeps it")
         max_children: int = Field(1024, ge=1, description="peaks that one island may hold; more are an error")
 
@@ -72,7 +74,7 @@ class SepDetection(Stage):
 
 
 class SepPhotometry(Stage):
-    """Measure Source Extractor's automatic flux: in a Kron ellipse, or in a small circle where that is not possible.
+    """Measure Source Extractor's automatic flux: in a Kron ellipse of at least a few times the source's width.
 
     Has the ports of `photometry.kron` and can stand in its place. Masked pixels in an aperture are replaced by
     the mean of its other pixels, as sep does it, so that a flux is not low but uncertain; the flag
@@ -101,11 +103,13 @@ class SepPhotometry(Stage):
         """Settings of `sep.photometry`."""
 
         factor: float = Field(2.5, gt=0, description="semi-major axis of the aperture in Kron radii (PHOT_AUTOPARAMS)")
-        minimum_radius: float = Field(1.75, gt=0, description="radius in pixels of the circle used where the Kron ellipse is smaller")
+        minimum_radius: float = Field(3.5, gt=0, description="least semi-major axis, in units of the second-moment one (PHOT_AUTOPARAMS)")
         neighbours: Literal["replace", "keep"] = Field(
             "replace", description="pixels of other sources: replace them by the mean of the aperture's other pixels, or keep them"
         )
-        method: str = Field("kron", pattern=r"^[a-z][a-z0-9_]*$", description="the rows' method; one of your own stands beside other stages'")
+        method: str = Field(
+            "kron", pattern=r"^[a-z][a-z0-9_]*$", description="the rows' method; one of your own stands beside other stages'"
+        )
 
     def run(
         self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog, photometry: Catalog | None
