@@ -25,7 +25,7 @@ def context(tile: Tile | None, private: Path | None = None) -> Context:
         device="cpu",
         log=logging.getLogger("astrosurvey.test"),
         progress=lambda done, total: None,
-        private=private or Path(tempfile.mkdtemp()),
+        scratch=private or Path(tempfile.mkdtemp()),
     )
 
 
