@@ -41,6 +41,11 @@ def arrow_type(column: Column) -> pa.DataType:
     return list_type(element, -1 if column.arraysize == "*" else int(column.arraysize))
 
 
+def column_type(kind: pa.DataType) -> str:
+    """Return the schema's word for an Arrow type that it uses."""
+    return next(name for name, known in _TYPES.items() if known == kind)
+
+
 def list_type(element: pa.DataType, size: int = -1) -> pa.DataType:
     """Return the type of lists of any length (-1) or of a fixed one, named inside as Parquet names it."""
     return pa.list_(pa.field("element", element), size)
@@ -225,9 +230,8 @@ def _portable(name: str, array: pa.Array) -> pa.Array:
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     kind = _WIDER.get(kind, kind)
     if not is_portable(kind):
-        raise SchemaError(
-            f"column {name!r} holds {kind}, which catalogues cannot store; they store {', '.join(_TYPES)} and arrays of numbers"
-        )
+        stored = ", ".join(_TYPES)
+        raise SchemaError(f"column {name!r} holds {kind}, which catalogues cannot store; they store {stored} and arrays of numbers")
     return array.cast(kind)
 
 

@@ -216,18 +216,18 @@ class _Reader:
                 self.problems.append(f"{where}: a constraint is of @type ForeignKey or Check, not {kind!r}")
                 continue
             here = f"{where}, constraint {entry.get('name', '?')}"
-            entry = self.mapping(here, entry, _CONSTRAINT_KEYS[kind], _CONSTRAINT_KEYS[kind])
-            name, description = self.text(here, entry, "name"), self.text(here, entry, "description")
+            values = self.mapping(here, entry, _CONSTRAINT_KEYS[kind], _CONSTRAINT_KEYS[kind])
+            name, description = self.text(here, values, "name"), self.text(here, values, "description")
             if kind == "ForeignKey":
-                own = self.columns_of(here, table, entry.get("columns", []), columns)
-                targets = [re.fullmatch(r"#(\w+)\.(\w+)", str(t)) for t in self.items(here, entry.get("referencedColumns", []))]
+                own = self.columns_of(here, table, values.get("columns", []), columns)
+                targets = [re.fullmatch(r"#(\w+)\.(\w+)", str(t)) for t in self.items(here, values.get("referencedColumns", []))]
                 tables = {t[1] for t in targets if t}
                 if not all(targets) or len(tables) != 1 or len(targets) != len(own):
                     self.problems.append(f"{here}: 'referencedColumns' names as many columns of one table, as \"#table.column\"")
                     continue
                 foreign_keys.append(ForeignKey(name, description, own, tables.pop(), tuple(t[2] for t in targets if t)))
             else:
-                checks.append(Check(name, description, self.text(here, entry, "expression")))
+                checks.append(Check(name, description, self.text(here, values, "expression")))
                 try:
                     for term in parse_rule(checks[-1].expression):
                         term.check_columns({column.name: column for column in columns})

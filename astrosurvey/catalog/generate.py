@@ -73,7 +73,7 @@ def json_schema(schema: Schema, table: Table) -> dict[str, Any]:
 
 
 def _json_property(column: Column, limits: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of one value; floats may be null even where a row must have them only if they are nullable."""
+    """Return the schema of one value."""
     kind: dict[str, Any] = {"type": _JSON.get(column.type, "string"), **limits}
     if column.length:
         kind["maxLength"] = column.length
@@ -153,22 +153,14 @@ def reference_page(schema: Schema) -> str:
     ]
     lines += [f"| [`{t.name}`](#{t.name}) | {', '.join(t.key)} | {_cell(t.description)} |" for t in schema.tables.values()]
     for table in schema.tables.values():
-        lines += [
-            "",
-            f"## {table.name}",
-            "",
-            table.description,
-            "",
-            "| column | | type | unit | UCD | description |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
+        lines += ["", f"## {table.name}", "", table.description, ""]
+        lines += ["| column | | type | unit | UCD | description |", "| --- | --- | --- | --- | --- | --- |"]
         for column in table.columns:
             name = f"**`{column.name}`**" if column.name in table.key else f"`{column.name}`"
             kind = column.type + (f"[{column.arraysize}]" if column.arraysize else "") + (f"({column.length})" if column.length else "")
             filled = "" if column.nullable else "●"
-            lines.append(
-                f"| {name} | {filled} | {_cell(kind)} | {_cell(column.unit)} | {_cell(column.ucd)} | {_cell(column.description)} |"
-            )
+            cells = (name, filled, *(_cell(text) for text in (kind, column.unit, column.ucd, column.description)))
+            lines.append(f"| {' | '.join(cells)} |")
         rules = [f"- {k.description}: `{', '.join(k.columns)}` → [`{k.table}`](#{k.table})" for k in table.foreign_keys]
         rules += [f"- {c.description}: `{c.expression}`" for c in table.checks]
         lines += ["", *rules] if rules else []

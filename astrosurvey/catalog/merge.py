@@ -147,11 +147,13 @@ def _reconcile(layer: list[tuple[_Part, np.ndarray]], heirs: dict[int, int]) -> 
     for group in found:
         members = [(layer[tile][0], int(layer[tile][1][index])) for tile, index in group]
         mean = np.mean([part.position[i] for part, i in members], axis=0, keepdims=True)
-        chosen = max(members, key=lambda member: (member[0].cell.depth(mean)[0], -member[0].tile))
+        depth, _, owner, chosen = max((part.cell.depth(mean)[0], -part.tile, part, i) for part, i in members)
         for part, i in members:
-            part.keep[i] = part is chosen[0]
-            part.settled[i] = True
-            heirs[int(part.ids[i])] = int(chosen[0].ids[chosen[1]])
+            part.keep[i] = part is owner and depth >= 0
+            part.settled[i] = part is not owner or depth >= 0
+            heirs[int(part.ids[i])] = int(owner.ids[chosen])
+        # A group in nobody's cell is one of a tile that lies deeper in its own cell, or has been lost.
+        owner.depth[chosen] = depth
     return len(found)
 
 

@@ -46,10 +46,13 @@ def _in_box(box: BoxLike, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 class Cell(Protocol):
     """The part of a frame that belongs to one tile."""
 
-    frame: str
-    """Cells of one frame share it between them; positions of different frames cannot be compared."""
-    scale: float
-    """Length of one pixel of the tile in the frame."""
+    @property
+    def frame(self) -> str:
+        """Name of what the cell is part of; positions of different frames cannot be compared."""
+
+    @property
+    def scale(self) -> float:
+        """Length of one pixel of the tile in the frame."""
 
     def place(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return (n, k) positions in the frame from columns x, y, ra and dec; NaN where a row has none."""

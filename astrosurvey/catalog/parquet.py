@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from . import votable
-from .arrow import arrow_field, arrow_type, fits_type, is_plugin_column, stored_type, to_numpy
+from .arrow import arrow_field, arrow_type, column_type, fits_type, is_plugin_column, stored_type, to_numpy
 from .healpix import healpix_29
 from .schema import HEALPIX_COLUMN, Column, Schema, SchemaError, Table
 
@@ -81,11 +81,10 @@ def _described(table: Table, field: pa.Field) -> Column:
     if field.name in table:
         return table[field.name]
     element = field.type.value_type if pa.types.is_nested(field.type) else field.type
-    names = {pa.bool_(): "boolean", pa.int16(): "short", pa.int32(): "int", pa.int64(): "long", pa.float32(): "float", pa.float64(): "double"}
     metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
     return Column(
         name=field.name,
-        type=names.get(element, "text"),
+        type=column_type(element),
         ucd=metadata.get("ucd", ""),
         description=metadata.get("description", "a plugin's column"),
         unit=metadata.get("unit", ""),

@@ -55,7 +55,7 @@ class Term:
 
         left = values(self.column)
         if isinstance(self.other, tuple):
-            return ~np.isin(left.astype(object), [*self.other, None])
+            return np.array([value is not None and value not in self.other for value in left], dtype=bool)
         right = values(self.other) if isinstance(self.other, str) else self.other
         holds = _OPERATORS[self.op](left, right)
         return ~(holds | np.isnan(left) | np.isnan(right))

@@ -175,8 +175,9 @@ class Schema:
     def from_json(cls, data: Mapping[str, Any]) -> Schema:
         """Return the schema that `to_json` gave."""
         tables = {table["name"]: _table_from_json(table) for table in data["tables"]}
-        version = {key: value if key == "current" else tuple(value) for key, value in data["version"].items()}
-        return cls(data["name"], data["description"], Version(**version), tables)
+        version = data["version"]
+        versions = Version(version["current"], tuple(version["compatible"]), tuple(version["read_compatible"]))
+        return cls(data["name"], data["description"], versions, tables)
 
 
 def _table_from_json(data: Mapping[str, Any]) -> Table:

@@ -24,8 +24,9 @@ def problems(table: Table, rows: pa.Table) -> list[str]:
 
 def _structure(table: Table, rows: pa.Table) -> list[str]:
     found = []
-    for name in rows.column_names:
-        if rows.column_names.count(name) > 1:
+    names = rows.column_names
+    for name in names:
+        if names.count(name) > 1:
             return [f"column {name!r} is there twice"]
         if name not in table:
             if not is_plugin_column(name):
@@ -39,7 +40,7 @@ def _structure(table: Table, rows: pa.Table) -> list[str]:
         unit = (field.metadata or {}).get(b"unit", column.unit.encode()).decode()
         if unit != column.unit:
             found.append(f"column {name!r} is in {unit!r}, the schema says {column.unit!r}")
-    return found + [f"column {c.name!r} is missing" for c in table.columns if c.name not in rows.column_names]
+    return found + [f"column {c.name!r} is missing" for c in table.columns if c.name not in names]
 
 
 def _values(column: Column, rows: pa.Table, table: Table) -> list[str]:
@@ -77,11 +78,11 @@ def _rules(table: Table, rows: pa.Table) -> list[str]:
 def _key(table: Table, rows: pa.Table) -> list[str]:
     if len(table.key) == 1 and pa.types.is_integer(rows.schema.field(table.key[0]).type):
         ids = to_numpy(rows, table.key[0])
-        if (ids[1:] > ids[:-1]).all() or len(np.unique(ids)) == len(ids):
-            return []
         order = np.argsort(ids, kind="stable")
         repeated = np.zeros(len(ids), bool)
         repeated[order[1:]] = ids[order[1:]] == ids[order[:-1]]
+        if not repeated.any():
+            return []
     else:
         numbered = rows.select(table.key).append_column("row", pa.array(np.arange(rows.num_rows)))
         first = numbered.group_by(list(table.key)).aggregate([("row", "min")]).column("row_min").to_numpy()

@@ -7,7 +7,6 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -20,7 +19,6 @@ from .tiles import Tile, fill
 if TYPE_CHECKING:
     import numpy as np
 
-SCRATCH = ".scratch"
 RESERVED = frozenset({"use", "in"})
 
 
@@ -79,7 +77,7 @@ class Context:
         device: "cpu" or "cuda"; decided once, when the run starts.
         log: this task's logger; warnings reach the report.
         progress: call `progress(done, total)` now and then in long loops.
-        private: the task's own folder, to be published when it is done; use `scratch` instead.
+        scratch: an empty folder for temporary files, emptied when the task ends.
         batch: the fraction (1, 0.5, …) of its usual batch a stage should work in; halved after an
             out-of-memory retry. Results must not depend on it.
     """
@@ -89,15 +87,8 @@ class Context:
     device: Literal["cpu", "cuda"]
     log: logging.Logger
     progress: Callable[[int, int], None]
-    private: Path
+    scratch: Path
     batch: float = 1.0
-
-    @cached_property
-    def scratch(self) -> Path:
-        """An empty folder for temporary files, removed when the task ends."""
-        folder = self.private / SCRATCH
-        folder.mkdir()
-        return folder
 
 
 class Stage:
@@ -176,6 +167,7 @@ def _port_problems(stage: type[Stage]) -> list[str]:
             except TypeError as error:
                 problems.append(f"port {name!r} of `{direction}`: {error}")
                 continue
+            problems += [f"port {name!r} of `{direction}`: {problem}" for problem in port.contract.problems()]
             if direction == "outputs" and (port.gather or port.optional):
                 problems.append(f"output port {name!r} can be neither optional nor a gather")
             if port.gather and stage.scope == "tile":

@@ -16,6 +16,7 @@ from .digests import digest_path, sync_folder, write_atomically
 from .tiling import SURVEY
 
 RECORD = "task.json"
+SCRATCH = "scratch"
 _TEMPORARY, _OLD = ".new-", ".old-"
 
 
@@ -147,6 +148,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what killed tasks left behind; only for the holder of the run's lock."""
+        shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
         for folder in self.root.glob("products/*/.*"):
             if folder.name.startswith((_TEMPORARY, _OLD)):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import functools
 import gc
@@ -13,18 +15,19 @@ import os
 import platform
 import resource
 import shutil
+import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .digests import digest_path
 from .product import ProductError, Tiles
-from .stage import SCRATCH, Context, DataError, NoWork, Stage, StageError, ports
-from .store import RECORD, Record, Store, Stored
+from .stage import Context, DataError, NoWork, Stage, StageError, ports
+from .store import RECORD, SCRATCH, Record, Store, Stored
 from .tiles import Tile
 
 Progress = Callable[[int, int], None]
@@ -126,8 +129,8 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
     store = Store(order.run)
     started, cpu = time.perf_counter(), time.process_time()
     stage, fresh = _stage(order.stage, json.dumps(order.config, sort_keys=True), order.device)
-    with store.publishing(*order.task) as folder:
-        context = Context(order.tile, _generator(order), order.device, log, progress, folder, order.batch)  # type: ignore[arg-type]
+    with store.publishing(*order.task) as folder, _scratch_folder(order.run) as scratch:
+        context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch)  # type: ignore[arg-type]
         if fresh:
             stage.setup(context)
         try:
@@ -138,8 +141,6 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
             log.info("no work: %s", nothing)
             made, state = {}, "empty"
         outputs = _store(stage, made, folder) if state == "done" else {}
-        if (folder / SCRATCH).exists():
-            shutil.rmtree(folder / SCRATCH)
         facts = {
             "seconds": round(time.perf_counter() - started, 4),
             "cpu_seconds": round(time.process_time() - cpu, 4),
@@ -155,6 +156,27 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
         record = Record(order.key, order.fields, state, outputs, facts)
         (folder / RECORD).write_bytes(record.as_json())
     return record
+
+
+@contextlib.contextmanager
+def _scratch_folder(run: str) -> Iterator[Path]:
+    """Give this process's scratch folder, empty, and empty it again; making one a task would cost more than most tasks."""
+    folder = _make_scratch_folder(run)
+    folder.mkdir(parents=True, exist_ok=True)  # the sweep of a later run in this process took it away
+    try:
+        yield folder
+    finally:
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+@functools.cache
+def _make_scratch_folder(run: str) -> Path:
+    parent = Path(run) / SCRATCH
+    parent.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _store(stage: Stage, made: Mapping[str, Any], folder: Path) -> dict[str, Stored]:

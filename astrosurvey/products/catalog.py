@@ -211,9 +211,7 @@ class CatalogContract(Contract):
         if len(value):
             unfilled = sorted(name for name in self.fills if value.rows.column(name).null_count == len(value))
             if unfilled:
-                raise ProductError(
-                    f"{self}: {', '.join(unfilled)} should be filled but {'is' if len(unfilled) == 1 else 'are'} null in all {len(value)} rows"
-                )
+                raise ProductError(f"{self}: promised but null in all {len(value)} rows: {', '.join(unfilled)}")
 
     def problems(self) -> list[str]:
         """Return what of the contract the schema does not know: its table, or columns that it needs or fills."""

@@ -21,7 +21,7 @@ def usable(image: Image) -> np.ndarray:
     Returns:
         (band, y, x) bool.
     """
-    good = np.isfinite(image.data)
+    good: np.ndarray = np.isfinite(image.data)
     if image.variance is not None:
         with np.errstate(invalid="ignore"):
             good &= np.isfinite(image.variance) & (image.variance > 0)

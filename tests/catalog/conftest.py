@@ -12,9 +12,8 @@ from astrosurvey.products import Catalog
 
 def _values(column: Column, n: int, rng: np.random.Generator):
     if column.arraysize:
-        return [rng.normal(size=rng.integers(0, 4)).astype("f4" if column.type == "float" else "f8") for _ in range(n)] if column.is_float else [
-            rng.integers(0, 9, size=rng.integers(0, 4)).astype("i4") for _ in range(n)
-        ]
+        kind = {"int": "i4", "float": "f4", "double": "f8"}[column.type]
+        return [rng.uniform(0, 9, size=rng.integers(0, 4)).astype(kind) for _ in range(n)]
     if column.type == "boolean":
         return rng.random(n) > 0.5
     if column.is_text:

@@ -159,8 +159,14 @@ def _set(column, index, value):
         (lambda c: Catalog("source", c.rows.append_column("extra", [[1] * 10])), "no column 'extra' in the schema"),
         (lambda c: Catalog("source", c.rows.append_column("x", c.rows.column("x"))), "column 'x' is there twice"),
         (lambda c: Catalog("source", c.rows.set_column(3, "x", [[1] * 10])), "column 'x' is int64, the schema says double"),
-        (lambda c: Catalog("source", c.rows.set_column(3, pa.field("x", pa.float64(), metadata={"unit": "deg"}), [[1.0] * 10])), "is in 'deg', the schema says 'pixel'"),
-        (lambda c: Catalog("source", c.rows.append_column("x_a_b", [pa.array([b"1"] * 10)])), "'x_a_b' is binary, which catalogues cannot store"),
+        (
+            lambda c: Catalog("source", c.rows.set_column(3, pa.field("x", pa.float64(), metadata={"unit": "deg"}), [[1.0] * 10])),
+            "is in 'deg', the schema says 'pixel'",
+        ),
+        (
+            lambda c: Catalog("source", c.rows.append_column("x_a_b", [pa.array([b"1"] * 10)])),
+            "'x_a_b' is binary, which catalogues cannot store",
+        ),
     ],
 )
 def test_check_names_column_and_row(random_catalog, change, message):
@@ -175,7 +181,7 @@ def test_check_says_how_many_rows_and_finds_keys_of_several_columns(random_catal
     with pytest.raises(ProductError, match=re.escape("key source_id, band, method, row 2 (source_id=0, band='r', method='kron')")):
         photometry(source_id=[0, 1, 0]).check()
     photometry(source_id=[0, 0, 0], band=["g", "r", "i"]).check()
-    with pytest.raises(ProductError, match="row 1 .*: longer than 32 characters"):
+    with pytest.raises(ProductError, match=r"row 1 .*: longer than 32 characters"):
         photometry(band=["r", "r" * 33, "g"]).check()
     with pytest.raises(ProductError, match=re.escape("'dwarf' breaks the rule that an object is a star or a galaxy")):
         random_catalog("truth", 3).replace(object_type=["star", "dwarf", "galaxy"]).check()
@@ -191,7 +197,7 @@ def test_the_contract_wants_promised_columns_filled():
     contract.check(photometry(flux_err=np.ma.MaskedArray([1, 2, 3], [True, True, False])))
     contract.check(Catalog.empty("photometry"))
     contract.check(photometry(flux_err=np.full(3, np.nan)))
-    with pytest.raises(ProductError, match="flux_err should be filled but is null in all 3 rows"):
+    with pytest.raises(ProductError, match="promised but null in all 3 rows: flux_err"):
         contract.check(photometry())
     with pytest.raises(ProductError, match=re.escape("expected Catalog[photometry], got Catalog[source]")):
         contract.check(Catalog.empty("source"))

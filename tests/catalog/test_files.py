@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -131,7 +132,7 @@ def test_the_encoding_is_the_one_promised(tmp_path, random_catalog):
 
 
 def test_no_flipped_bit_in_the_data_changes_a_value_silently(tmp_path, random_catalog):
-    catalog, found = random_catalog("source", 2000), 0
+    catalog, unharmed = random_catalog("source", 2000), 0
     catalog.write(tmp_path / "a.parquet")
     content = bytearray((tmp_path / "a.parquet").read_bytes())
     metadata = pq.read_metadata(tmp_path / "a.parquet")
@@ -147,14 +148,11 @@ def test_no_flipped_bit_in_the_data_changes_a_value_silently(tmp_path, random_ca
         broken = bytearray(content)
         broken[place] ^= bit
         (tmp_path / "b.parquet").write_bytes(broken)
-        try:
-            back = Catalog.read(tmp_path / "b.parquet")
-        except ProductError as error:
-            found += 1
-            assert "b.parquet is damaged" in str(error)
-        else:  # a page's header has bits that mean nothing
-            assert equal(back.rows, catalog.rows)
-    assert found >= 57
+        with contextlib.suppress(ProductError):
+            # Where a page's header has bits that mean nothing, reading goes well, and must be right.
+            assert equal(Catalog.read(tmp_path / "b.parquet").rows, catalog.rows)
+            unharmed += 1
+    assert unharmed <= 3
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not Parquet at all, but long enough", None])
@@ -174,7 +172,9 @@ def test_a_parquet_file_of_somebody_else_is_refused(tmp_path):
         Catalog.read(tmp_path / "a.parquet")
 
 
-def rewritten(source: Path, target: Path, version: str | None = None, drop: tuple[str, ...] = (), add: dict | None = None, table: str | None = None) -> Path:
+def rewritten(
+    source: Path, target: Path, version: str | None = None, drop: tuple[str, ...] = (), add: dict | None = None, table: str | None = None
+) -> Path:
     """Write a file as another version of astrosurvey would have."""
     rows = pq.read_table(source).drop_columns(list(drop))
     for name, values in (add or {}).items():
@@ -203,7 +203,9 @@ def test_there_is_a_golden_file_of_the_current_version():
     assert (GOLDEN / f"source-{core().version.current}.parquet").exists()
 
 
-@pytest.mark.parametrize(("version", "reason"), [("2.0.0", "install a newer astrosurvey"), ("0.9.0", "no longer reads"), ("1.x", "not a version")])
+@pytest.mark.parametrize(
+    ("version", "reason"), [("2.0.0", "install a newer astrosurvey"), ("0.9.0", "no longer reads"), ("1.x", "not a version")]
+)
 def test_versions_that_cannot_be_read_are_refused_in_one_line(tmp_path, version, reason):
     path = rewritten(GOLDEN / "source-1.0.0.parquet", tmp_path / "a.parquet", version)
     with pytest.raises(ProductError, match=reason) as caught:

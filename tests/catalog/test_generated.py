@@ -37,14 +37,15 @@ def test_duckdb_takes_catalogue_files_into_the_generated_tables(tmp_path, random
 
 
 def test_duckdb_keeps_keys_references_and_rules(database):
-    database.execute("INSERT INTO tile (tile_id, name, nx, ny, x0, y0, status, n_source, s_ra) VALUES (1, 'a', 9, 9, 0, 0, 'done', 0, 'NaN'), (2, 'b', 9, 9, 0, 0, 'done', 0, 5)")
+    insert = "INSERT INTO tile (tile_id, name, nx, ny, x0, y0, status, n_source, s_ra) VALUES"
+    database.execute(f"{insert} (1, 'a', 9, 9, 0, 0, 'done', 0, 'NaN'), (2, 'b', 9, 9, 0, 0, 'done', 0, 5)")
     for values, complaint in [
         ("(1, 'a', 9, 9, 0, 0, 'done', 0, 5)", "primary key|duplicate key"),
         ("(3, 'a', 9, 9, 0, 0, 'done', 0, 360)", "CHECK"),
         ("(3, NULL, 9, 9, 0, 0, 'done', 0, 5)", "NOT NULL"),
     ]:
         with pytest.raises(duckdb.ConstraintException, match=complaint):
-            database.execute(f"INSERT INTO tile (tile_id, name, nx, ny, x0, y0, status, n_source, s_ra) VALUES {values}")
+            database.execute(f"{insert} {values}")
     with pytest.raises(duckdb.ConstraintException, match="foreign key"):
         database.execute("INSERT INTO photometry (source_id, band, method, tile_id, flags) VALUES (7, 'r', 'kron', 1, 0)")
 
@@ -59,7 +60,9 @@ def test_the_votable_document_is_read_by_astropy_without_complaint():
         assert list(fields) == [column.name for column in table.columns]
         for column in table.columns:
             assert fields[column.name].ucd == column.ucd
-            assert str(fields[column.name].unit or "") == str(votable.tree.Field(document, name="f", datatype="int", unit=column.unit or None).unit or "")
+            assert str(fields[column.name].unit or "") == str(
+                votable.tree.Field(document, name="f", datatype="int", unit=column.unit or None).unit or ""
+            )
             assert fields[column.name].description == column.description
     assert len(list(document.iter_tables())) == len(core().tables)
 

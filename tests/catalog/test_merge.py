@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
@@ -49,7 +49,14 @@ def photometry_rows(rows):
     """Two rows a source, whose flux tells its id's counter and its band."""
     ids = rows.column("source_id").to_numpy()
     flux = np.stack([ids % 1000, ids % 1000 + 0.5], axis=1).ravel()
-    columns = {"source_id": np.repeat(ids, 2), "band": ["g", "r"] * len(ids), "method": "kron", "tile_id": rows.column("tile_id").to_numpy().repeat(2), "flux": flux, "flags": 0}
+    columns = {
+        "source_id": np.repeat(ids, 2),
+        "band": ["g", "r"] * len(ids),
+        "method": "kron",
+        "tile_id": rows.column("tile_id").to_numpy().repeat(2),
+        "flux": flux,
+        "flags": 0,
+    }
     return Catalog.from_columns("photometry", columns).rows if len(ids) else Catalog.empty("photometry").rows
 
 
@@ -86,6 +93,8 @@ def cut(points, size, step, overlap, jitter, rng):
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
+@example(23, 60, 8, 0.40625)  # two tiles of a corner see a source near borders, its owner sees it just too deep inside
+@example(238, 151, 21, 0.65)
 @given(st.integers(0, 10**6), st.integers(60, 200), st.integers(8, 40), st.floats(0, 0.7))
 def test_a_field_cut_into_tiles_comes_back_one_to_one(seed, step, overlap, jitter):
     rng = np.random.default_rng(seed)
@@ -100,7 +109,8 @@ def test_a_field_cut_into_tiles_comes_back_one_to_one(seed, step, overlap, jitte
     photometry = Catalog("photometry", merged.photometry)
     photometry.check()
     np.testing.assert_array_equal(photometry.column("source_id"), np.repeat(catalog.column("source_id"), 2))
-    np.testing.assert_array_equal(photometry.column("flux"), np.float32(np.stack([catalog.column("source_id") % 1000] * 2, axis=1) + [0, 0.5]).ravel())
+    counter = catalog.column("source_id") % 1000
+    np.testing.assert_array_equal(photometry.column("flux"), np.float32(np.stack([counter, counter + 0.5], axis=1)).ravel())
     position = list(zip(*(catalog.column(name).tolist() for name in ("tile_id", "y", "x")), strict=True))
     assert position == sorted(position)
 
@@ -136,7 +146,9 @@ def test_large_sources_may_jitter_by_more():
     tiles, footprints = [], []
     for index, (window, core) in enumerate(boxes(1000, 500, 150)):
         tile = Tile(f"t{index}", index, index, window, core)
-        near_centre = np.array([[499.5, 250.0], [250.0, 499.5], [499.5, 750.0], [499.0, 500.0], [750.0, 501.0]]) + rng.uniform(-6, 6, (5, 2))
+        near_centre = np.array([[499.5, 250.0], [250.0, 499.5], [499.5, 750.0], [499.0, 500.0], [750.0, 501.0]]) + rng.uniform(
+            -6, 6, (5, 2)
+        )
         seen = ((near_centre > [window.x0, window.y0]) & (near_centre < [window.x1, window.y1])).all(axis=1)
         x, y = (near_centre[seen] - [window.x0, window.y0]).T
         tiles.append((index, source_rows(index, x, y, np.flatnonzero(seen), half=90), None))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -66,8 +68,23 @@ def test_the_twin_is_the_schema():
 
 
 def test_products_and_schema_import_neither_pyarrow_nor_astropy_nor_yaml():
-    code = "import sys, astrosurvey.products.catalog as c; c.current(); print([m for m in ('pyarrow', 'astropy', 'ruamel', 'scipy') if m in sys.modules])"
+    heavy = ("pyarrow", "astropy", "ruamel", "scipy")
+    code = f"import sys, astrosurvey.products.catalog as c; c.current(); print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_an_installed_package_finds_the_schema_inside_itself(tmp_path):
+    """A wheel holds `schemas` as `astrosurvey/schemas`."""
+    package = YAML.parent.parent / "astrosurvey"
+    shutil.copytree(package, tmp_path / "astrosurvey", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "from astrosurvey.catalog.schema import core, schema_folder; print(len(core().tables), schema_folder())"
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    alone = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    assert "FileNotFoundError" in alone.stderr
+    shutil.copytree(YAML.parent, tmp_path / "astrosurvey" / "schemas")
+    installed = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=True)
+    assert installed.stdout.split() == ["15", str(tmp_path / "astrosurvey" / "schemas")]
 
 
 @pytest.mark.parametrize(
@@ -78,13 +95,13 @@ def test_products_and_schema_import_neither_pyarrow_nor_astropy_nor_yaml():
         (r"    ivoa:ucd: phot.flux.density\n", "", "'ivoa:ucd' is missing"),
         (r"    description: the source\n", "    describtion: the source\n", "did you mean 'description'"),
         (r"    length: 32\n", "", "a string column needs a positive 'length'"),
-        (r'    ivoa:unit: deg\n', '    ivoa:unit: deg\n    votable:arraysize: "many"\n', "'votable:arraysize' is"),
+        (r"    ivoa:unit: deg\n", '    ivoa:unit: deg\n    votable:arraysize: "many"\n', "'votable:arraysize' is"),
         (r"expression: masked_fraction >= 0", "expression: masked_fraction ~ 0", "is not `column op number`"),
         (r"expression: masked_fraction >= 0", "expression: mask_fraction >= 0", "there is no column 'mask_fraction'"),
         (r"expression: masked_fraction >= 0", "expression: band >= 0", "column 'band' cannot be compared"),
         (r'referencedColumns: \["#tile.tile_id"\]', 'referencedColumns: ["#tile.name"]', "must refer to the key"),
         (r'primaryKey: "#run.run_id"', 'primaryKey: "#run.title"', "is in the key and so cannot be nullable"),
-        (r'primaryKey: "#run.run_id"', "primaryKey: run_id", "written as \"#run.<column>\""),
+        (r'primaryKey: "#run.run_id"', "primaryKey: run_id", 'written as "#run.<column>"'),
         (r"- name: tile\n", "- name: run\n", "table run is there twice"),
         (r"  - name: ra\n", "  - name: dec\n", "column dec is there twice"),
         (r"  - name: ra\n", "  - name: RA\n", "lower-case identifier"),
@@ -139,7 +156,11 @@ tables:
   description: Sersic fits
   primaryKey: "#x_shapes_sersic.source_id"
   constraints:
-  - {name: fk_sersic, "@type": ForeignKey, description: a fit is that of a source, columns: ["#x_shapes_sersic.source_id"], referencedColumns: ["#source.source_id"]}
+  - name: fk_sersic
+    "@type": ForeignKey
+    description: a fit is that of a source
+    columns: ["#x_shapes_sersic.source_id"]
+    referencedColumns: ["#source.source_id"]
   columns:
   - {name: source_id, datatype: long, nullable: false, ivoa:ucd: meta.id, description: the source}
   - {name: index, datatype: float, ivoa:ucd: stat.fit.param, ivoa:unit: "", description: the index}
@@ -190,7 +211,11 @@ def test_two_plugins_cannot_claim_one_name(tmp_path):
         ("  constraints:\n", "  constraints: []\n  nothing:\n", "unknown key 'nothing'"),
         ("#source.source_id", "#source.tile_id", "must refer to the key"),
         ("#source.source_id", "#x_shapes_sersic.source_id", "foreign key to a core table"),
-        ("  description: more columns\n", '  description: more columns\n  primaryKey: "#source.x_shapes_ellipticity"\n', "neither keys nor constraints"),
+        (
+            "  description: more columns\n",
+            '  description: more columns\n  primaryKey: "#source.x_shapes_ellipticity"\n',
+            "neither keys nor constraints",
+        ),
     ],
 )
 def test_a_fragment_keeps_to_its_own_names(tmp_path, find, becomes, message):

@@ -12,7 +12,7 @@ from astrosurvey.stages.detection.footprints import label
 
 from .scenes import FWHM, gaussians, make_image
 
-CRITERIA = Criteria(contrast=0.001, prominence=3.0, min_pixels=3, levels=32, mode="exponential")
+CRITERIA = Criteria(contrast=0.001, dip=0.1, prominence=4.0, min_pixels=3, levels=32, mode="exponential")
 RMS = 5.0
 
 
@@ -35,7 +35,7 @@ def pair(separation: float, ratio: float, seed: int = 1, flux: float = 20000.0) 
 def test_pairs_split(mode, separation, ratio):
     labels, flux, noise = islands(pair(separation, ratio))
     assert labels.max() == 1
-    pieces, parent = deblend(labels, flux, noise, Criteria(0.005, 3.0, 3, 32, mode))
+    pieces, parent = deblend(labels, flux, noise, Criteria(0.005, 0.0, 3.0, 3, 32, mode))
     assert parent.tolist() == [1, 1]
     first, second = pieces[64, 60], pieces[64, 60 + separation]
     assert {first, second} == {1, 2}
@@ -47,7 +47,7 @@ def test_pairs_split(mode, separation, ratio):
 def test_single_star_and_noise_stay_whole():
     rng = np.random.default_rng(2)
     whole = 0
-    for seed in range(30):
+    for _ in range(30):
         labels, flux, noise = islands(
             gaussians((64, 64), np.array([32.0]), np.array([32.0]), np.array([3000.0])) + rng.normal(0, RMS, (64, 64))
         )
@@ -65,7 +65,7 @@ def test_smooth_bright_galaxy_is_not_shredded_by_its_noise():
         for seed in range(3):
             labels, flux, noise = islands(galaxy + np.random.default_rng(seed).normal(0, RMS, galaxy.shape))
             centre = labels == labels[128, 128]
-            pieces.append(len(deblend(centre.astype(np.int32), flux, noise, Criteria(0.0, prominence, 1, 64, "exponential"))[1]))
+            pieces.append(len(deblend(centre.astype(np.int32), flux, noise, Criteria(0.0, 0.0, prominence, 1, 64, "exponential"))[1]))
         shredded[prominence] = np.mean(pieces)
     assert shredded[0.0] > 5  # without the height criterion noise peaks count
     assert shredded[3.0] < 0.05 * shredded[0.0]
@@ -73,8 +73,21 @@ def test_smooth_bright_galaxy_is_not_shredded_by_its_noise():
 
 def test_contrast_of_one_never_splits_and_more_contrast_splits_less():
     labels, flux, noise = islands(pair(10, 0.3))
-    assert len(deblend(labels, flux, noise, Criteria(1.0, 0.0, 1, 32, "linear"))[1]) == 1
-    assert len(deblend(labels, flux, noise, Criteria(0.001, 3.0, 1, 32, "exponential"))[1]) == 2
+    assert len(deblend(labels, flux, noise, Criteria(1.0, 0.0, 0.0, 1, 32, "linear"))[1]) == 1
+    assert len(deblend(labels, flux, noise, Criteria(0.001, 0.0, 3.0, 1, 32, "exponential"))[1]) == 2
+
+
+def test_faint_neighbour_of_a_bright_star_counts_by_its_dip():
+    y, x = np.mgrid[:128, :128]
+    halo = 4e5 / (1 + ((x - 60) ** 2 + (y - 64) ** 2) / 9) ** 2.5  # a bright star with the wings of a real one
+    scene = halo + gaussians((128, 128), np.array([84.0]), np.array([64.0]), np.array([3000.0]))
+    scene += np.random.default_rng(3).normal(0, RMS, scene.shape)
+    labels, flux, noise = islands(scene)
+    assert labels[64, 60] == labels[64, 84]
+    assert len(deblend(labels, flux, noise, Criteria(0.005, 0.0, 4.0, 3, 32, "exponential"))[1]) == labels.max()
+    pieces, _ = deblend(labels, flux, noise, Criteria(0.005, 0.5, 4.0, 3, 32, "exponential"))
+    assert pieces.max() == labels.max() + 1
+    assert pieces[64, 60] != pieces[64, 84]
 
 
 def test_touching_islands_stay_apart():

@@ -93,4 +93,5 @@ def stamp(header: str, data_sum: int) -> str:
 
 
 def _card(keyword: str, value: str, comment: str) -> str:
-    return f"{keyword:8}= '{value}' / {comment}".ljust(CARD)
+    quoted = f"'{value:8}'"
+    return f"{keyword:8}= {quoted:20} / {comment}".ljust(CARD)  # spaced as astropy does, which sums up its own rendering of it

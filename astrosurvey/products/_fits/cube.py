@@ -10,7 +10,7 @@ import numpy as np
 from .cards import CardError
 from .guard import escape, translated
 from .header import Hdu
-from .wcs import _SKY, _frame, card, number_card
+from .wcs import SKY_AXIS, card, frame_values, number_card
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -53,7 +53,7 @@ def _axes(file: FitsFile, hdu: Hdu) -> tuple[int, int, int]:
     """Return the FITS axis numbers of longitude, latitude and spectrum."""
     lengths = hdu.shape[::-1]
     types = [hdu.cards.text(f"CTYPE{n}").strip().upper() for n in range(1, len(lengths) + 1)]
-    sky = [n for n, t in enumerate(types, 1) if _SKY.match(t)]
+    sky = [n for n, t in enumerate(types, 1) if SKY_AXIS.match(t)]
     spectral = [n for n, t in enumerate(types, 1) if _SPECTRAL.match(t)]
     if not sky and not spectral and len(file.shape(hdu)) == 3:
         return 1, 2, 3
@@ -81,7 +81,7 @@ def _wcs(file: FitsFile, hdu: Hdu, axes: list[int]) -> WCS | None:
             kept.append(card(keyword, cards.integer(keyword)))
         else:
             kept.append(number_card("RESTFRQ" if keyword == "RESTFREQ" else keyword, cards.number(keyword)))
-    kept += [card(k, v) for k, v in _frame(cards, file.repairs).items()]
+    kept += [card(k, v) for k, v in frame_values(cards, file.repairs).items()]
     from astropy.io.fits import Header
     from astropy.wcs import WCS
 

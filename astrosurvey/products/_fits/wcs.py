@@ -20,7 +20,7 @@ from .guard import BadInput, escape, translated
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-_SKY = re.compile(r"(RA--|DEC-|[A-Z]L(ON|AT)|[A-Z]{2}L[NT])-*-([A-Z]{3})(-[A-Z]{3})?$")
+SKY_AXIS = re.compile(r"(RA--|DEC-|[A-Z]L(ON|AT)|[A-Z]{2}L[NT])-*-([A-Z]{3})(-[A-Z]{3})?$")
 _TEXTS = re.compile(r"CTYPE[12]|CUNIT[12]|RADESYS")
 _NUMBERS = re.compile(
     r"CRPIX[12]|CRVAL[12]|CDELT[12]|CROTA[12]|CD[12]_[12]|PC[12]_[12]|PV[12]_\d{1,2}|LONPOLE|LATPOLE|"
@@ -56,7 +56,7 @@ def celestial(
     """
     notes = [] if notes is None else notes
     types = [cards.text(f"CTYPE{n}").strip().upper() for n in (1, 2)]
-    sky = [_SKY.match(t) for t in types]
+    sky = [SKY_AXIS.match(t) for t in types]
     if not any(sky):
         return None
     if not all(sky):
@@ -100,14 +100,14 @@ def _kept(cards: Cards, types: list[str], offset: tuple[int, int], notes: list[s
     for keyword in steps if matrix else ():
         del values[keyword]  # CD holds all of it; together they mean different things to different readers
     _check_scale(values)
-    projections = [match[3] for match in map(_SKY.match, types) if match]
+    projections = [match[3] for match in map(SKY_AXIS.match, types) if match]
     orders = {k: cards.integer(k) for k in values if k.endswith("_ORDER")}
     if orders:
         _check_sip(orders, {k for k in values if _SIP_TERM.fullmatch(k)}, projections)
         values["CTYPE1"], values["CTYPE2"] = (t if t.endswith("-SIP") else f"{t}-SIP" for t in types)
     for n, first in ((1, offset[0]), (2, offset[1])):
         values[f"CRPIX{n}"] = float(values[f"CRPIX{n}"]) - first
-    values.update(_frame(cards, notes))
+    values.update(frame_values(cards, notes))
     return [number_card(k, v) if isinstance(v, float) and k not in orders else card(k, orders.get(k, v)) for k, v in values.items()]
 
 
@@ -135,7 +135,7 @@ def _check_sip(orders: dict[str, int], terms: set[str], projections: list[str]) 
         raise BadWcs(f"SIP distortion with the projection {projections[0]} has no agreed meaning")
 
 
-def _frame(cards: Cards, notes: list[str]) -> dict[str, str | float]:
+def frame_values(cards: Cards, notes: list[str]) -> dict[str, str | float]:
     """Return RADESYS and EQUINOX, under their present names and as number."""
     found: dict[str, str | float] = {}
     system = cards.text("RADESYS") or cards.text("RADECSYS")
@@ -210,7 +210,7 @@ def wcs_cards(wcs: WCS) -> list[str]:
     """
     if any(getattr(wcs, name) is not None for name in ("cpdis1", "cpdis2", "det2im1", "det2im2")):
         raise ProductError("a WCS with distortion tables cannot be stored; fit a SIP polynomial to it")
-    low = wcs.wcs.deepcopy() if hasattr(wcs.wcs, "deepcopy") else wcs.deepcopy().wcs
+    low = wcs.deepcopy().wcs
     low.set()
     naxis = low.naxis
     out = [card("WCSAXES", naxis)]

@@ -37,8 +37,14 @@ class WatershedDeblending(Stage):
         contrast: float = Field(
             0.001, ge=0, le=1, description="fraction of the island's flux a piece must hold above the saddle; 1 never splits"
         )
+        dip: float = Field(
+            0.1,
+            ge=0,
+            le=1,
+            description="a piece also stands when the saddle is at most this fraction of its peak, however faint it is; 0: never",
+        )
         prominence: float = Field(
-            3.0, ge=0, description="height of a piece's peak above the saddle, in standard deviations of the smoothed noise"
+            4.0, ge=0, description="height of a piece's peak above the saddle, in standard deviations of the smoothed noise"
         )
         min_pixels: int = Field(3, ge=1, description="pixels a piece must have above the saddle")
         levels: int = Field(32, ge=1, le=1024, description="thresholds between an island's faintest and brightest pixel")
@@ -69,7 +75,7 @@ class WatershedDeblending(Stage):
         sizes = np.bincount(labels.ravel(), minlength=len(sources) + 1)
         skipped = sizes > config.max_pixels
         skipped[0] = True
-        criteria = Criteria(config.contrast, config.prominence, config.min_pixels, config.levels, config.mode)
+        criteria = Criteria(config.contrast, config.dip, config.prominence, config.min_pixels, config.levels, config.mode)
         pieces, parent = deblend(np.where(skipped[labels], 0, labels), sharp.flux, noise, criteria)
         skipped[0] = False
         if skipped.any():

@@ -23,7 +23,9 @@ class Criteria:
     """What makes a branch a source of its own.
 
     Attributes:
-        contrast: fraction of the island's flux that the branch must hold above the threshold.
+        contrast: fraction of the island's flux that the branch must hold above the threshold, or
+        dip: the saddle must lie at or below this fraction of the peak, so that a faint source beside a
+            bright one counts although it is a small part of the island; 0 leaves contrast to decide alone.
         prominence: height of its peak above the saddle, in standard deviations of the smoothed noise.
         min_pixels: pixels the branch must have above the threshold.
         levels: number of thresholds between the island's least and greatest value.
@@ -31,6 +33,7 @@ class Criteria:
     """
 
     contrast: float
+    dip: float
     prominence: float
     min_pixels: int
     levels: int
@@ -60,11 +63,12 @@ def deblend(labels: np.ndarray, flux: np.ndarray, noise: np.ndarray, criteria: C
     n = int(island.max()) + 1
     values = flux.ravel()[where].astype(float)
     basin, peaks, edges = _basins(labels, where, values)
-    thresholds = _thresholds(values, island, n, criteria)
+    sigma = noise.ravel()[where].astype(float)
+    thresholds = _thresholds(values, sigma, island, n, criteria)
     tree = _Branches(basin, island, values, peaks, thresholds)
     floor = criteria.contrast * np.maximum(np.bincount(island, np.maximum(values, 0), n), 0)
-    height = criteria.prominence * noise.ravel()[where][peaks].astype(float)
-    owner = _join(tree, edges, island[peaks], floor, height, criteria.min_pixels)
+    height = criteria.prominence * sigma[peaks]
+    owner = _join(tree, edges, island[peaks], floor, height, criteria)
     roots, piece = np.unique(owner, return_inverse=True)
     pieces = np.zeros(labels.size, np.int32)
     pieces[where] = piece[basin] + 1
@@ -112,11 +116,14 @@ def _basins(labels: np.ndarray, where: np.ndarray, values: np.ndarray) -> tuple[
     return basin, peaks, sorted(edges, key=lambda edge: (-edge[0], edge[1], edge[2]))
 
 
-def _thresholds(values: np.ndarray, island: np.ndarray, n: int, criteria: Criteria) -> np.ndarray:
-    """Return the (island, level) thresholds, rising, strictly between each island's least and greatest value."""
-    least, greatest = np.full(n, np.inf), np.full(n, -np.inf)
+def _thresholds(values: np.ndarray, sigma: np.ndarray, island: np.ndarray, n: int, criteria: Criteria) -> np.ndarray:
+    """Return the (island, level) thresholds, rising, from the island's noise or least value, if that is more, to its greatest value."""
+    least, quietest, greatest = np.full(n, np.inf), np.full(n, np.inf), np.full(n, -np.inf)
     np.minimum.at(least, island, values)
+    np.minimum.at(quietest, island, sigma)
     np.maximum.at(greatest, island, values)
+    # Smoothed less than for the detection, islands hold pixels at or below zero, from which no ratio can be taken.
+    least = np.where(quietest < greatest, np.maximum(least, quietest), least)
     least, greatest = np.where(np.isfinite(least), least, 0), np.where(np.isfinite(greatest), greatest, 0)
     step = np.arange(1, criteria.levels + 1) / (criteria.levels + 1)
     span = (greatest - least)[:, None]
@@ -155,7 +162,7 @@ class _Branches:
 
 
 def _join(
-    tree: _Branches, edges: list[tuple[float, int, int]], island: np.ndarray, floor: np.ndarray, height: np.ndarray, min_pixels: int
+    tree: _Branches, edges: list[tuple[float, int, int]], island: np.ndarray, floor: np.ndarray, height: np.ndarray, criteria: Criteria
 ) -> np.ndarray:
     """Return the basin that stands for each basin's source, after joining across all saddles."""
     n = len(island)
@@ -165,8 +172,11 @@ def _join(
     levels = tree.thresholds.shape[1]
 
     def real(a: int, level: int, threshold: float, saddle: float, k: int) -> bool:
-        if tree.peak[top[a]] - saddle < height[top[a]] or tree.pixels[a, level] < min_pixels:
+        peak = tree.peak[top[a]]
+        if peak - saddle < height[top[a]] or tree.pixels[a, level] < criteria.min_pixels:
             return False
+        if criteria.dip and saddle <= criteria.dip * peak:
+            return True
         return bool(tree.flux[a, level] - threshold * tree.pixels[a, level] >= floor[k])
 
     for saddle, i, j in edges:

@@ -22,7 +22,7 @@ FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 UNKNOWN_FWHM = 2.5
 """Smoothing in pixels for an image that says nothing of its seeing: a well-sampled star's."""
 MIN_COVERAGE = 0.5
-"""Masked pixels count as part of a source where the filter sees more usable than masked sky: over bad columns, not beyond the field's edge."""
+"""Masked pixels count as part of a source where the filter sees more usable than masked sky: over bad columns, not outside the field."""
 
 
 @dataclass(frozen=True)

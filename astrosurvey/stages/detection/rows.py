@@ -39,5 +39,5 @@ def source_rows(tile: Tile, image: Image, measured: Mapping[str, np.ndarray], **
         "flags": measured["flags"] | SOURCE["NO_SKY_POSITION"] * ~np.isfinite(ra),
     }
     return Catalog.from_columns(
-        "source", columns, {"tile": footprint.describe(tile, image.data.shape, image.wcs, usable(image).any(axis=0))}
+        "source", columns, {"tile": footprint.describe(tile, image.data.shape, image.wcs, np.asarray(usable(image).any(axis=0)))}
     )

@@ -62,11 +62,18 @@ def _columns(
     return {name: np.concatenate(values) if values else np.zeros(0) for name, values in parts.items()}, known
 
 
+def _objects(
+    columns: Mapping[str, np.ndarray], ids: np.ndarray, first: np.ndarray, rank: np.ndarray, tiles: Mapping[int, Mapping[str, Any]]
+) -> Objects:
+    tile, x, y, ra, dec = (columns[name][first] for name in ("tile_id", "x", "y", "ra", "dec"))
+    return Objects(ids, tile, x, y, ra, dec, rank, tiles)
+
+
 def sources_of(tiles: Tiles[Catalog]) -> Objects:
     """Return the primary sources of all tiles."""
     columns, known = _columns(tiles, ("source_id", "tile_id", "x", "y", "ra", "dec", "significance"), primary_only=True)
     ids, first = np.unique(columns["source_id"], return_index=True)
-    return Objects(ids, *(columns[name][first] for name in ("tile_id", "x", "y", "ra", "dec", "significance")), known)
+    return _objects(columns, ids, first, columns["significance"][first], known)
 
 
 def truth_of(tiles: Tiles[Catalog]) -> tuple[Objects, dict[str, Fluxes]]:
@@ -81,7 +88,7 @@ def truth_of(tiles: Tiles[Catalog]) -> tuple[Objects, dict[str, Fluxes]]:
         flux[place[here]] = columns["flux"][here]
         bands[band] = Fluxes(flux, np.full(len(ids), np.nan))
         total += np.nan_to_num(flux)
-    return Objects(ids, *(columns[name][first] for name in ("tile_id", "x", "y", "ra", "dec")), total, known), bands
+    return _objects(columns, ids, first, total, known), bands
 
 
 def photometry_of(tiles: Tiles[Catalog], sources: Objects) -> dict[tuple[str, str], Fluxes]:
@@ -108,8 +115,8 @@ class Space:
         truth, found: (n, 3) points.
         displaced: the sources moved aside in four directions, for the rate of chance matches.
         radius: the greatest distance of a match, in that space.
-        offsets: (n_truth, n_found) index arrays in, (k, 2) offsets of found from truth out; see `unit`.
-        unit: of the offsets, "arcsec" or "pixel".
+        unit: of the offsets between truth and sources, "arcsec" or "pixel".
+        flat_truth, flat_found: (n, 2) right ascension and declination in degrees, or x and y in pixels.
     """
 
     truth: np.ndarray
@@ -155,11 +162,12 @@ def space_of(truth: Objects, found: Objects, radius: float, unit: Literal["arcse
             dec = np.clip(found.dec + north * step, -90, 90)
             ra = found.ra + east * step / np.maximum(np.cos(np.radians(found.dec)), 1e-3)
             moved.append(unit_vectors(ra, dec))
-        flat = [np.stack([o.ra, o.dec], axis=1) for o in (truth, found)]
-        return Space(unit_vectors(truth.ra, truth.dec), unit_vectors(found.ra, found.dec), tuple(moved), chord(arcsec), "arcsec", *flat)
-    points = [_frame(o, tiles, radius * 1e3) for o in (truth, found)]
+        here, there = unit_vectors(truth.ra, truth.dec), unit_vectors(found.ra, found.dec)
+        flat_truth, flat_found = np.stack([truth.ra, truth.dec], axis=1), np.stack([found.ra, found.dec], axis=1)
+        return Space(here, there, tuple(moved), chord(arcsec), "arcsec", flat_truth, flat_found)
+    here, there = _frame(truth, tiles, radius * 1e3), _frame(found, tiles, radius * 1e3)
     steps = aside * radius * np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
-    return Space(*points, tuple(points[1] + step for step in steps), radius, "pixel", points[0][:, :2], points[1][:, :2])
+    return Space(here, there, tuple(there + step for step in steps), radius, "pixel", here[:, :2], there[:, :2])
 
 
 def _frame(objects: Objects, tiles: Mapping[int, Mapping[str, Any]], apart: float) -> np.ndarray:

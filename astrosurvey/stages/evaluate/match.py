@@ -55,7 +55,7 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     p = successes / trials
     middle = (p + 0.5 / trials) / (1 + 1 / trials)
     half = np.sqrt(p * (1 - p) / trials + 0.25 / trials**2) / (1 + 1 / trials)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    return max(0.0, min(p, float(middle - half))), min(1.0, max(p, float(middle + half)))
 
 
 def robust(values: np.ndarray) -> tuple[float, float, float]:

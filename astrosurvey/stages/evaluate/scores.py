@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -53,14 +54,14 @@ def bins(values: np.ndarray, width: float) -> np.ndarray:
 def fraction_curve(axis: str, values: np.ndarray, hit: np.ndarray, edges: np.ndarray, name: str) -> Curve:
     """Return a fraction in bins with its 68.3 % Wilson interval; bins without objects are left out."""
     curve: Curve = {f"{axis}_min": [], f"{axis}_max": [], name: [], "low": [], "high": [], "n": []}
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges.tolist()):
         here = (values >= low) & (values < high)
         n = int(np.count_nonzero(here))
         if n == 0:
             continue
         k = int(np.count_nonzero(hit & here))
         below, above = wilson(k, n)
-        row = (float(low), float(high) if np.isfinite(high) else None, k / n, below, above, n)
+        row = (low, high if np.isfinite(high) else None, k / n, below, above, n)
         for column, value in zip(curve, row, strict=True):
             curve[column].append(value)
     return curve
@@ -228,10 +229,10 @@ def flux_scores(sample: Sample, *, width: float, bright: float, max_flux_bias: f
 def _flux_curve(axis: np.ndarray, relative: np.ndarray, usable: np.ndarray, width: float) -> Curve:
     curve: Curve = {"magnitude_min": [], "magnitude_max": [], "bias": [], "scatter": [], "error": [], "n": []}
     edges = bins(axis[usable], width)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges.tolist()):
         here = usable & (axis >= low) & (axis < high)
         if here.any():
-            row = (float(low), float(high), *robust(relative[here]), int(here.sum()))
+            row = (low, high, *robust(relative[here]), int(here.sum()))
             for column, value in zip(curve, row, strict=True):
                 curve[column].append(value)
     return curve

@@ -28,6 +28,7 @@ def write_fits(path: Path, tables: list[OutTable]) -> None:
         if len(table.columns) > MOST_COLUMNS:
             raise DataError(f"table {table.name} has {len(table.columns)} columns, FITS allows {MOST_COLUMNS}: set `layout: tables`")
         hdu = fits.BinTableHDU.from_columns([_column(column) for column in table.columns], name=table.name.upper())
+        hdu.header["LONGSTRN"] = ("OGIP 1.0", "descriptions may continue over several cards")
         for number, column in enumerate(table.columns, 1):
             for key, text in (("TUCD", column.ucd), ("TCOMM", _ascii(column.description))):
                 if text:

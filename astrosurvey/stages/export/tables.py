@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
+from ...catalog.arrow import to_astropy
+from ...catalog.schema import SchemaError
+from ...catalog.wide import wide_view
 from ...core.product import Tiles
 from ...core.stage import DataError, NoWork
 from ...products import Catalog
-
-MEASURES = ("flux", "flux_err", "radius", "half_light_radius", "semi_major", "semi_minor", "theta", "masked_fraction", "flags")
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,16 @@ def out_tables(sources: Tiles[Catalog] | None, photometry: Tiles[Catalog] | None
     if wide:
         if found is None or measured is None:
             raise DataError("`layout: wide` puts photometry beside the sources: wire both, or set `layout: tables`")
-        return [OutTable("source", _unique([*_columns(found), *_pivoted(found, measured)]))]
-    return [OutTable(catalog.table, _unique(_columns(catalog))) for catalog in (found, measured) if catalog is not None]
+        try:
+            rows = wide_view(found.rows, measured.rows)
+        except SchemaError as error:
+            raise DataError(str(error)) from error
+        return [OutTable("source", _columns(rows))]
+    return [OutTable(catalog.table, _columns(catalog.rows)) for catalog in (found, measured) if catalog is not None]
 
 
-def _columns(catalog: Catalog) -> list[OutColumn]:
-    table = catalog.to_astropy()
+def _columns(rows: pa.Table) -> tuple[OutColumn, ...]:
+    table = to_astropy(rows, {})
     columns = []
     for name in table.colnames:
         column = table[name]
@@ -83,43 +87,16 @@ def _columns(catalog: Catalog) -> list[OutColumn]:
         columns.append(
             OutColumn(name, np.asarray(column), mask, str(column.unit or ""), column.meta.get("ucd", "") or "", column.description or "")
         )
-    return columns
-
-
-def _pivoted(sources: Catalog, photometry: Catalog) -> list[OutColumn]:
-    """Return photometry columns in the order of the sources, named band_method_measure."""
-    ids = sources.column("source_id")
-    order = np.argsort(ids, kind="stable")
-    owner = photometry.column("source_id")
-    place = np.searchsorted(ids[order], owner).clip(max=max(len(ids) - 1, 0))
-    known = ids[order][place] == owner if len(ids) else np.zeros(len(owner), bool)
-    row = order[place] if len(ids) else place
-    bands, methods = photometry.column("band"), photometry.column("method")
-    described: Mapping[str, OutColumn] = {column.name: column for column in _columns(photometry)}
-    columns = []
-    for band, method in sorted(set(zip(bands.tolist(), methods.tolist(), strict=True))):
-        here = known & (bands == band) & (methods == method)
-        for measure in MEASURES:
-            column = described[measure]
-            missing = np.ones(len(ids), bool)
-            missing[row[here]] = False if column.mask is None else column.mask[here]
-            if missing.all():
-                continue
-            values = np.full(len(ids), np.nan if column.values.dtype.kind == "f" else 0, column.values.dtype)
-            values[row[here]] = column.values[here]
-            name = re.sub(r"\W", "_", f"{band}_{method}_{measure}", flags=re.ASCII)
-            text = f"{column.description} ({method}, band {band})"
-            columns.append(OutColumn(name, values, missing if missing.any() else None, column.unit, column.ucd, text))
-    return columns
+    return _unique(columns)
 
 
 def _unique(columns: list[OutColumn]) -> tuple[OutColumn, ...]:
-    """Return the columns, or complain of two that differ only in characters that names cannot have.
+    """Return the columns, or complain of two whose names differ only in case, which FITS does not tell apart.
 
     Raises:
         DataError: two columns have one name.
     """
     names = [column.name.lower() for column in columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(f"two columns would be called {', '.join(twice)}: rename a band, or set `layout: tables`")
+        raise DataError(f"the names of two columns differ only in case: {', '.join(twice)}; rename a band, or set `layout: tables`")
     return tuple(columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import Any
 
 AB_ZERO_POINT = 31.4
@@ -86,14 +87,9 @@ def parse(text: str) -> Any:
 
     if len(text) > 80:
         raise ValueError("a unit of more than 80 characters")
-    words = {
-        "adu": u.adu,
-        "dn": u.adu,
-        "count": u.ct,
-        "counts": u.ct,
-        "cts": u.ct,
-        "electrons": u.electron,
-        "e-": u.electron,
-        "e": u.electron,
-    }
-    return words.get(text.strip().lower()) or u.Unit(text.strip().replace("µ", "u").replace("μ", "u"))
+    text = text.strip()
+    if is_counts(text) and text == _bare(text):
+        return u.electron if text.lower().startswith("e") else u.adu if text.lower() in ("adu", "dn") else u.ct
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)  # such as two slashes: discouraged, but what everybody writes
+        return u.Unit(text.replace("µ", "u").replace("μ", "u"))

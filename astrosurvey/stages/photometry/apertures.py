@@ -98,7 +98,7 @@ def cut(planes: Planes, x: float, y: float, half_x: float, half_y: float, label:
 def _mirrored(
     data: np.ndarray, variance: np.ndarray, good: np.ndarray, others: np.ndarray, x: float, y: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Replace the pixels of others by those opposite about the source; by zero where these do not serve either."""
+    """Replace the pixels of others by those opposite about the source; by zero where these are no use either."""
     ny, nx = others.shape
     rows, columns = np.nonzero(others)
     opposite_y, opposite_x = np.rint(2 * y - rows).astype(int), np.rint(2 * x - columns).astype(int)
@@ -109,7 +109,7 @@ def _mirrored(
     # All of the right side is read before anything is written, so the order of the pixels does not matter.
     data[:, rows, columns] = np.where(serves, data[:, opposite_y, opposite_x], 0)
     variance[:, rows, columns] = np.where(serves, variance[:, opposite_y, opposite_x], variance[:, rows, columns])
-    good[:, rows, columns] = True
+    good[:, rows, columns] |= serves
     return data, variance, good
 
 
