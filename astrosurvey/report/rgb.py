@@ -137,7 +137,7 @@ class Stretch:
         bright = SKY_GREY + (1 - SKY_GREY) * (self._curve(intensity) - zero) / (white - zero)
         signal = np.maximum(intensity, 0)
         weight = signal**2 / (signal**2 + (3 * noise) ** 2)
-        hue = np.clip(scaled / np.maximum(signal, noise), 0, 3)
+        hue = np.clip(scaled / np.maximum(signal, noise), 0, 2.5)
         colour = np.maximum(bright, 0) * (1 + weight * (hue - 1))
         top = colour.max(axis=0)
         over = np.clip((top - 1) / 2, 0, 1)  # too bright: keep the hue at first, then pale to white

@@ -97,7 +97,9 @@ def make_sky(run: Run, *, most_tiles: int = MOST_TILES) -> Sky:
     chosen = choose(images, most_tiles)
     if len(chosen) < len(images):
         where = "those around the middle of the footprint" if sky.mosaic else "the first"
-        sky.notes.append(f"{len(chosen)} of {len(images)} tiles are shown, {where}; more would make this page too large and too slow to write.")
+        sky.notes.append(
+            f"{len(chosen)} of {len(images)} tiles are shown, {where}; more would make this page too large and too slow to write."
+        )
     planes = _thumbnails(sky, chosen)
     if not planes:
         return sky

@@ -108,7 +108,8 @@ def catalogues(tile: int, *, flux_scale: float = 1.0, dx: float = 0.0) -> tuple[
         "source_id": ids, "tile_id": 7 + tile, "x": x + dx, "y": y, "ra": ra, "dec": dec, **bounds, "n_pixels": 30,
         "significance": np.arange(n, 0, -1) * 10.0, "n_child": 0, "primary": primary, "flags": flags,
     }  # fmt: skip
-    rows: dict[str, list[Any]] = {name: [] for name in ("source_id", "band", "method", "flux", "flux_err", "radius", "semi_major", "semi_minor", "theta", "flags")}  # fmt: skip
+    names = ("source_id", "band", "method", "flux", "flux_err", "radius", "semi_major", "semi_minor", "theta", "flags")
+    rows: dict[str, list[Any]] = {name: [] for name in names}
     for i in range(n):
         for b, band in enumerate(BANDS):
             for method in ("kron", "aperture_3"):
@@ -117,7 +118,8 @@ def catalogues(tile: int, *, flux_scale: float = 1.0, dx: float = 0.0) -> tuple[
                 for name, value in zip(rows, values, strict=True):
                     rows[name].append(value)
     truth = {
-        "truth_id": np.repeat(ids, 3), "band": list(BANDS) * n, "tile_id": 7 + tile, "object_type": (["star"] * 3 + ["galaxy"] * 3) * (n // 2),
+        "truth_id": np.repeat(ids, 3), "band": list(BANDS) * n, "tile_id": 7 + tile,
+        "object_type": (["star"] * 3 + ["galaxy"] * 3) * (n // 2),
         "x": np.repeat(x, 3) + 0.25, "y": np.repeat(y, 3), "ra": np.repeat(ra, 3), "dec": np.repeat(dec, 3),
         "flux": 1000.0, "primary": np.repeat(primary, 3),
     }  # fmt: skip

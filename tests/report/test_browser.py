@@ -48,7 +48,8 @@ def test_fragment_opens_the_source(page):
     assert sound(loaded)
     panel = re.search(r'<aside id="panel".*?</aside>', loaded.dom, re.S)[0]
     assert 'data-source="7001"' in panel
-    assert "BLENDED" in panel and "SATURATED" in panel
+    assert "BLENDED" in panel
+    assert "SATURATED" in panel
     assert "2000 ± 10" in panel  # kron in g: 1000 nJy times two
     assert "23.15 ± 0.01" in panel  # 31.4 - 2.5 log10(2000)
     assert "star" in panel or "galaxy" in panel  # the true object a quarter of a pixel away
@@ -84,9 +85,14 @@ def test_hostile_strings_stay_text(tmp_path):
     runs.write_about(
         root,
         {"sky": {"use": HOSTILE, "path": HOSTILE, "in": {"image": f"{HOSTILE}.image"}}},
-        title=HOSTILE, host=HOSTILE, command=["astrosurvey", HOSTILE], versions={HOSTILE: HOSTILE}, stopped=HOSTILE, exit_code=3,
+        title=HOSTILE,
+        host=HOSTILE,
+        command=["astrosurvey", HOSTILE],
+        versions={HOSTILE: HOSTILE},
+        stopped=HOSTILE,
+        exit_code=3,
         broken_plugins=[HOSTILE],
-    )  # fmt: skip
+    )
     image = runs.image(0)
     bands = ("<b>g", "r'\"", "&i")
     hostile_image = type(image)(image.data, bands, image.variance, image.mask, None, image.wcs, meta={"object": HOSTILE})
@@ -96,10 +102,14 @@ def test_hostile_strings_stay_text(tmp_path):
     runs.fail(root, "sky", "t<b>1", HOSTILE)
     path = write(root)
     text = path.read_text()
-    assert "<svg onload" not in text and "<img src=x" not in text and "\x1b" not in text and "\u202e" not in text
+    assert "<svg onload" not in text
+    assert "<img src=x" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
     loaded = browser.load(path)
     assert sound(loaded)
-    assert "data-owned" not in loaded.root and "<title>owned" not in loaded.dom
+    assert "data-owned" not in loaded.root
+    assert "<title>owned" not in loaded.dom
     assert "&lt;/script&gt;&lt;script&gt;" in loaded.dom
 
 
@@ -109,10 +119,13 @@ def test_plugin_section_is_shown_and_runs_no_script(field, tmp_path, monkeypatch
     root = tmp_path / "run"
     runs.write_about(root, {"sky": {"use": "background.mesh"}})
     loaded = browser.load(write(root))
-    assert "data-owned" not in loaded.root and "data-ready" in loaded.root
-    assert 'sandbox="allow-same-origin"' in loaded.dom and "Mine &lt;b&gt;" in loaded.dom
+    assert "data-owned" not in loaded.root
+    assert "data-ready" in loaded.root
+    assert 'sandbox="allow-same-origin"' in loaded.dom
+    assert "Mine &lt;b&gt;" in loaded.dom
     height = re.search(r'<iframe class="plugin"[^>]*style="height: (\d+)px', loaded.dom)
-    assert height and int(height[1]) > 40  # the page could measure it, so the fragment was laid out
+    assert height
+    assert int(height[1]) > 40
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1300, False), (1300, True), (420, False)])

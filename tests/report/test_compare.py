@@ -30,11 +30,16 @@ def other(tmp_path_factory):
 def test_sources_positions_fluxes_and_settings(field, other):
     found = compare_runs(field, other)
     n = 2 * (runs.SOURCES - 1)
-    assert found.counts == (n, n - 1) and found.matched == n - 1 and found.only == (1, 0) and found.unit == "arcsec"
+    assert found.counts == (n, n - 1)
+    assert found.matched == n - 1
+    assert found.only == (1, 0)
+    assert found.unit == "arcsec"
     east, north = found.positions
-    assert east.median == pytest.approx(-0.1, abs=1e-3) and abs(north.median) < 1e-3  # half a pixel of 0.2 arcsec, x runs west
+    assert east.median == pytest.approx(-0.1, abs=1e-3)
+    assert abs(north.median) < 1e-3
     kron = next(f for f in found.fluxes if (f.band, f.method) == ("r", "kron"))
-    assert kron.ratio == pytest.approx(1.02) and kron.scatter < 1e-9
+    assert kron.ratio == pytest.approx(1.02)
+    assert kron.scatter < 1e-9
     assert kron.number == n - 1 - 2  # two have no flux
     assert [(d.key, d.first, d.second) for d in found.settings] == [("stages.sky.box", "—", "32")]
     assert found.lonely[0].tolist() == [120.0]
@@ -42,7 +47,8 @@ def test_sources_positions_fluxes_and_settings(field, other):
 
 def test_run_equals_itself(field):
     found = compare_runs(field, field)
-    assert found.only == (0, 0) and found.settings == []
+    assert found.only == (0, 0)
+    assert found.settings == []
     assert all(f.ratio == 1 and f.scatter == 0 and f.pull == 0 for f in found.fluxes)
     assert all(p.median == 0 and p.scatter == 0 for p in found.positions)
 
@@ -61,8 +67,10 @@ def test_without_sky_positions_pixels_of_the_same_tile_are_matched(field, tmp_pa
             plain = Catalog.from_columns("source", {c: blind.rows.column(c) for c in blind.rows.column_names})
             runs.put(roots[-1], "measure", f"t{tile}", {"sources": plain, "photometry": photometry}, identity=runs.window(tile))
     found = compare_runs(*roots)
-    assert found.unit == "pixel" and found.only == (0, 0)
-    assert found.positions[0].name == "x" and found.positions[0].median == pytest.approx(0.5)
+    assert found.unit == "pixel"
+    assert found.only == (0, 0)
+    assert found.positions[0].name == "x"
+    assert found.positions[0].median == pytest.approx(0.5)
 
 
 def test_nothing_to_compare(field, tmp_path):
@@ -79,15 +87,20 @@ def test_catalogues_without_rows(tmp_path):
         runs.put(root, "measure", "t0", {"sources": Catalog.empty("source"), "photometry": Catalog.empty("photometry")})
         roots.append(root)
     found = compare_runs(*roots)
-    assert found.matched == 0 and found.fluxes == []
+    assert found.matched == 0
+    assert found.fluxes == []
     assert "0 sources in both runs" in write_comparison(found, tmp_path / "c.html").read_text()
 
 
 def test_page(field, other, tmp_path):
     path = write_comparison(compare_runs(field, other), tmp_path / "new" / "compare.html")
     loaded = browser.load(path)
-    assert loaded.console == [] and 'data-ready="true"' in loaded.root and "data-error" not in loaded.root
-    assert "stages.sky.box" in loaded.dom and "1.02" in loaded.dom and loaded.dom.count('<img src="data:image/jpeg') == 4
+    assert loaded.console == []
+    assert 'data-ready="true"' in loaded.root
+    assert "data-error" not in loaded.root
+    assert "stages.sky.box" in loaded.dom
+    assert "1.02" in loaded.dom
+    assert loaded.dom.count('<img src="data:image/jpeg') == 4
 
 
 def test_report_command(command, field, tmp_path):
@@ -101,13 +114,16 @@ def test_report_command(command, field, tmp_path):
 
 def test_report_command_refuses_other_folders(command, tmp_path):
     done = command("report", tmp_path)
-    assert done.returncode == 2 and "is no run directory" in done.stderr and not (tmp_path / "report").exists()
+    assert done.returncode == 2
+    assert "is no run directory" in done.stderr
+    assert not (tmp_path / "report").exists()
 
 
 def test_compare_command(command, field, other, tmp_path):
     said = command("compare", field, other, "--out", tmp_path / "c.html")
     assert said.returncode == 0, said.stderr
-    assert "stages.sky.box: — → 32" in said.stdout and "only in the first 1, in the second 0" in said.stdout
+    assert "stages.sky.box: — → 32" in said.stdout
+    assert "only in the first 1, in the second 0" in said.stdout
     assert (tmp_path / "c.html").is_file()
     values = json.loads(command("compare", field, other, "--json").stdout)
     assert values["matched"] == 2 * (runs.SOURCES - 1) - 1
@@ -116,4 +132,5 @@ def test_compare_command(command, field, other, tmp_path):
 
 def test_compare_command_says_what_is_missing(command, field, tmp_path):
     done = command("compare", field, tmp_path)
-    assert done.returncode == 2 and "has no source catalogue" in done.stderr
+    assert done.returncode == 2
+    assert "has no source catalogue" in done.stderr

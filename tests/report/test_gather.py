@@ -27,11 +27,14 @@ def card(run, name):
 
 def test_finished_run(field):
     run = gather(field)
-    assert run.problems == [] and run.title == "A field"
+    assert run.problems == []
+    assert run.title == "A field"
     assert list(run.stages) == ["sim", "sky", "measure", "judge"]
-    assert run.tiles_of("sky") == ["t0", "t1"] and run.tiles_of("judge") == ["survey"]
+    assert run.tiles_of("sky") == ["t0", "t1"]
+    assert run.tiles_of("judge") == ["survey"]
     measure = card(run, "measure")
-    assert measure.states == [("done", 2)] and dict(measure.measures)["time"] == "1 s"
+    assert measure.states == [("done", 2)]
+    assert dict(measure.measures)["time"] == "1 s"
     assert {f.port: f.rows for f in measure.outputs} == {"sources": 2 * runs.SOURCES, "photometry": 2 * runs.SOURCES * 6}
     assert {f.port: (f.source, f.rows) for f in card(run, "judge").inputs} == {
         "sources": ("measure.sources", 2 * runs.SOURCES),
@@ -44,7 +47,8 @@ def test_running_run_counts_what_is_pending(tmp_path):
     runs.put(tmp_path, "sim", "t0", {"image": runs.image(0)})
     log(tmp_path, ("run_started", "", None, {"tasks": {"sim": 2, "sky": 2}}), ("task_finished", "sim", "t0", {"state": "done"}))
     run = gather(tmp_path)
-    assert run.counts("sim") == {"done": 1, "pending": 1} and run.counts("sky") == {"pending": 2}
+    assert run.counts("sim") == {"done": 1, "pending": 1}
+    assert run.counts("sky") == {"pending": 2}
     assert make_head(run, cards(run), 0).mood == "idle"
 
 
@@ -65,11 +69,13 @@ def test_failures_are_grouped_with_the_command_that_reproduces_one(tmp_path):
         runs.fail(tmp_path, "sky", f"t{n}", f"t{n} has only {n} good pixels; look at its mask")
     runs.fail(tmp_path, "sky", "t9", "the disk of t9 is on fire")
     made = card(gather(tmp_path), "sky")
-    assert made.states == [("failed", 5)] and made.failed
+    assert made.states == [("failed", 5)]
+    assert made.failed
     assert [g.count for g in made.failures] == [4, 1]
     first = made.failures[0]
     assert first.example == "DataError: t0 has only 0 good pixels; look at its mask"
-    assert first.command == "astrosurvey run p.yaml --only sky" and first.traceback.startswith("Traceback")
+    assert first.command == "astrosurvey run p.yaml --only sky"
+    assert first.traceback.startswith("Traceback")
     assert "t0, t1, t2, t3" in first.where
 
 
@@ -78,7 +84,8 @@ def test_mended_failure_is_no_failure(tmp_path):
     runs.fail(tmp_path, "sim", "t0", "not yet")
     runs.put(tmp_path, "sim", "t0", {"image": runs.image(0)})
     run = gather(tmp_path)
-    assert run.failed == [] and run.counts("sim") == {"done": 1}
+    assert run.failed == []
+    assert run.counts("sim") == {"done": 1}
 
 
 def test_warnings_are_grouped(tmp_path):
@@ -104,22 +111,34 @@ def test_damaged_file_costs_no_page(tmp_path, name, content):
     else:
         path.write_bytes(content)
     text = write(tmp_path).read_text()
-    assert '<h2 id="stages-h">' in text and "sky" in text
+    assert '<h2 id="stages-h">' in text
+    assert "sky" in text
 
 
-@pytest.mark.parametrize("what", ["sky/t0/image.fits", "measure/t0/sources.parquet", "measure/t1/photometry.parquet", "sim/t0/truth.parquet", "judge/survey/metrics.json"])  # fmt: skip
+@pytest.mark.parametrize(
+    "what",
+    [
+        "sky/t0/image.fits",
+        "measure/t0/sources.parquet",
+        "measure/t1/photometry.parquet",
+        "sim/t0/truth.parquet",
+        "judge/survey/metrics.json",
+    ],
+)
 def test_damaged_product_is_named_and_costs_no_page(tmp_path, what):
     root = runs.field(tmp_path / "run")
     (root / "products" / what).write_bytes(b"this is no product")
     text = write(root).read_text()
     notes = re.search(r'<div class="notes".*?</div>', text, re.S)[0]
-    assert "cannot be" in notes and Path(what).parts[1].replace("survey", "judge") in notes
+    assert "cannot be" in notes
+    assert Path(what).parts[1].replace("survey", "judge") in notes
     assert "data:image/jpeg;base64," in text
 
 
 def test_empty_folder_has_a_page(tmp_path):
     text = write(tmp_path).read_text()
-    assert "run.json is missing" in text and "Nothing is known of any stage yet." in text
+    assert "run.json is missing" in text
+    assert "Nothing is known of any stage yet." in text
 
 
 def test_unknown_products_are_summarised(tmp_path):
@@ -135,7 +154,8 @@ def test_unknown_products_are_summarised(tmp_path):
     runs.write_about(tmp_path, {"odd": {"use": "my.stage"}})
     runs.put(tmp_path, "odd", "t0", {"thing": Strange()})
     text = write(tmp_path).read_text()
-    assert "3.25" in text and "&lt;b&gt;" in text
+    assert "3.25" in text
+    assert "&lt;b&gt;" in text
     assert "What to cite for my.stage is not known here" in text
 
 

@@ -32,13 +32,20 @@ def test_block_average_leaves_out_nan():
     made = rgb.block_average(plane, 2)
     assert made.shape == (2, 3)
     np.testing.assert_allclose(made[0], [(1 + 5 + 6) / 3, (2 + 3 + 7 + 8) / 4, (4 + 9) / 2])
-    assert np.isnan(made[1, 1]) and made[1, 2] == (14 + 19) / 2
+    assert np.isnan(made[1, 1])
+    assert made[1, 2] == (14 + 19) / 2
 
 
 @pytest.mark.parametrize(
     ("bands", "expected"),
-    [(["r"], (0,)), (["g", "r"], (1, -1, 0)), (["i", "r", "g"], (0, 1, 2)), (list("grizy"), (4, 2, 0)), (["F606W", "F814W", "F105W"], (2, 1, 0))],
-)  # fmt: skip
+    [
+        (["r"], (0,)),
+        (["g", "r"], (1, -1, 0)),
+        (["i", "r", "g"], (0, 1, 2)),
+        (list("grizy"), (4, 2, 0)),
+        (["F606W", "F814W", "F105W"], (2, 1, 0)),
+    ],
+)
 def test_long_wavelengths_are_red(bands, expected):
     assert rgb.channels(bands) == expected
 
@@ -53,10 +60,13 @@ def test_rendering_keeps_hue_and_marks_saturation():
     planes[:, 150:155, 150:155], planes[:, :10, :10] = np.inf, np.nan
     picture = rgb.Stretch.of([planes]).render(planes)[::-1].astype(int)
     red, blue = picture[50, 150], picture[150, 50]
-    assert red[0] > red[2] + 40 and blue[2] > blue[0] + 40
-    assert (picture[152, 152] == 255).all() and (picture[5, 5] == 0).all()
+    assert red[0] > red[2] + 40
+    assert blue[2] > blue[0] + 40
+    assert (picture[152, 152] == 255).all()
+    assert (picture[5, 5] == 0).all()
     sky = picture[90:110, 90:110]
-    assert 5 < sky.mean() < 60 and np.ptp(sky.mean(axis=(0, 1))) < 4  # dark, and without a hue
+    assert 5 < sky.mean() < 60
+    assert np.ptp(sky.mean(axis=(0, 1))) < 4
 
 
 def test_first_row_is_at_the_bottom():
@@ -78,7 +88,8 @@ def test_masked_pixels_are_left_out():
     data[0, 0, 0], mask[0, 0, 0] = 1e6, PIXEL["CR"]
     mask[0, 2:, 2:] = PIXEL["SAT"]
     made = rgb.thumbnail(data, mask, ["r"], 2)
-    assert made[0, 0, 0] == 1 and np.isinf(made[0, 1, 1])
+    assert made[0, 0, 0] == 1
+    assert np.isinf(made[0, 1, 1])
 
 
 def test_tangent_plane_agrees_with_astropy():
@@ -104,7 +115,8 @@ def test_large_surveys_show_the_middle(monkeypatch):
     images = [tile(10 * row + c, [100 * c, 100 * row, 100 * c + 100, 100 * row + 100]) for row in range(10) for c in range(10)]
     chosen = choose(images, 16)
     columns = sorted({i.number % 10 for i in chosen})
-    assert len(chosen) == 16 and columns == sorted({i.number // 10 for i in chosen}) == [3, 4, 5, 6]
+    assert len(chosen) == 16
+    assert columns == sorted({i.number // 10 for i in chosen}) == [3, 4, 5, 6]
     assert [i.number for i in choose([tile(n, None) for n in range(9)], 3)] == [0, 1, 2]
     monkeypatch.setattr(sky_module, "MOST_STORED_BYTES", 10)
     assert len(choose([tile(n, None, size=4) for n in range(9)])) == 2
@@ -112,7 +124,9 @@ def test_large_surveys_show_the_middle(monkeypatch):
 
 
 def test_thumbnails_stay_within_the_budget():
-    assert scale(1024, 1024, 12) == 1 and scale(4096, 4096, 1) == 4 and scale(1025, 10, 1) == 2
+    assert scale(1024, 1024, 12) == 1
+    assert scale(4096, 4096, 1) == 4
+    assert scale(1025, 10, 1) == 2
     for tiles in (1, 12, 144):
         factor = scale(4096, 4096, tiles)
         assert tiles * (4096 / factor) ** 2 <= sky_module.MOST_PIXELS
@@ -120,10 +134,14 @@ def test_thumbnails_stay_within_the_budget():
 
 def test_tiles_have_their_place_and_picture(field):
     sky = make_sky(gather(field))
-    assert sky.mosaic and sky.bands == ["i", "r", "g"] and sky.stages == ["sky"] and sky.notes == []
+    assert sky.mosaic
+    assert sky.bands == ["i", "r", "g"]
+    assert sky.stages == ["sky"]
+    assert sky.notes == []
     assert [t["place"] for t in sky.tiles] == [[0, 0], [80, 0]]
     picture = Picture.open(io.BytesIO(base64.b64decode(sky.tiles[0]["picture"].partition(",")[2])))
-    assert picture.size == (runs.SIZE, runs.SIZE) and picture.mode == "RGB"
+    assert picture.size == (runs.SIZE, runs.SIZE)
+    assert picture.mode == "RGB"
 
 
 def test_image_of_an_earlier_stage_stands_in(tmp_path):
@@ -141,18 +159,25 @@ def test_packed_sources_are_those_of_the_catalogue(field):
     shown = make_sources(run, sky)
     n = runs.SOURCES - 1  # the one in the overlap is the neighbour's
     ids = column(shown.columns["id"])
-    assert shown.number == shown.total == 2 * n and shown.notes == []
+    assert shown.number == shown.total == 2 * n
+    assert shown.notes == []
     assert ids.tolist() == [*range(7000, 7000 + n), *range(8000, 8000 + n)]
     x, _ = runs.places(0)
     np.testing.assert_allclose(column(shown.columns["x"])[:n], x[:n], rtol=1e-6)
     assert column(shown.columns["tile"]).tolist() == [0] * n + [1] * n
-    assert column(shown.columns["a"])[0] == 6 and column(shown.columns["b"])[0] == 3 and column(shown.columns["theta"])[0] == 30
+    assert column(shown.columns["a"])[0] == 6
+    assert column(shown.columns["b"])[0] == 3
+    assert column(shown.columns["theta"])[0] == 30
     kinds = [(f["band"], f["method"]) for f in shown.fluxes]
     assert sorted(kinds) == sorted((b, m) for b in runs.BANDS for m in ("kron", "aperture_3"))
     flux = column(shown.fluxes[kinds.index(("i", "kron"))]["flux"])
-    assert flux[0] == 3000 and flux[n + 4] == 15000 and np.isnan(flux[2])
-    assert shown.statistics.flags == {"BLENDED": 2, "SATURATED": 2} and shown.statistics.flagged == 2
-    assert sum(shown.statistics.magnitudes["kron", "g"]) == 2 * (n - 1) and shown.statistics.faint["kron", "g"] == 2
+    assert flux[0] == 3000
+    assert flux[n + 4] == 15000
+    assert np.isnan(flux[2])
+    assert shown.statistics.flags == {"BLENDED": 2, "SATURATED": 2}
+    assert shown.statistics.flagged == 2
+    assert sum(shown.statistics.magnitudes["kron", "g"]) == 2 * (n - 1)
+    assert shown.statistics.faint["kron", "g"] == 2
 
 
 def test_merged_catalogue_comes_first(tmp_path):
@@ -169,9 +194,11 @@ def test_merged_catalogue_comes_first(tmp_path):
     runs.put(root, "survey", None, merged)
     run = gather(root)
     shown = make_sources(run, make_sky(run))
-    assert shown.stage == "survey" and shown.number == 2 * runs.SOURCES  # as merged: nothing is dropped again
+    assert shown.stage == "survey"
+    assert shown.number == 2 * runs.SOURCES
     flux = {(f["band"], f["method"]): column(f["flux"]) for f in shown.fluxes}["r", "aperture_3"]
-    assert flux[3] == 4000 and flux[runs.SOURCES] == 1000
+    assert flux[3] == 4000
+    assert flux[runs.SOURCES] == 1000
 
 
 def test_the_most_significant_are_kept(field, monkeypatch):
@@ -186,6 +213,7 @@ def test_the_most_significant_are_kept(field, monkeypatch):
 def test_truth_is_shown_once_an_object(field):
     run = gather(field)
     truth = make_truth(run, make_sky(run))
-    assert truth.band == "r" and truth.number == 2 * (runs.SOURCES - 1)
+    assert truth.band == "r"
+    assert truth.number == 2 * (runs.SOURCES - 1)
     np.testing.assert_allclose(column(truth.columns["magnitude"]), 31.4 - 7.5, rtol=1e-6)
     assert set(column(truth.columns["star"])) == {0, 1}
