@@ -256,9 +256,9 @@ def _key(path: Path) -> tuple[str, ...]:
 def _template(template: str, image: str, plane: str) -> str | None:
     """Return the images' template with the words of `image` that differ replaced by those of `plane`."""
     folder, _, name = template.rpartition("/")
-    prefix = os.path.commonprefix([image, plane])
+    prefix = os.path.commonprefix([image, plane])  # noqa: RUF071  (of words, not of folders)
     prefix = prefix[: max(prefix.rfind(c) for c in "._-") + 1] if re.search(r"[._-]", prefix) else ""
-    tail = os.path.commonprefix([image[len(prefix) :][::-1], plane[len(prefix) :][::-1]])[::-1]
+    tail = os.path.commonprefix([image[len(prefix) :][::-1], plane[len(prefix) :][::-1]])[::-1]  # noqa: RUF071
     tail = tail[min((i for i, c in enumerate(tail) if c in "._-"), default=len(tail)) :]
     old, new = image[len(prefix) : len(image) - len(tail)], plane[len(prefix) : len(plane) - len(tail)]
     if old:

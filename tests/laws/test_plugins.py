@@ -47,7 +47,9 @@ def install(stranger, tmp_path):
     """A function that installs a plugin from its source, without a network."""
 
     def run(source):
-        done = stranger("-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--target", tmp_path / "site", source)
+        done = stranger(
+            "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--target", tmp_path / "site", source
+        )
         assert done.returncode == 0, done.stderr
 
     return run
