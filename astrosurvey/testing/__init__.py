@@ -60,7 +60,9 @@ def context(tmp_path: Path) -> Context:
     """What a running task gets: a tile called "t0", a seeded generator, the CPU and a scratch folder."""
     from .trial import make_context
 
-    return make_context(tmp_path)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    return make_context(scratch)
 
 
 @pytest.fixture

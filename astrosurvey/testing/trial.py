@@ -58,9 +58,9 @@ class Trial:
     def direct(self) -> Mapping[str, Any]:
         """Return what `run` returns for the example's products as they are in memory."""
         self._runs += 1
-        private = self.folder / f"private-{self._runs}"
-        private.mkdir()
-        context = make_context(private, self.tile)
+        scratch = self.folder / f"scratch-{self._runs}"
+        scratch.mkdir()
+        context = make_context(scratch, self.tile)
         stage = self.stage(self.config)
         stage.setup(context)
         return stage.run(context, **self.in_memory())
@@ -181,12 +181,12 @@ class Run:
         return {port: Store(order.run).path(*order.task, port, record) for port in record.outputs}
 
 
-def make_context(private: Path, tile: Any = TILE) -> Context:
+def make_context(scratch: Path, tile: Any = TILE) -> Context:
     """Return the context of a task on the CPU, with a generator that is always the same."""
     import numpy as np
 
     generator = np.random.Generator(np.random.Philox(11))
-    return Context(tile, generator, "cpu", logging.getLogger("astrosurvey.task.test"), lambda done, total: None, private)
+    return Context(tile, generator, "cpu", logging.getLogger("astrosurvey.task.test"), lambda done, total: None, scratch)
 
 
 def start_process() -> Executor:
