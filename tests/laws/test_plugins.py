@@ -47,7 +47,8 @@ def install(stranger, tmp_path):
     """A function that installs a plugin from its source, without a network."""
 
     def run(source):
-        done = stranger("-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--target", tmp_path / "site", source)
+        offline = ["--no-index", "--no-deps", "--no-build-isolation"]
+        done = stranger("-m", "pip", "install", "-q", *offline, "--target", tmp_path / "site", source)
         assert done.returncode == 0, done.stderr
 
     return run
