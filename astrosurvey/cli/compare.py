@@ -27,7 +27,7 @@ def compare(first: str, second: str, radius: float | None, out: str | None, as_j
     try:
         found = compare_runs(Path(first), Path(second), radius=radius)
     except CannotCompare as error:
-        raise click.ClickException(str(error)) from None
+        raise click.UsageError(str(error)) from None
     if out:
         from ..report.comparison_page import write_comparison
 

@@ -181,7 +181,8 @@ def _port_problems(stage: type[Stage]) -> list[str]:
     keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     if len(keywords) != len(parameters) or keywords != set(stage.inputs):
         problems.append(
-            f"`run` must be run(self, ctx, *, {', '.join(stage.inputs) or '…'}): its keywords are the input ports, but it has ({', '.join(p.name for p in parameters)})"
+            f"`run` must be run(self, ctx, *, {', '.join(stage.inputs) or '…'}): its keywords are the input ports, "
+            f"but it has ({', '.join(p.name for p in parameters)})"
         )
     return problems
 

@@ -144,6 +144,8 @@ def gather(root: Path) -> Run:
     """Return what a run directory holds; what cannot be read is listed in `problems`."""
     run = Run(root)
     run.about = _json(run, "run.json")
+    broken = run.about.get("broken_plugins")
+    run.problems += map(str, broken) if isinstance(broken, list) else []
     run.text, run.pipeline = _pipeline(run)
     run.events = _events(run)
     failed = {(f.stage, f.tile): f for f in _failures(run)}

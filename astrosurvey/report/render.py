@@ -68,7 +68,7 @@ def report(root: Path) -> str:
     sources = attempt("The sources", lambda: make_sources(run, sky), Shown())
     truth = attempt("The truth", lambda: make_truth(run, sky), Truth())
     made = attempt("The stages", lambda: cards(run), list[Card]())
-    stages, broken = attempt("The installed stages", _installed, (dict[str, type](), list[str]()))
+    stages = attempt("The installed stages", _installed, dict[str, type]())
     cited, uncited = attempt("What to cite", lambda: citations(run, stages), (list[Citation](), list[str]()))
     context = {
         "head": make_head(run, made, sources.total),
@@ -86,7 +86,7 @@ def report(root: Path) -> str:
         "version": __version__,
         "data": text.embedded(_data(sky, sources, truth)),
     }
-    context["notes"] = [*run.problems, *sky.notes, *sources.notes, *truth.notes, *notes, *broken, *uncited]
+    context["notes"] = [*run.problems, *sky.notes, *sources.notes, *truth.notes, *notes, *uncited]
     return page("index.html.j2", context)
 
 
@@ -125,11 +125,10 @@ def _wrapped(names: tuple[str, ...]) -> str:
     return f'(() => {{\n"use strict";\n{_asset(names)}}})();'
 
 
-def _installed() -> tuple[dict[str, type], list[str]]:
+def _installed() -> dict[str, type]:
     from ..plugins import load
 
-    registry = load()
-    return registry.stages, [str(broken) for broken in registry.broken]
+    return dict(load().stages)
 
 
 def _data(sky: Sky, sources: Shown, truth: Truth) -> dict[str, Any]:

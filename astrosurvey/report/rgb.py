@@ -127,27 +127,27 @@ class Stretch:
         there is no hue to keep, so the sky is grey.
         """
         saturated, good = np.isposinf(planes).any(axis=0), np.isfinite(planes)
-        known = good.any(axis=0)
-        scaled = ((np.where(good, planes, 0) - self.level[:, None, None]) * self.gain[:, None, None]).astype(np.float32)
-        scaled[~good] = 0
+        level, gain = (column.astype(np.float32)[:, None, None] for column in (self.level, self.gain))
+        noise = np.float32(self.noise)
+        scaled = np.where(good, (np.where(good, planes, 0) - level) * gain, np.float32(0))
         # A channel without a value takes the mean of the others: grey, where the hue is not known.
-        intensity = scaled.sum(axis=0) / np.maximum(good.sum(axis=0), 1)
+        intensity = scaled.sum(axis=0) / np.maximum(good.sum(axis=0, dtype=np.float32), 1)
         scaled = np.where(good, scaled, intensity)
-        zero = self._curve(np.float32(0.0))
-        bright = SKY_GREY + (1 - SKY_GREY) * (self._curve(intensity) - zero) / (self._curve(np.float32(self.white)) - zero)
+        zero, white = self._curve(0.0), self._curve(self.white)
+        bright = SKY_GREY + (1 - SKY_GREY) * (self._curve(intensity) - zero) / (white - zero)
         signal = np.maximum(intensity, 0)
-        weight = signal**2 / (signal**2 + (3 * self.noise) ** 2)
-        hue = np.clip(scaled / np.maximum(signal, self.noise), 0, 3)
+        weight = signal**2 / (signal**2 + (3 * noise) ** 2)
+        hue = np.clip(scaled / np.maximum(signal, noise), 0, 2.5)
         colour = np.maximum(bright, 0) * (1 + weight * (hue - 1))
         top = colour.max(axis=0)
         over = np.clip((top - 1) / 2, 0, 1)  # too bright: keep the hue at first, then pale to white
         colour = np.where(top > 1, colour / np.maximum(top, 1) * (1 - over) + over, colour)
-        colour = np.where(saturated, 1.0, np.where(known, colour, 0.0))
+        colour = np.where(saturated, 1, np.where(good.any(axis=0), colour, 0))
         pixels = np.round(np.clip(colour, 0, 1) * 255).astype(np.uint8)[:, ::-1]
         return np.ascontiguousarray(np.broadcast_to(pixels.transpose(1, 2, 0), (*pixels.shape[1:], 3)))
 
     def _curve(self, intensity: Any) -> Any:
-        return np.arcsinh(intensity / np.float32(SOFTENING * self.noise))
+        return np.arcsinh(np.float32(1 / (SOFTENING * self.noise)) * intensity)
 
 
 def _sample(planes: np.ndarray, number: int) -> np.ndarray:

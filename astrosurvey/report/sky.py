@@ -23,7 +23,7 @@ MOST_PIXELS = 14_000_000
 """Of all thumbnails together: at less than half a byte a pixel they stay below the bytes allowed."""
 MOST_IMAGE_BYTES = 5_000_000
 MOST_TILES = 144
-MOST_STORED_BYTES = 1_500_000_000
+MOST_STORED_BYTES = 1_200_000_000
 """Of the stored images that are read to make the thumbnails."""
 QUALITIES = (88, 80, 70, 55)
 
@@ -97,7 +97,9 @@ def make_sky(run: Run, *, most_tiles: int = MOST_TILES) -> Sky:
     chosen = choose(images, most_tiles)
     if len(chosen) < len(images):
         where = "those around the middle of the footprint" if sky.mosaic else "the first"
-        sky.notes.append(f"{len(chosen)} of {len(images)} tiles are shown, {where}; the rest would make this page too large.")
+        sky.notes.append(
+            f"{len(chosen)} of {len(images)} tiles are shown, {where}; more would make this page too large and too slow to write."
+        )
     planes = _thumbnails(sky, chosen)
     if not planes:
         return sky

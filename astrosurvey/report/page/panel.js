@@ -49,7 +49,7 @@ class Panel {
     }
     context.beginPath();
     context.ellipse(side / 2, side / 2, sources.a[i] * scale, sources.b[i] * scale, (-sources.theta[i] * Math.PI) / 180, 0, 2 * Math.PI);
-    context.strokeStyle = COLOURS[sources.flags[i] ? "flagged" : "sound"];
+    context.strokeStyle = COLOURS[this.sky.flagged(i) ? "flagged" : "sound"];
     context.lineWidth = 1.4;
     context.stroke();
     return canvas;

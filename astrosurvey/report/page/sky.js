@@ -10,6 +10,8 @@ class Sky {
     this.tile = 0;
     this.show = { sources: true, truth: false, filter: "all" };
     this.chosen = -1;
+    // What every source has, such as no sky position, tells none from another.
+    this.common = data.number > 1 ? data.sources.flags.reduce((all, flags) => all & flags) : 0;
     this.view = new View(canvas);
     this.view.changed = () => this.draw();
   }
@@ -48,11 +50,15 @@ class Sky {
     return [x0 + x[i], y0 + y[i]];
   }
 
+  flagged(i) {
+    return (this.data.sources.flags[i] & ~this.common) !== 0;
+  }
+
   passes(i) {
     const flags = this.data.sources.flags[i];
     if (this.show.filter === "all") return true;
-    if (this.show.filter === "none") return flags === 0;
-    if (this.show.filter === "any") return flags !== 0;
+    if (this.show.filter === "none") return !this.flagged(i);
+    if (this.show.filter === "any") return this.flagged(i);
     return (flags & Number(this.show.filter)) !== 0;
   }
 
@@ -101,7 +107,7 @@ class Sky {
       if (!seen.has(sources.tile[i]) || !this.passes(i)) continue;
       const [px, py] = this.view.toScreen(...this.position(i));
       if (px < -50 || py < -50 || px > this.view.width + 50 || py > this.view.height + 50) continue;
-      this.outline(paths[sources.flags[i] ? "flagged" : "sound"], i, px, py);
+      this.outline(paths[this.flagged(i) ? "flagged" : "sound"], i, px, py);
     }
     context.lineWidth = this.view.scale < 0.5 ? 0.8 : 1.2;
     context.globalAlpha = Math.min(0.9, 0.3 + 0.4 * this.view.scale); // from afar the sky, near by the sources

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from astropy.stats import SigmaClip
@@ -127,7 +128,13 @@ def sky(
     if min(data.shape) > box and any(start % box for start in origin):
         before = [start % box for start in origin]
         padded = [np.pad(plane, [(n, 0) for n in before]) for plane in (data, good)]
-        settings = {"box": box, "filter_size": filter_size, "clip": clip, "min_good": min_good, "mask_sources": mask_sources}
+        settings: dict[str, Any] = {
+            "box": box,
+            "filter_size": filter_size,
+            "clip": clip,
+            "min_good": min_good,
+            "mask_sources": mask_sources,
+        }
         level, rms = sky(*padded, **settings, threshold=threshold, dilation=dilation)
         return level[before[0] :, before[1] :], rms[before[0] :, before[1] :]
     on_mesh = partial(mesh, data, box=box, filter_size=filter_size, clip=clip, min_good=min_good)
