@@ -259,7 +259,6 @@ def _template(template: str, image: str, plane: str) -> str | None:
     A word is replaced (c4d_ooi_z.fits, c4d_oow_z.fits) or inserted (tile_r.fits, tile_r.weight.fits).
     """
     folder, _, name = template.rpartition("/")
-<<<<<<< HEAD
     one, other, parts = (re.split(r"([._-])", text) for text in (image, plane, name))
     start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     backwards = zip(one[start:][::-1], other[start:][::-1], strict=False)
@@ -271,20 +270,4 @@ def _template(template: str, image: str, plane: str) -> str | None:
         changed = "".join([*parts[: -len(tail)], *new, *tail])
     else:
         return None
-=======
-    prefix = os.path.commonprefix([image, plane])  # noqa: RUF071  (of words, not of folders)
-    prefix = prefix[: max(prefix.rfind(c) for c in "._-") + 1] if re.search(r"[._-]", prefix) else ""
-    tail = os.path.commonprefix([image[len(prefix) :][::-1], plane[len(prefix) :][::-1]])[::-1]  # noqa: RUF071
-    tail = tail[min((i for i, c in enumerate(tail) if c in "._-"), default=len(tail)) :]
-    old, new = image[len(prefix) : len(image) - len(tail)], plane[len(prefix) : len(plane) - len(tail)]
-    if old:
-        parts = re.split(r"([._-])", name)
-        if parts.count(old) != 1:
-            return None
-        changed = "".join(new if part == old else part for part in parts)
-    else:  # a word is inserted, as in tile.weight.fits
-        if not name.endswith(tail):
-            return None
-        changed = name[: len(name) - len(tail)] + new + tail
->>>>>>> main
     return f"{folder}/{changed}" if folder else changed
