@@ -161,7 +161,7 @@ LOOKER = """
 
     @hookimpl
     def report_sections(run, summary):
-        return [("Looker", f"<p>{summary['n']} tiles</p>")]
+        return [("Looker", f"<p>{summary['title']}</p>")]
 
     class Counting(InlineEngine):
         def __init__(self, settings):
@@ -212,6 +212,16 @@ def test_events_are_seen_in_the_coordinator_alone(install, with_plugins, tmp_pat
     done = with_plugins("run", "p.yaml", "--workers", 2, "--no-report")
     assert done.returncode == 0, done.stderr
     assert len({line.split()[1] for line in (tmp_path / "events.txt").read_text().splitlines()}) == 1
+
+
+def test_a_plugin_adds_to_the_report(install, with_plugins, tmp_path):
+    install("looker", LOOKER)
+    (tmp_path / "p.yaml").write_text(PIPELINE + "title: Two numbers\n")
+    done = with_plugins("run", "p.yaml")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "runs" / "p" / "report" / "index.html").read_text()
+    assert "Looker" in page
+    assert "&lt;p&gt;Two numbers&lt;/p&gt;" in page
 
 
 def test_a_site_file_gives_a_plugins_engine_its_settings(install, with_plugins, tmp_path):
@@ -285,8 +295,8 @@ def test_a_plugin_that_fails_in_a_hook_is_warned_of_once(install, found, monkeyp
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("plugin 'clumsy' of clumsy-dist 2.1 failed in on_event and is not asked again: KeyError")
     assert [line.split()[0] for line in Path("events.txt").read_text().splitlines()] == ["a", "b"]
-    sections = plugins.hook_results("report_sections", run=Path("."), summary={"n": 3})
-    assert sections == [[("still", "there")], [("Looker", "<p>3 tiles</p>")]]
+    sections = plugins.hook_results("report_sections", run=Path("."), summary={"title": "A survey"})
+    assert sections == [[("still", "there")], [("Looker", "<p>A survey</p>")]]
 
 
 def test_the_built_in_plugin_comes_in_through_the_same_hooks():

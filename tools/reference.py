@@ -15,7 +15,12 @@ WIDTH = 100
 
 def pages() -> dict[str, str]:
     """Return the text of every page that is generated as a whole, by its path below docs/."""
-    made = {"reference/cli.md": cli_page(), "reference/pipeline.md": pipeline_page(), "reference/hooks.md": hooks_page()}
+    made = {
+        "reference/cli.md": cli_page(),
+        "reference/pipeline.md": pipeline_page(),
+        "reference/hooks.md": hooks_page(),
+        "reference/laws.md": laws_page(),
+    }
     made |= {"reference/flags.md": flags_page(), "reference/products.md": products_page(), "reference/stages/index.md": stages_page()}
     for family, stages in families().items():
         made[f"reference/stages/{family}.md"] = family_page(family, stages)
@@ -227,6 +232,27 @@ def hooks_page() -> str:
         if hasattr(hook, "astrosurvey_spec"):
             signature = str(inspect.signature(hook)).replace("'", "")
             lines += [f"## {name}", "", "```text", f"{name}{signature}", "```", "", *doc(hook), ""]
+    return "\n".join(lines)
+
+
+def laws_page() -> str:
+    """Return the page of the laws that stages and products keep."""
+    from astrosurvey.testing import laws, product_laws
+
+    def table(*checks: Any) -> list[str]:
+        rows = [f"| `{check.__name__}` | {cell(' '.join((inspect.getdoc(check) or '').split()))} |" for check in checks]
+        return ["| law | what it says |", "| --- | --- |", *rows, ""]
+
+    text = (
+        "What a pipeline relies on, and the conformance kit tries: on every built-in stage and product, on those of the plugins"
+        " in the repository, and on yours, when a test class of yours is a `StageLaws` or a `ProductLaws` with examples. A law that"
+        " does not concern a stage, such as one about images, is not tried on it."
+        " [Write a stage in ten minutes](../tutorials/write-a-stage.md) shows how."
+    )
+    lines = head("Laws", text)
+    lines += ["## Stages", "", *table(*(law.check for law in laws.LAWS))]
+    lines += ["On examples called `empty…` and `wrong…`:", "", *table(laws.gives_nothing, laws.refuses)]
+    lines += ["## Products", "", *table(*product_laws.LAWS), "On examples called `wrong…`:", "", *table(product_laws.refuses)]
     return "\n".join(lines)
 
 

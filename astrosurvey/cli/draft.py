@@ -254,20 +254,20 @@ def _key(path: Path) -> tuple[str, ...]:
 
 
 def _template(template: str, image: str, plane: str) -> str | None:
-    """Return the images' template with the words of `image` that differ replaced by those of `plane`."""
+    """Return the images' template changed as `image` has to be to become `plane`; None when that is not clear.
+
+    A word is replaced (c4d_ooi_z.fits, c4d_oow_z.fits) or inserted (tile_r.fits, tile_r.weight.fits).
+    """
     folder, _, name = template.rpartition("/")
-    prefix = os.path.commonprefix([image, plane])  # noqa: RUF071  (of words, not of folders)
-    prefix = prefix[: max(prefix.rfind(c) for c in "._-") + 1] if re.search(r"[._-]", prefix) else ""
-    tail = os.path.commonprefix([image[len(prefix) :][::-1], plane[len(prefix) :][::-1]])[::-1]  # noqa: RUF071
-    tail = tail[min((i for i, c in enumerate(tail) if c in "._-"), default=len(tail)) :]
-    old, new = image[len(prefix) : len(image) - len(tail)], plane[len(prefix) : len(plane) - len(tail)]
-    if old:
-        parts = re.split(r"([._-])", name)
-        if parts.count(old) != 1:
-            return None
-        changed = "".join(new if part == old else part for part in parts)
-    else:  # a word is inserted, as in tile.weight.fits
-        if not name.endswith(tail):
-            return None
-        changed = name[: len(name) - len(tail)] + new + tail
+    one, other, parts = (re.split(r"([._-])", text) for text in (image, plane, name))
+    start = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    backwards = zip(one[start:][::-1], other[start:][::-1], strict=False)
+    end = next((i for i, (a, b) in enumerate(backwards) if a != b), min(len(one), len(other)) - start)
+    old, new, tail = one[start : len(one) - end], other[start : len(other) - end], one[len(one) - end :]
+    if len(old) == 1 and parts.count(old[0]) == 1:
+        changed = "".join("".join(new) if part == old[0] else part for part in parts)
+    elif not old and tail and parts[-len(tail) :] == tail:
+        changed = "".join([*parts[: -len(tail)], *new, *tail])
+    else:
+        return None
     return f"{folder}/{changed}" if folder else changed

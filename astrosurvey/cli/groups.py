@@ -57,9 +57,8 @@ def group(paths: Sequence[str], bands: Sequence[tuple[str, str]]) -> Grouping:
     folder = "" if str(Path(paths[0]).parent) == "." else f"{Path(paths[0]).parent}/"
     if place is None:
         if len(set(by_header)) > 1:
-            raise NoPattern(
-                f"the headers name the bands {', '.join(map(str, by_header))}, but the files' names do not; rename them to tile_band.fits"
-            )
+            said = ", ".join(band or "none" for band in by_header)
+            raise NoPattern(f"the headers name the bands {said}, but the files' names do not; rename them to tile_band.fits")
         template, tiles = _tiles(split, None)
         return Grouping(folder + template, tiles, [by_header[0] or "band"], bands[0][1] or "no header names the band")
     names = [parts[place] for parts in split]

@@ -16,9 +16,7 @@ def new() -> None:
 
 @new.command()
 @click.argument("name")
-@click.option(
-    "--into", type=click.Path(file_okay=False, exists=True), default=".", help="The folder in which NAME is made; this one by default."
-)
+@click.option("--into", type=click.Path(file_okay=False, exists=True), default=".", help="The folder to make NAME in; this one by default.")
 @json_option
 def plugin(name: str, into: str, as_json: bool) -> None:
     """Write a plugin package called NAME, whose tests pass as written.

@@ -316,6 +316,16 @@ def works_on_any_tiles(trial: Trial) -> None:
         assert repr(found) == repr(backwards[name]), f"the rows of output {name!r} depend on the order of the tiles"
 
 
+@law_where(lambda stage: stage.scope == "tile" and any(_table(port) == "source" for port in ports(stage, "outputs").values()))
+def says_which_tile_it_is_of(trial: Trial) -> None:
+    """Sources of a tile carry the tile's footprint in `meta["tile"]`, which the merge of the survey needs."""
+    for name, product in trial.run().outputs.items():
+        if product.kind == "catalog" and product.table == "source":
+            footprint = product.meta.get("tile")
+            assert footprint, f"output {name!r} has no meta['tile']; make it with astrosurvey.catalog.footprint.describe, or pass it on"
+            assert footprint["tile_id"] == trial.tile.number, f"output {name!r} says it is of tile {footprint['tile_id']}"
+
+
 def gives_nothing(trial: Trial) -> None:
     """An example that is called empty gives NoWork, or catalogues without rows."""
     run = trial.run().sound()

@@ -52,6 +52,19 @@ def comes_back_as_it_was(cls: type[Any], product: Any, folder: Path) -> None:
 
 
 @law
+def is_read_only_when_read(cls: type[Any], product: Any, folder: Path) -> None:
+    """Arrays of a product that was read cannot be written to, so that no stage changes another's input."""
+    import numpy as np
+
+    path = folder / f"one{cls.suffix}"
+    product.write(path)
+    back = cls.read(path)
+    arrays = {field.name: getattr(back, field.name) for field in dataclasses.fields(back)}
+    writeable = [name for name, value in arrays.items() if isinstance(value, np.ndarray) and value.flags.writeable]
+    assert not writeable, f"`read` returns arrays that can be written to: {', '.join(writeable)}"
+
+
+@law
 def equal_products_are_equal_bytes(cls: type[Any], product: Any, folder: Path) -> None:
     """Writing twice makes the same bytes, whatever the file is called."""
     first, second = folder / f"a{cls.suffix}", folder / "deeper" / f"quite-another-name{cls.suffix}"

@@ -197,9 +197,8 @@ def test_a_unit_of_the_primary_hdu_is_said(new, tmp_path):
 
 
 def test_broken_coordinates_are_ignored_with_a_reason(new, tmp_path):
-    write(
-        tmp_path / "a.fits", FILTER="r", BUNIT="nJy", CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CRVAL1=1.0, CRVAL2=2.0, CRPIX1=3.0, CRPIX2=4.0
-    )
+    places = {"CRVAL1": 1.0, "CRVAL2": 2.0, "CRPIX1": 3.0, "CRPIX2": 4.0}
+    write(tmp_path / "a.fits", FILTER="r", BUNIT="nJy", CTYPE1="RA---TAN", CTYPE2="DEC--TAN", **places)
     _, config, text = new("a.fits")
     assert config.wcs == "ignore"
     assert "the header's coordinates cannot be used: it has no CD, PC or CDELT cards" in text

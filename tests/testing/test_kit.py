@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import toy
 from toy import Number
@@ -168,6 +169,19 @@ def test_a_stage_may_ask_for_what_a_bare_image_lacks(tmp_path, tiny_image, other
     laws.copes_with_bare_images(Trial(rogues.AsksForWcs, example, tmp_path, other_process))
 
 
+def test_sources_must_say_of_which_tile_they_are(tmp_path, tiny_image, other_process):
+    example = Example({"image": tiny_image, "sources": SOURCES[0]})
+    with pytest.raises(AssertionError, match=r"output 'sources' has no meta\['tile'\]"):
+        laws.says_which_tile_it_is_of(Trial(rogues.Passes, example, tmp_path, other_process))
+
+
+def test_arrays_that_were_read_must_be_read_only(tmp_path):
+    from astrosurvey.testing import product_laws
+
+    with pytest.raises(AssertionError, match="can be written to: values"):
+        product_laws.is_read_only_when_read(Loose, Loose(np.zeros(3)), tmp_path)
+
+
 def test_rows_must_not_depend_on_the_order_of_tiles(tmp_path, other_process):
     with pytest.raises(AssertionError, match="rows of output 'sources' depend on the order of the tiles"):
         laws.works_on_any_tiles(Trial(rogues.FirstOnly, Example({"sources": SOURCES}), tmp_path, other_process))
@@ -215,6 +229,23 @@ class Stamped(Number):
 
     def write(self, path):
         path.write_text(f'{{"value": {self.value}, "name": "{path.name}"}}')
+
+
+@dataclass(frozen=True)
+class Loose:
+    """An array that anybody may write to."""
+
+    values: np.ndarray
+
+    kind: ClassVar[str] = "loose"
+    suffix: ClassVar[str] = ".npy"
+
+    def write(self, path):
+        np.save(path, self.values)
+
+    @classmethod
+    def read(cls, path):
+        return cls(np.load(path))
 
 
 def test_a_product_must_not_depend_on_its_file(tmp_path):
