@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from astrosurvey import Stage, api, plugins
+from astrosurvey.catalog import felis, schema
 from astrosurvey.core import settings, yaml
 from astrosurvey.core.stage import check_stage
 from tools import generate_docs, reference
@@ -55,6 +56,12 @@ def test_yaml_is_right(name, block, tmp_path, monkeypatch):
     if "engine" in values:
         (tmp_path / "site.yaml").write_text(block)
         assert callable(api.engine_factory(str(tmp_path / "site.yaml")))
+        return
+    if "tables" in values:
+        (tmp_path / "tables.yaml").write_text(block)
+        assert schema.extend(
+            schema.core(), felis.read_fragment(tmp_path / "tables.yaml", values["name"], schema.core()), values["name"]
+        ).tables
         return
     stages = plugins.load().stages
     for given in values.values():
