@@ -65,6 +65,8 @@ def refreshed(text: str) -> str:
 
 def _played(block: str) -> str:
     lines = [line for line in block.splitlines() if line.startswith("$ ")]
+    if not lines:
+        raise ValueError(f"a console block holds no `$ astrosurvey …` line; commands without output go into a block of sh:\n{block}")
     return "\n".join(f"{line}\n{run_command(line[2:]).rstrip()}\n" for line in lines)
 
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 NEEDED = (3, 11)
 PYTHON = os.path.join(".venv", "bin", "python")
@@ -26,8 +25,6 @@ def main():
         pip("astrosurvey and what it stands on", ["-e", "."])
         return
     pip("astrosurvey, what it stands on, and the tools of its developers", ["-e", ".[dev,docs]" if sys.argv[1] == "docs" else ".[dev]"])
-    for folder in sorted(Path("plugins").glob("*/pyproject.toml")):
-        pip(f"the plugin {folder.parent.name}", ["-e", f"./{folder.parent}"])
 
 
 def use_new_python():

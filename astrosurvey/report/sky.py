@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 LONGEST_SIDE = 1024
 MOST_PIXELS = 14_000_000
 """Of all thumbnails together: at less than half a byte a pixel they stay below the bytes allowed."""
-MOST_IMAGE_BYTES = 5_000_000
+MOST_IMAGE_BYTES = 4_200_000
 MOST_TILES = 144
-MOST_STORED_BYTES = 1_200_000_000
+MOST_STORED_BYTES = 1_000_000_000
 """Of the stored images that are read to make the thumbnails."""
-QUALITIES = (88, 80, 70, 55)
+QUALITIES = (88, 72, 50)
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from .statistics import Statistics
 from .tables import Found, Text, batches, find, length, numbers
 
 MOST_SOURCES = 50_000
-MOST_BYTES = 4_000_000
+MOST_BYTES = 2_900_000
 """Of the packed arrays, before base64."""
-MOST_CATALOGUES = 250
+MOST_CATALOGUES = 150
 """Tile catalogues that are read when no stage has merged them."""
 
 _SOURCE = (

@@ -64,3 +64,23 @@ def test_the_law_is_broken_by_a_merge_that_trusts_the_cells_alone(tmp_path, whol
     result = astrosurvey.run({"astrosurvey": 1, "tiles": TILINGS["two by two"], "stages": STAGES}, tmp_path / "tiles")
     stacked = sum(len(result.read("kron", "sources", Catalog, f"t{i:04d}")) for i in range(4))
     assert stacked > 1.2 * len(whole[0])
+
+
+def test_law_8_holds_for_one_large_image_that_is_cut(tmp_path):
+    seen = {"image": {"use": "simulate.sky", "bands": ["r"], "seed": 3}}
+    simulated = astrosurvey.run({"astrosurvey": 1, "tiles": {"count": 1, "size": SIDE}, "stages": seen}, tmp_path / "seen")
+    path = tmp_path / "seen" / "products" / "image" / "t0000" / "image.fits"
+    assert simulated.exit_code == 0
+    read = {"use": "io.image", "bands": ["r"], "hdu": "SCI", "unit": "nJy", "variance": {"hdu": "ERR", "kind": "variance"}}
+    stages = {**STAGES, "sim": {**read, "path": str(path)}}
+    found = {}
+    for name, tiles in {"whole": ["big"], "cut": {"image": str(path), "size": 416, "overlap": 192}}.items():
+        result = astrosurvey.run({"astrosurvey": 1, "tiles": tiles, "stages": stages}, tmp_path / name)
+        assert result.exit_code == 0, result.failures
+        found[name] = result.read("merge", "sources", Catalog)
+    distance, partner = cKDTree(positions(found["cut"])).query(positions(found["whole"]), distance_upper_bound=1.0)
+    lost = ~np.isfinite(distance)
+    assert (found["whole"].column("significance")[lost] < 4.4).all()
+    assert lost.sum() <= 0.005 * len(lost)
+    assert len(np.unique(partner[~lost])) == (~lost).sum()
+    assert abs(len(found["cut"]) - len(found["whole"])) <= 0.005 * len(lost)
