@@ -18,7 +18,7 @@ WIDTH = 100
 def main():
     """Install the set of packages that the first argument names."""
     use_new_python()
-    if subprocess.run([PYTHON, "-c", ""], stderr=subprocess.DEVNULL, check=False).returncode if os.path.exists(PYTHON) else True:
+    if not works(PYTHON):
         make_venv()
     pip("torch, by far the largest", ["torch"])
     if sys.argv[1] == "base":
@@ -33,12 +33,20 @@ def use_new_python():
         return
     for minor in range(NEEDED[1] + 9, NEEDED[1] - 1, -1):
         found = shutil.which(f"python3.{minor}")
-        if found:
+        if found and works(found):
             os.execv(found, [found, *sys.argv])
     sys.exit(
         f"astrosurvey needs Python {NEEDED[0]}.{NEEDED[1]} or newer, and {sys.executable} is {sys.version.split()[0]}; "
         "install a newer one, or name it: make PYTHON=/path/to/python3 …"
     )
+
+
+def works(python):
+    """Tell whether this Python starts; a shim, or a venv whose Python is gone, does not."""
+    try:
+        return subprocess.run([python, "-c", ""], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def make_venv():

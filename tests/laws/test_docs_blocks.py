@@ -74,7 +74,10 @@ def test_yaml_is_right(name, block, tmp_path, monkeypatch):
         assert not problems
 
 
-PYTHON = [name for name in PAGES if any(page == name for page, _ in blocks("python"))]
+FRAGMENTS = {"docs/how-to/plugins.md"}
+"""Pages whose Python is cut out of larger modules; `test_tutorials.py` sees to them."""
+
+PYTHON = sorted({page for page, _ in blocks("python")} - FRAGMENTS)
 
 
 @pytest.mark.parametrize("name", PYTHON)
@@ -126,7 +129,8 @@ def test_links_in_files_outside_docs_lead_somewhere():
 def test_make_targets_in_the_prose_exist():
     makefile = (ROOT / "Makefile").read_text()
     text = "".join(path.read_text(encoding="utf-8") for path in [*PAGES.values(), ROOT / "CONTRIBUTING.md"])
-    named = set(re.findall(r"(?:`|^|    )make ([a-z]+)\b", text, flags=re.MULTILINE))
+    typed = "".join(block for _, block in blocks("sh"))
+    named = {*re.findall(r"(?:`|    )make ([a-z]+)\b", text), *re.findall(r"^make ([a-z]+)\b", typed, flags=re.MULTILINE)}
     assert named >= {"demo", "test", "lint", "docs", "generate"}
     assert [target for target in named if not re.search(rf"^{target}:", makefile, flags=re.MULTILINE)] == []
 
