@@ -16,9 +16,9 @@ STAGES = {
     "kron": {"use": "photometry.kron", "in": ["sky", "deblend"], "fwhm": 3.5},
     "merge": {"use": "catalog.merge", "in": "kron"},
 }
-SIDE = 640
-# Tiles begin 210 pixels apart, which is no multiple of the mesh boxes.
-TILINGS = {"two by two": {"count": 4, "size": 430, "overlap": 220}, "a row": {"count": 2, "columns": 2, "size": 430, "overlap": 220}}
+SIDE = 650
+# Tiles begin 230 pixels apart, which is no multiple of the mesh boxes.
+TILINGS = {"two by two": {"count": 4, "size": 420, "overlap": 190}, "a row": {"count": 2, "columns": 2, "size": 420, "overlap": 190}}
 
 
 def run(tmp_path, name, tiles):
@@ -75,7 +75,7 @@ def test_law_8_holds_for_one_large_image_that_is_cut(tmp_path):
     read = {"use": "io.image", "bands": ["r"], "hdu": "SCI", "unit": "nJy", "variance": {"hdu": "ERR", "kind": "variance"}}
     stages = {**STAGES, "sim": {**read, "path": str(path)}}
     found = {}
-    for name, tiles in {"whole": ["big"], "cut": {"image": str(path), "size": 430, "overlap": 220}}.items():
+    for name, tiles in {"whole": ["big"], "cut": {"image": str(path), "size": 420, "overlap": 190}}.items():
         result = astrosurvey.run({"astrosurvey": 1, "tiles": tiles, "stages": stages}, tmp_path / name)
         assert result.exit_code == 0, result.failures
         found[name] = result.read("merge", "sources", Catalog)
