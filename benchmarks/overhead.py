@@ -21,6 +21,20 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "toyplugin")]
 
 
+WRONG = """
+import sys, tempfile
+path = tempfile.mkdtemp() + "/wrong.yaml"
+open(path, "w").write("astrosurvey: 1\\nstages: {sky: {use: background.mesh, in: sim, bxo: 64}, sim: {use: simulate.sky}}\\n")
+sys.argv = ["astrosurvey", "run", path]
+sys.stderr = open("/dev/null", "w")
+from astrosurvey.cli import main
+try:
+    main()
+except SystemExit as ended:
+    assert ended.code == 2
+"""
+
+
 def pipeline(tiles, seed):
     from astrosurvey import Pipeline, plugins
 
@@ -69,7 +83,9 @@ def main():
     options = parser.parse_args()
     import_seconds, nothing = process_seconds("import astrosurvey")
     help_seconds, _ = process_seconds("import sys; sys.argv = ['astrosurvey', '--help']; from astrosurvey.cli import main; main()")
+    wrong_seconds, _ = process_seconds(WRONG)
     found = {
+        "wrong_pipeline_seconds": wrong_seconds,
         "import_seconds": import_seconds - nothing,
         "help_seconds": help_seconds,
         "inline_ms_per_task": per_task(options.seed, 100, InlineEngine),
@@ -97,7 +113,7 @@ def main():
         found["noop_10000_tasks_seconds"] = statistics.median(float(row[0]) for row in rows)
         found["noop_driver_mib"] = statistics.median(float(row[1]) for row in rows)
     bars = {
-        "import_seconds": 0.1, "help_seconds": 0.4, "inline_ms_per_task": 5, "local_ms_per_task": 50,
+        "wrong_pipeline_seconds": 1, "import_seconds": 0.1, "help_seconds": 0.4, "inline_ms_per_task": 5, "local_ms_per_task": 50,
         "noop_10000_tasks_seconds": 15, "noop_driver_mib": 500,
     }  # fmt: skip
     for name, bar in bars.items():

@@ -1,7 +1,5 @@
 """Law 5: each wrong pipeline gives the expected line, key and suggestion, at once and before anything runs."""
 
-import time
-
 import pytest
 
 from astrosurvey import PipelineError, load
@@ -194,14 +192,10 @@ def test_one_product_a_tile_is_too_many_for_a_plain_port_of_a_survey_stage(toys)
         Pipeline.build({"astrosurvey": 1, "stages": {"make": {"use": "toy.make"}, "one": {"use": "test.one", "in": "make"}}}, registry)
 
 
-def test_law_5_exit_2_in_under_a_second(command, tmp_path):
+def test_law_5_exit_2_and_nothing_runs(command, tmp_path):
+    """That it takes less than a second is measured by benchmarks/overhead.py."""
     (tmp_path / "wrong.yaml").write_text(SOUND.replace("contrast: 0.01", "contrst: 0.01"))
-    seconds = []
-    for _ in range(3):
-        started = time.perf_counter()
-        done = command("run", "wrong.yaml")
-        seconds.append(time.perf_counter() - started)
-        assert done.returncode == 2
-        assert "wrong.yaml:12:5 stages.deblend.contrst: unknown setting; did you mean 'contrast'?" in done.stderr
-    assert min(seconds) < 1
+    done = command("run", "wrong.yaml")
+    assert done.returncode == 2
+    assert "wrong.yaml:12:5 stages.deblend.contrst: unknown setting; did you mean 'contrast'?" in done.stderr
     assert not (tmp_path / "runs").exists()
