@@ -3,7 +3,7 @@
 CFITSIO's RICE decoder, which astropy has too, looks only after a block whether it has run over the end of its
 input, and a run of zeros can take it as far as the next unmapped page. Its HCOMPRESS decoder does not know
 where its input ends, and believes the tile about its own size. PLIO's believes the tile about its length.
-astropy inflates GZIP tiles without a limit.
+A GZIP stream that is cut short makes CFITSIO loop for ever; astropy inflates one without a limit.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def checked(codec: str, piece: bytes, pixels: int, parameters: Mapping[str, floa
     """Return a stored tile as a decoder may have it.
 
     Args:
-        codec: ZCMPTYPE.
+        codec: ZCMPTYPE, or "GZIP_FLOATS" for floats that were not quantised in an image of those that were.
         piece: the tile's bytes.
         pixels: how many pixels it must hold.
-        parameters: of the codec.
+        parameters: of the codec; of "GZIP_FLOATS", SIZE is the bytes of a pixel.
 
     Raises:
         BadStream: decoding would read or write where it must not, or never end.
@@ -55,6 +55,18 @@ def _gzip(piece: bytes, pixels: int, parameters: Mapping[str, float]) -> bytes:
     most = 8 * pixels  # no pixel has more bytes
     if len(piece) * _GZIP_RATIO > _SUSPECT and len(zlib.decompressobj(wbits=47).decompress(piece, most + 1)) > most:
         raise BadStream(f"inflates to more than its {pixels} pixels")
+    return piece
+
+
+def _gzip_floats(piece: bytes, pixels: int, parameters: Mapping[str, float]) -> bytes:
+    size = int(parameters["SIZE"]) * pixels
+    inflater = zlib.decompressobj(wbits=47)
+    try:
+        inflated = inflater.decompress(piece, size + 1)
+    except zlib.error as error:
+        raise BadStream(f"is no GZIP stream: {error}") from error
+    if not inflater.eof or len(inflated) != size:
+        raise BadStream(f"is no GZIP stream of {pixels} pixels: it is damaged or cut short")
     return piece
 
 
@@ -81,6 +93,7 @@ _CHECKS: dict[str, Callable[[bytes, int, Mapping[str, float]], bytes]] = {
     "RICE_1": _rice,
     "GZIP_1": _gzip,
     "GZIP_2": _gzip,
+    "GZIP_FLOATS": _gzip_floats,
     "HCOMPRESS_1": _hcompress,
     "PLIO_1": _plio,
 }

@@ -30,8 +30,11 @@ _FORMS = {
 }
 _DITHERS = ("SUBTRACTIVE_DITHER_1", "SUBTRACTIVE_DITHER_2")
 _SEEDS = 10_000
-_PARAMETERS = {"RICE_1": {"BLOCKSIZE": (32, 16), "BYTEPIX": (4, 2, 1)}, "HCOMPRESS_1": {"SCALE": None, "SMOOTH": (0, 1)}}
-"""What decoders read of ZNAMEn and ZVALn: the values allowed, the default first; None for any."""
+_PARAMETERS: dict[str, dict[str, tuple[int, ...]]] = {
+    "RICE_1": {"BLOCKSIZE": (32, 16), "BYTEPIX": (4, 2, 1)},
+    "HCOMPRESS_1": {"SCALE": (), "SMOOTH": (0, 1)},
+}
+"""What decoders read of ZNAMEn and ZVALn: the values allowed, the default first; none named means any."""
 
 
 class Packed(NamedTuple):
@@ -111,7 +114,7 @@ def _kept_columns(hdu: Hdu) -> list[Column]:
 def _parameters(hdu: Hdu, codec: str) -> dict[str, float]:
     """Return the codec's parameters, with the defaults of the FITS standard."""
     known = _PARAMETERS.get(codec, {})
-    found = {name: allowed[0] for name, allowed in known.items() if allowed}
+    found: dict[str, float] = {name: allowed[0] for name, allowed in known.items() if allowed}
     for keyword, _ in hdu.cards.matching(re.compile(r"ZNAME\d+")):
         name, number = hdu.cards.text(keyword).upper(), keyword.removeprefix("ZNAME")
         if name not in known:
@@ -174,7 +177,9 @@ class _Tiles(NamedTuple):
         cards, size = self.hdu.cards, _SIZES[column.form[1]]
         start = cards.integer("THEAP", cards.integer("NAXIS1") * cards.integer("NAXIS2"))
         room = self.hdu.size - start
-        codec = {"COMPRESSED_DATA": self.codec, "GZIP_COMPRESSED_DATA": "GZIP_1"}.get(column.name, "")
+        codec, parameters = (self.codec, self.parameters) if column.name == "COMPRESSED_DATA" else ("", {})
+        if column.name == "GZIP_COMPRESSED_DATA":
+            codec, parameters = "GZIP_FLOATS", {"SIZE": abs(self.hdu.bitpix) // 8}
         left = room
         pieces = []
         for number, (length, place) in zip(numbers.tolist(), pairs.tolist(), strict=True):
@@ -185,7 +190,7 @@ class _Tiles(NamedTuple):
                 raise CardError(column.name, f"tile {number} and others share bytes of the heap")
             piece = self.source.read(self.hdu.data + start + place, length * size) if length else b""
             try:
-                pieces.append(checked(codec, piece, self._pixels(number), self.parameters) if piece else piece)
+                pieces.append(checked(codec, piece, self._pixels(number), parameters) if piece else piece)
             except BadStream as error:
                 raise CardError(column.name, f"tile {number} {error}") from error
         return pieces
