@@ -15,16 +15,25 @@ _WHERE = {
     "Box": "core.tiles",
     "Catalog": "products",
     "Context": "core.stage",
+    "Cube": "products",
     "DataError": "core.stage",
+    "Export": "products",
     "Field": "core.stage",
     "FilePath": "core.stage",
     "Image": "products",
+    "LightCurves": "products",
+    "Metric": "products",
+    "Metrics": "products",
+    "Model": "products",
     "NoWork": "core.stage",
     "Pipeline": "core.pipeline",
     "PipelineError": "core.problems",
     "ProductError": "core.product",
     "RunResult": "core.run",
+    "Samples": "products",
+    "Segmentation": "products",
     "Selection": "core.plan",
+    "Spectra": "products",
     "Stage": "core.stage",
     "StageConfig": "core.stage",
     "Tile": "core.tiles",
@@ -59,7 +68,16 @@ if TYPE_CHECKING:
     from .core.tiles import Tile as Tile
     from .hookspecs import hookimpl as hookimpl
     from .products import Catalog as Catalog
+    from .products import Cube as Cube
+    from .products import Export as Export
     from .products import Image as Image
+    from .products import LightCurves as LightCurves
+    from .products import Metric as Metric
+    from .products import Metrics as Metrics
+    from .products import Model as Model
+    from .products import Samples as Samples
+    from .products import Segmentation as Segmentation
+    from .products import Spectra as Spectra
 
 
 def __getattr__(name: str) -> Any:

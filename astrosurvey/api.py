@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .core.run import RunResult
 
 
+_PRELOAD = ("astrosurvey.plugins",)
+"""What Dask workers import before their first task: the plugins, whose tables they must know."""
+
+
 class EngineError(ValueError):
     """The engine asked for does not exist, or its settings are wrong."""
 
@@ -104,7 +108,7 @@ def engine_factory(name: str, workers: int = 1, gpus: int = 0) -> Callable[[], E
     if name == "inline":
         return InlineEngine
     if name == "local":
-        return lambda: LocalEngine(workers, gpus=gpus)
+        return lambda: LocalEngine(workers, gpus=gpus, preload=_PRELOAD)
     factories = load_plugins().engines
     if name not in factories:
         known = ["inline", "local", *factories]
@@ -132,7 +136,7 @@ def _from_site_file(path: Path, gpus: int) -> Callable[[], Engine]:
         unknown = set(settings) - {"workers", "memory_limit"}
         if unknown:
             raise EngineError(f"{path}: engine local has no setting {sorted(unknown)[0]!r}; it has workers and memory_limit")
-        return lambda: LocalEngine(settings.get("workers", 1), settings.get("memory_limit", "auto"), gpus)
+        return lambda: LocalEngine(settings.get("workers", 1), settings.get("memory_limit", "auto"), gpus, _PRELOAD)
     factories = load_plugins().engines
     if name not in factories:
         raise EngineError(f"{path}: there is no engine {name!r}; there are local and {', '.join(factories) or 'no others'}")

@@ -53,5 +53,10 @@ def on_event(event: Any) -> None:
 
 @hookspec
 def report_sections(run: Path, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return (title, HTML fragment) pairs to stand at the end of the report of the run directory `run`."""
+    """Return (title, HTML fragment) pairs to stand at the end of the report of the run directory `run`.
+
+    `summary` holds the run's title, its exit code (None while it runs) and, by stage, `use` and `states`.
+    A fragment stands in a frame of its own: its styles and `data:` pictures are shown, no script runs, and
+    nothing is loaded from elsewhere. Text from catalogues or headers must be escaped by the plugin.
+    """
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Callable, Iterable
@@ -13,8 +14,11 @@ from typing import Any
 import pluggy
 
 from . import hookspecs
+from .catalog.schema import register_fragment
 from .core.registry import BrokenPlugin, Origin, Registry
 from .core.stage import check_stage
+
+_log = logging.getLogger("astrosurvey.plugins")
 
 GROUP = "astrosurvey"
 OLDEST_API = 1
@@ -34,6 +38,11 @@ def load() -> Registry:
     return load_from([entry for entry in found if names is None or entry.name in names])
 
 
+def dask_setup(worker: Any) -> None:
+    """Load the plugins in a Dask worker, which needs to know their tables; Dask calls this by its name."""
+    load()
+
+
 def load_from(entries: Iterable[EntryPoint]) -> Registry:
     """Return the registry of the plugins that the entry points name, in their order."""
     registry = Registry()
@@ -47,21 +56,35 @@ def load_from(entries: Iterable[EntryPoint]) -> Registry:
             manager.register(module, entry.name)
             _check_hooks(manager)
             _collect(registry, manager, origin)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             registry.broken.append(BrokenPlugin(origin, f"{type(error).__name__}: {error}", traceback.format_exc()))
         else:
             registry.plugins.append(origin)
-            _listeners.append(manager)
+            registry.hooks[origin] = manager.hook
     return registry
 
 
-_listeners: list[pluggy.PluginManager] = []
-
-
 def hook_results(hook: str, **arguments: Any) -> list[Any]:
-    """Call a hook of every loaded plugin in the coordinator; return what they answered."""
-    load()
-    return [result for manager in _listeners for result in getattr(manager.hook, hook)(**arguments)]
+    """Call a hook of every loaded plugin in the coordinator; return what they answered.
+
+    A plugin that fails in a hook is warned of once, and not asked again: a run does not end because
+    somebody who looks on stumbles.
+    """
+    results: list[Any] = []
+    for origin, hooks in load().hooks.items():
+        if (origin, hook) in _silenced:
+            continue
+        try:
+            results += getattr(hooks, hook)(**arguments)
+        except Exception as error:
+            _silenced.add((origin, hook))
+            _log.warning(
+                "plugin %r of %s failed in %s and is not asked again: %s: %s", origin.plugin, origin, hook, type(error).__name__, error
+            )
+    return results
+
+
+_silenced: set[tuple[Origin, str]] = set()
 
 
 def tell_plugins(event: Any) -> None:
@@ -113,13 +136,17 @@ def _collect(registry: Registry, manager: pluggy.PluginManager, origin: Origin) 
         check_stage(cls)
         adder("stages")(cls.name, cls)  # type: ignore[attr-defined]
 
+    def table(path: str | Path) -> None:
+        register_fragment(Path(path), origin.plugin)
+        fresh.tables.append(Path(path))
+
     hooks = manager.hook
+    hooks.register_tables(register=table)  # first: the stages' columns are looked up in them
     hooks.register_stages(register=stage)
     hooks.register_products(register=lambda cls: adder("products")(cls.kind, cls))
     hooks.register_models(register=lambda name, folder: adder("models")(name, Path(folder)))
     hooks.register_engines(register=adder("engines"))
     hooks.register_commands(register=lambda command: adder("commands")(command.name, command))
-    hooks.register_tables(register=lambda path: fresh.tables.append(Path(path)))
     for taken, mine in stores.values():
         taken.update(mine)
     registry.tables += fresh.tables

@@ -36,7 +36,11 @@ def demo(out: str, workers: int | None, as_json: bool) -> int:
     click.echo(summary(result))
     found = _findings(result)
     if found:
-        click.echo(f"{found['sources']} sources; {found['completeness']:.0%} of the true objects found, {found['purity']:.0%} of the sources true")
+        judge = checked.nodes["judge"].config
+        click.echo(
+            f"{found['sources']} sources, {found['purity']:.0%} of them true; "
+            f"{found['completeness']:.0%} of the true objects with {judge.band} < {judge.magnitude_limit:g} found"
+        )
     click.echo(f"report: {report}\nnext: copy {pipeline}, change it, and `astrosurvey run` it")
     return int(result.exit_code)
 

@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--offers", metavar="PORT", help="Only stages with an output port of this name.")
 @click.option("--takes", metavar="PORT", help="Only stages with an input port of this name.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of pipeline files with the installed stages, for editors.")
 @json_option
-def stages(name: str | None, offers: str | None, takes: str | None, as_json: bool) -> None:
+def stages(name: str | None, offers: str | None, takes: str | None, schema: bool, as_json: bool) -> None:
     """List the stages, or describe the one called NAME: ports, settings, references."""
     from ..core.problems import did_you_mean
     from ..plugins import load
 
     registry = load()
+    if schema:
+        from ..core.jsonschema import pipeline_schema
+
+        print_json(pipeline_schema(registry.stages.values()))
+        return
     if name is not None and name not in registry.stages:
         raise click.UsageError(
             f"there is no stage {name!r}; {did_you_mean(name, registry.stages, otherwise='`astrosurvey stages` lists them')}"

@@ -84,7 +84,7 @@ def validate(pipeline: str, overlays: Any, overrides: Any, resolved: bool, as_js
 @click.argument("tile", required=False)
 @json_option
 def explain(pipeline: str, overlays: Any, overrides: Any, out: str | None, stage: str, tile: str | None, as_json: bool) -> None:
-    """Say which part of a task's key has changed since it was run: STAGE on TILE, or on the survey."""
+    """Say which part of a task's key has changed since PIPELINE was run: that of STAGE on TILE, or on the survey."""
     checked = load(pipeline, overlays, overrides)
     from ..core.plan import Plan
     from ..core.problems import did_you_mean

@@ -68,6 +68,8 @@ class _Lines:
                 click.echo(f"{name} failed ({plain(event.data['message'])}); attempt {event.data['attempt'] + 1} follows", err=True)
             case "task_log" if event.data["line"].startswith("warning"):
                 click.echo(f"{name} {plain(event.data['line'])}", err=True)
+            case "task_started":
+                self.last[event.stage, event.tile] = time.monotonic()
             case "task_progress" if time.monotonic() - self.last.get((event.stage, event.tile), 0) > 5:
                 self.last[event.stage, event.tile] = time.monotonic()
                 click.echo(f"{name} {event.data['done']} of {event.data['total']}", err=True)

@@ -13,7 +13,7 @@ from typing import Any
 from .stage import DataError
 
 _RACY_NS = 2_000_000_000
-"""A file younger than this may change again within its time stamp's resolution, so it is not remembered."""
+"""A file younger than this may change again within its time stamp's resolution, so it is remembered for this run only."""
 
 
 def canonical(value: Any) -> bytes:
@@ -49,6 +49,7 @@ class FileDigests:
         except (OSError, ValueError):
             self._known = {}
         self._dirty = False
+        self._young: set[str] = set()
 
     def digest(self, path: str) -> str:
         """Return the sha256 of a file's (or folder's) content.
@@ -70,15 +71,17 @@ class FileDigests:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise DataError(f"cannot read {path}: {reason}; check the path in the pipeline file") from None
-        if time.time_ns() - status.st_mtime_ns > _RACY_NS:
-            self._known[path] = [stamp, digest]
-            self._dirty = True
+        self._known[path] = [stamp, digest]
+        self._dirty = True
+        if time.time_ns() - status.st_mtime_ns < _RACY_NS:
+            self._young.add(path)
         return digest
 
     def save(self) -> None:
         """Write the memory back, if there is anything new in it."""
         if self._dirty:
-            write_atomically(self._store, json.dumps(self._known).encode())
+            lasting = {path: known for path, known in self._known.items() if path not in self._young}
+            write_atomically(self._store, json.dumps(lasting).encode())
             self._dirty = False
 
 

@@ -8,7 +8,7 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from .task import Failure, Order, Outcome, execute
@@ -71,7 +71,7 @@ class InlineEngine:
 class LocalEngine:
     """Runs tasks on spawned Dask workers of this machine, one thread each, restarted when they die."""
 
-    def __init__(self, workers: int, memory_limit: str | int = "auto", gpus: int = 0) -> None:
+    def __init__(self, workers: int, memory_limit: str | int = "auto", gpus: int = 0, preload: Sequence[str] = ()) -> None:
         import dask
         from distributed import Client, LocalCluster, Nanny
 
@@ -110,8 +110,8 @@ class LocalEngine:
             dashboard_address="127.0.0.1:0",
             memory_limit=memory_limit,
             worker_class=RecordingNanny,
-            preload=["astrosurvey.core.worker"],
-            preload_argv=[["--gpus", str(gpus)]],
+            preload=["astrosurvey.core.worker", *preload],
+            preload_argv=[["--gpus", str(gpus)], *([] for _ in preload)],
             silence_logs=logging.CRITICAL,
         )
         self._client = Client(self._cluster)

@@ -52,7 +52,7 @@ def _stage(stage: type[Stage], source: dict[str, Any], definitions: dict[str, An
     """Return the schema of one stage's mapping: `use`, `in` and its settings."""
     config = _inlined(stage.Config.model_json_schema(), definitions)
     takes = ports(stage, "inputs")
-    wired = {"type": "object", "properties": {name: source for name in takes}, "additionalProperties": False}
+    wired = {"type": "object", "properties": dict.fromkeys(takes, source), "additionalProperties": False}
     inputs = {
         "anyOf": [source, {"type": "array", "items": source}, wired],
         "description": f"takes {', '.join(f'{p.name} ({p.contract})' for p in takes.values())}",
@@ -73,9 +73,7 @@ def _inlined(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, A
 
     def moved(value: Any) -> Any:
         if isinstance(value, dict):
-            return {
-                key: f"#/$defs/{names[item.rpartition('/')[2]]}" if key == "$ref" else moved(item) for key, item in value.items()
-            }
+            return {key: f"#/$defs/{names[item.rpartition('/')[2]]}" if key == "$ref" else moved(item) for key, item in value.items()}
         return [moved(item) for item in value] if isinstance(value, list) else value
 
     definitions.update({names[name]: moved(part) for name, part in inner.items()})

@@ -61,8 +61,8 @@ class RunLock:
         if owner["host"] != socket.gethostname():
             if not self.force:
                 raise LockHeld(
-                    f"process {owner['pid']} on {owner['host']} has the run {self.path.parent}, and whether it still lives cannot be seen from "
-                    f"{socket.gethostname()}; if it is gone, add --force-unlock"
+                    f"process {owner['pid']} on {owner['host']} has the run {self.path.parent}, and whether it still lives cannot be "
+                    f"seen from {socket.gethostname()}; if it is gone, add --force-unlock"
                 )
         elif locked is None and _alive(owner):
             raise LockHeld(

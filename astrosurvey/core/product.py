@@ -61,6 +61,10 @@ class Contract:
     def __str__(self) -> str:
         return self.product.__name__
 
+    def problems(self) -> list[str]:
+        """Return what is wrong with the declaration itself, such as a column that no schema knows."""
+        return []
+
     def resolve(self, inputs: Mapping[str, Contract]) -> Contract:
         """Return the contract an output fulfils, given the resolved contracts at the inputs."""
         return self

@@ -48,6 +48,8 @@ class Registry:
     """(hook, name) -> who registered it."""
     plugins: list[Origin] = field(default_factory=list)
     broken: list[BrokenPlugin] = field(default_factory=list)
+    hooks: dict[Origin, Any] = field(default_factory=dict, repr=False)
+    """Each loaded plugin's hooks, as functions that return a list of answers."""
 
     def add(self, hook: str, into: dict[str, Any], name: str, value: Any, origin: Origin) -> None:
         """Register `value` under `name`.

@@ -167,6 +167,7 @@ def _port_problems(stage: type[Stage]) -> list[str]:
             except TypeError as error:
                 problems.append(f"port {name!r} of `{direction}`: {error}")
                 continue
+            problems += [f"port {name!r} of `{direction}`: {problem}" for problem in port.contract.problems()]
             if direction == "outputs" and (port.gather or port.optional):
                 problems.append(f"output port {name!r} can be neither optional nor a gather")
             if port.gather and stage.scope == "tile":
@@ -180,7 +181,8 @@ def _port_problems(stage: type[Stage]) -> list[str]:
     keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     if len(keywords) != len(parameters) or keywords != set(stage.inputs):
         problems.append(
-            f"`run` must be run(self, ctx, *, {', '.join(stage.inputs) or '…'}): its keywords are the input ports, but it has ({', '.join(p.name for p in parameters)})"
+            f"`run` must be run(self, ctx, *, {', '.join(stage.inputs) or '…'}): its keywords are the input ports, "
+            f"but it has ({', '.join(p.name for p in parameters)})"
         )
     return problems
 

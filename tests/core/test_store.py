@@ -98,6 +98,17 @@ def test_digests_are_of_content_and_remembered_only_as_a_hint(tmp_path):
     assert FileDigests(tmp_path / "digests.json").digest(str(path)) != first
 
 
+def test_a_young_file_is_hashed_once_a_run_and_not_remembered_beyond(tmp_path, monkeypatch):
+    path = tmp_path / "raw"
+    path.write_text("one")
+    digests = FileDigests(tmp_path / "digests.json")
+    first = digests.digest(str(path))
+    monkeypatch.setattr("astrosurvey.core.digests.digest_path", lambda path: pytest.fail("hashed again"))
+    assert digests.digest(str(path)) == first
+    digests.save()
+    assert json.loads((tmp_path / "digests.json").read_text()) == {}
+
+
 def test_pipes_devices_and_missing_files_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")

@@ -18,19 +18,19 @@ def a_tile(name: str = "t", number: int = 7, **more: Any) -> Tile:
     return Tile(name=name, number=number, index=0, **more)
 
 
-def context(tile: Tile | None, private: Path | None = None) -> Context:
+def context(tile: Tile | None, scratch: Path | None = None) -> Context:
     return Context(
         tile=tile,
         rng=np.random.default_rng(0),
         device="cpu",
         log=logging.getLogger("astrosurvey.test"),
         progress=lambda done, total: None,
-        private=private or Path(tempfile.mkdtemp()),
+        scratch=scratch or Path(tempfile.mkdtemp()),
     )
 
 
 def run(
-    stage: type[Stage], settings: dict[str, Any] | None = None, *, tile: Tile | None = None, private: Path | None = None, **inputs: Any
+    stage: type[Stage], settings: dict[str, Any] | None = None, *, tile: Tile | None = None, scratch: Path | None = None, **inputs: Any
 ) -> dict[str, Any]:
     """Run a stage with read-only inputs, and check what comes out as the coordinator would."""
     check_stage(stage)
@@ -41,7 +41,7 @@ def run(
             if isinstance(array, np.ndarray):
                 array.setflags(write=False)
     filled = {name: inputs.get(name) for name in stage.inputs}
-    result = dict(stage(stage.Config(**(settings or {}))).run(context(tile, private), **filled))
+    result = dict(stage(stage.Config(**(settings or {}))).run(context(tile, scratch), **filled))
     assert set(result) == set(stage.outputs)
     offered = {name: port.contract for name, port in ports(stage, "inputs").items()}
     for name, port in ports(stage, "outputs").items():

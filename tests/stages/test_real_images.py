@@ -106,7 +106,9 @@ def test_spitzer_crowded_galactic_plane(real_data):
 
 def test_w5_nebula_does_not_swallow_its_stars(real_data):
     data, wcs = load(real_data / "images" / "w5_image.fits")
-    table = np.genfromtxt(real_data / "images" / "w5_pointsources.csv", delimiter=",", names=True, dtype=None, encoding="utf-8", comments=None)
+    table = np.genfromtxt(
+        real_data / "images" / "w5_pointsources.csv", delimiter=",", names=True, dtype=None, encoding="utf-8", comments=None
+    )
     names = table.dtype.names
     ra, dec, magnitude = (np.asarray(table[names[i]], float) for i in (1, 2, 7))
     x, y = wcs.world_to_pixel_values(ra, dec)

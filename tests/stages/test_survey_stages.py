@@ -9,7 +9,7 @@ from shutil import which
 import numpy as np
 import pytest
 
-from astrosurvey.core.stage import SCRATCH, DataError, NoWork
+from astrosurvey.core.stage import DataError, NoWork
 from astrosurvey.core.tiles import Tile
 from astrosurvey.products import Catalog
 from astrosurvey.stages.background.stage import MeshBackground
@@ -188,9 +188,9 @@ def test_fits_reads_back_and_verifies(survey, merged, layout, tmp_path):
     inputs = {"sources": tiles_of(survey=merged["sources"]), "photometry": tiles_of(survey=merged["photometry"])}
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        run(ExportFits, {"layout": layout}, private=tmp_path / name, **inputs)
-    path = tmp_path / "a" / SCRATCH / "catalog.fits"
-    assert path.read_bytes() == (tmp_path / "b" / SCRATCH / "catalog.fits").read_bytes()
+        run(ExportFits, {"layout": layout}, scratch=tmp_path / name, **inputs)
+    path = tmp_path / "a" / "catalog.fits"
+    assert path.read_bytes() == (tmp_path / "b" / "catalog.fits").read_bytes()
     with fits.open(path, checksum=True) as file:
         assert [hdu.name for hdu in file[1:]] == (["SOURCE", "PHOTOMETRY"] if layout == "tables" else ["SOURCE"])
         table = file["SOURCE"]
@@ -223,9 +223,9 @@ def test_votable_reads_back_and_validates(survey, merged, layout, tmp_path):
     inputs = {"sources": tiles_of(survey=merged["sources"]), "photometry": tiles_of(survey=merged["photometry"])}
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        run(ExportVOTable, {"layout": layout}, private=tmp_path / name, **inputs)
-    path = tmp_path / "a" / SCRATCH / "catalog.vot"
-    assert path.read_bytes() == (tmp_path / "b" / SCRATCH / "catalog.vot").read_bytes()
+        run(ExportVOTable, {"layout": layout}, scratch=tmp_path / name, **inputs)
+    path = tmp_path / "a" / "catalog.vot"
+    assert path.read_bytes() == (tmp_path / "b" / "catalog.vot").read_bytes()
     with open(tmp_path / "report.txt", "w") as report:
         assert votable.validate(str(path), report), (tmp_path / "report.txt").read_text()
     document = votable.parse(str(path), verify="exception")
@@ -243,25 +243,25 @@ def test_regions_name_every_source_where_it_is(survey, merged, tmp_path):
     on_sky = np.isfinite(sources[0].column("ra")).all()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        run(ExportRegions, {"labels": True}, private=tmp_path / name, sources=sources)
-    files = sorted(file.name for file in (tmp_path / "a" / SCRATCH).iterdir())
+        run(ExportRegions, {"labels": True}, scratch=tmp_path / name, sources=sources)
+    files = sorted(file.name for file in (tmp_path / "a").iterdir())
     assert files == (["sources.reg"] if on_sky else [f"{name}.reg" for name in sorted(sources.names)])
     count = 0
     for file in files:
-        text = (tmp_path / "a" / SCRATCH / file).read_text()
-        assert text == (tmp_path / "b" / SCRATCH / file).read_text()
+        text = (tmp_path / "a" / file).read_text()
+        assert text == (tmp_path / "b" / file).read_text()
         lines = text.splitlines()
         assert lines[2] == ("icrs" if on_sky else "image")
         assert all(re.fullmatch(r'circle\(-?[\d.]+,-?[\d.]+,[\d.]+"?\) # text=\{\d+\}', line) for line in lines[3:])
         count += len(lines) - 3
     assert count == sum(len(catalog) for _, catalog in sources.items())
     if not on_sky:
-        first = (tmp_path / "a" / SCRATCH / files[0]).read_text().splitlines()[3]
+        first = (tmp_path / "a" / files[0]).read_text().splitlines()[3]
         assert float(first[len("circle(") :].split(",")[0]) == pytest.approx(sources[0].column("x")[0] + 1, abs=1e-3)
     again = tmp_path / "merged"
     again.mkdir()
-    run(ExportRegions, private=again, sources=tiles_of(survey=merged["sources"]))
-    lines = [line for file in (again / SCRATCH).iterdir() for line in file.read_text().splitlines() if line.startswith("circle")]
+    run(ExportRegions, scratch=again, sources=tiles_of(survey=merged["sources"]))
+    lines = [line for file in (again).iterdir() for line in file.read_text().splitlines() if line.startswith("circle")]
     assert len(lines) == len(merged["sources"])
 
 
@@ -270,10 +270,10 @@ def test_exports_of_nothing(tmp_path):
     for stage, name in ((ExportFits, "catalog.fits"), (ExportVOTable, "catalog.vot"), (ExportRegions, "sources.reg")):
         folder = tmp_path / name
         folder.mkdir()
-        assert (run(stage, private=folder, sources=empty)["files"].folder / name).exists()
+        assert (run(stage, scratch=folder, sources=empty)["files"].folder / name).exists()
         with pytest.raises(NoWork):
             run(stage, sources=tiles_of())
-    verify(tmp_path / "catalog.fits" / SCRATCH / "catalog.fits")
+    verify(tmp_path / "catalog.fits" / "catalog.fits")
     for stage in (ExportFits, ExportVOTable):
         with pytest.raises(DataError, match="nothing to export"):
             run(stage)
@@ -293,13 +293,13 @@ def test_strange_text_stays_text(tmp_path):
     )
     for stage in (ExportFits, ExportVOTable, ExportRegions):
         (tmp_path / stage.name).mkdir()
-        run(stage, private=tmp_path / stage.name, sources=tiles_of(a=rows))
-    with fits.open(tmp_path / "export.fits" / SCRATCH / "catalog.fits") as file:
+        run(stage, scratch=tmp_path / stage.name, sources=tiles_of(a=rows))
+    with fits.open(tmp_path / "export.fits" / "catalog.fits") as file:
         assert file[1].data["x_evil_name"].tolist() == [*evil[:2], r"\xe9\x00\x1b]", evil[3]]
-    verify(tmp_path / "export.fits" / SCRATCH / "catalog.fits")
-    parsed = votable.parse_single_table(str(tmp_path / "export.votable" / SCRATCH / "catalog.vot"))
+    verify(tmp_path / "export.fits" / "catalog.fits")
+    parsed = votable.parse_single_table(str(tmp_path / "export.votable" / "catalog.vot"))
     assert parsed.array["x_evil_name"].tolist() == [*evil[:2], "é\\x00\\x1b]", evil[3]]
-    region = (tmp_path / "export.regions" / SCRATCH / "a.reg").read_text().splitlines()
+    region = (tmp_path / "export.regions" / "a.reg").read_text().splitlines()
     assert [line for line in region[3:] if line != "circle(2.000,2.000,0.80)"] == []
 
 

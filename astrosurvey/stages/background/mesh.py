@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 from astropy.stats import SigmaClip
@@ -115,12 +116,27 @@ def sky(
     mask_sources: bool,
     threshold: float,
     dilation: int,
+    origin: tuple[int, int] = (0, 0),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return sky level and rms of one band, with the sources of a first pass masked in a second if asked.
 
-    Args and returns are those of `mesh` and `source_mask`. Where the masked sources leave no box with
-    `min_good` good pixels, the first pass stands.
+    Args and returns are those of `mesh` and `source_mask`. `origin` is the (y, x) of the first pixel in the
+    larger image that a tile is cut from: the boxes lie where they would in that image, so overlapping
+    tiles measure the same sky. Where the masked sources leave no box with `min_good` good pixels, the
+    first pass stands.
     """
+    if min(data.shape) > box and any(start % box for start in origin):
+        before = [start % box for start in origin]
+        padded = [np.pad(plane, [(n, 0) for n in before]) for plane in (data, good)]
+        settings: dict[str, Any] = {
+            "box": box,
+            "filter_size": filter_size,
+            "clip": clip,
+            "min_good": min_good,
+            "mask_sources": mask_sources,
+        }
+        level, rms = sky(*padded, **settings, threshold=threshold, dilation=dilation)
+        return level[before[0] :, before[1] :], rms[before[0] :, before[1] :]
     on_mesh = partial(mesh, data, box=box, filter_size=filter_size, clip=clip, min_good=min_good)
     level, rms = on_mesh(good)
     if not mask_sources or not good.any():

@@ -56,6 +56,8 @@ class MeshBackground(Stage):
 
         config = self.config
         good = usable(image)
+        window = ctx.tile.window if ctx.tile else None
+        origin = (window.y0, window.x0) if window else (0, 0)
         level, noise = np.empty(image.data.shape, np.float32), np.empty(image.data.shape, np.float32)
         for b, band in enumerate(image.bands):
             level[b], noise[b] = sky(
@@ -68,6 +70,7 @@ class MeshBackground(Stage):
                 mask_sources=config.mask_sources,
                 threshold=config.source_threshold,
                 dilation=config.dilation,
+                origin=origin,
             )
             if not good[b].any():
                 ctx.log.warning("band %s has no usable pixel, so it has no sky", band)

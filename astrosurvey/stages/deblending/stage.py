@@ -38,7 +38,10 @@ class WatershedDeblending(Stage):
             0.001, ge=0, le=1, description="fraction of the island's flux a piece must hold above the saddle; 1 never splits"
         )
         dip: float = Field(
-            0.1, ge=0, le=1, description="a piece also stands when the saddle is at most this fraction of its peak, however faint it is; 0: never"
+            0.1,
+            ge=0,
+            le=1,
+            description="a piece also stands when the saddle is at most this fraction of its peak, however faint it is; 0: never",
         )
         prominence: float = Field(
             4.0, ge=0, description="height of a piece's peak above the saddle, in standard deviations of the smoothed noise"

@@ -117,7 +117,7 @@ def _basins(labels: np.ndarray, where: np.ndarray, values: np.ndarray) -> tuple[
 
 
 def _thresholds(values: np.ndarray, sigma: np.ndarray, island: np.ndarray, n: int, criteria: Criteria) -> np.ndarray:
-    """Return the (island, level) thresholds, rising, between the island's noise or least value, whichever is more, and its greatest value."""
+    """Return the (island, level) thresholds, rising, from the island's noise or least value, if that is more, to its greatest value."""
     least, quietest, greatest = np.full(n, np.inf), np.full(n, np.inf), np.full(n, -np.inf)
     np.minimum.at(least, island, values)
     np.minimum.at(quietest, island, sigma)

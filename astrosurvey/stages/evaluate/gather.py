@@ -115,8 +115,8 @@ class Space:
         truth, found: (n, 3) points.
         displaced: the sources moved aside in four directions, for the rate of chance matches.
         radius: the greatest distance of a match, in that space.
-        offsets: (n_truth, n_found) index arrays in, (k, 2) offsets of found from truth out; see `unit`.
-        unit: of the offsets, "arcsec" or "pixel".
+        unit: of the offsets between truth and sources, "arcsec" or "pixel".
+        flat_truth, flat_found: (n, 2) right ascension and declination in degrees, or x and y in pixels.
     """
 
     truth: np.ndarray

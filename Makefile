@@ -1,0 +1,38 @@
+# What one can do in a clone. Needs make and Python 3.11 or newer with pip and venv; everything else goes into .venv.
+# Another Python: make PYTHON=python3.13 demo
+
+PYTHON ?= python3
+
+.PHONY: help demo test lint docs generate clean
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+demo: .venv/.base ## simulate a small survey, run the pipeline on it, say where the report is
+	@.venv/bin/astrosurvey demo
+
+test: .venv/.dev ## run all tests, those of plugins/ too, installed as a stranger would; ARGS="-k merge" runs some of them
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+
+lint: .venv/.dev ## check style and types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+docs: .venv/.docs ## build the documentation into site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+	@echo "documentation: site/index.html"
+
+generate: .venv/.dev ## make again every file that is generated and committed
+	.venv/bin/python -m astrosurvey.catalog.generate
+	.venv/bin/python tools/generate_docs.py
+	ASTROSURVEY_PLUGINS= .venv/bin/astrosurvey stages --schema > schemas/pipeline.v1.json
+
+clean: ## remove .venv and everything that was made
+	rm -rf .venv site build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp a set of packages: installed again only when what is asked for has changed.
+.venv/.%: pyproject.toml constraints.txt tools/install.py
+	@$(PYTHON) tools/install.py $*
+	@touch $@

@@ -1,0 +1,240 @@
+"""What a run directory says about its run, however the run ended and whatever is missing from it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..core import yaml
+from ..core.events import Event, read_log
+from ..core.problems import PipelineError
+from ..core.store import Record, Store, Stored
+from ..core.tiling import SURVEY
+
+WITH_PRODUCTS = frozenset({"done", "cached", "empty"})
+
+
+@dataclass(frozen=True)
+class FailedTask:
+    """What `failures/<stage>/<tile>/` tells about a task.
+
+    Attributes:
+        command: the command line that runs the task alone.
+    """
+
+    stage: str
+    tile: str
+    kind: str
+    message: str
+    attempts: int
+    traceback: str
+    command: str
+
+
+@dataclass
+class Run:
+    """A run directory, read once.
+
+    Tasks are named (stage, tile), with "survey" in the tile's place at survey scope.
+
+    Attributes:
+        about: the content of run.json.
+        pipeline: the resolved pipeline.
+        text: the resolved pipeline as it is stored.
+        events: the state changes of the last run.
+        records: the records of the tasks whose products are up to date.
+        failed: the failures that still stand.
+        problems: what could not be read, in words.
+    """
+
+    root: Path
+    about: dict[str, Any] = field(default_factory=dict)
+    pipeline: dict[str, Any] = field(default_factory=dict)
+    text: str = ""
+    events: list[Event] = field(default_factory=list)
+    records: dict[tuple[str, str], Record] = field(default_factory=dict)
+    failed: list[FailedTask] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @cached_property
+    def store(self) -> Store:
+        """The run directory as the core sees it."""
+        return Store(self.root)
+
+    @cached_property
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """The settings of each stage, in pipeline order; of a run without a readable pipeline, what products there are."""
+        declared = self.pipeline.get("stages")
+        if isinstance(declared, dict) and declared:
+            return {str(name): value if isinstance(value, dict) else {} for name, value in declared.items()}
+        return {name: {} for name in dict.fromkeys(stage for stage, _ in [*self.records, *((f.stage, f.tile) for f in self.failed)])}
+
+    @cached_property
+    def states(self) -> dict[tuple[str, str], str]:
+        """The state of every task that anything is known of."""
+        states = {name: record.state for name, record in self.records.items()}
+        states |= {(failure.stage, failure.tile): "failed" for failure in self.failed}
+        return states | self._said
+
+    @cached_property
+    def _said(self) -> dict[tuple[str, str], str]:
+        finished = (event for event in self.events if event.kind == "task_finished")
+        return {(event.stage, event.tile or SURVEY): str(event.data.get("state")) for event in finished}
+
+    def counts(self, stage: str) -> Counter[str]:
+        """Return how many tasks of a stage are in each state; those that nothing is known of are pending."""
+        counts = self._counts.get(stage, Counter()).copy()
+        missing = self._expected.get(stage, 0) - counts.total()
+        if missing > 0:
+            counts["pending"] += missing
+        return counts
+
+    @cached_property
+    def _counts(self) -> dict[str, Counter[str]]:
+        counts: dict[str, Counter[str]] = {}
+        for (stage, _), state in self.states.items():
+            counts.setdefault(stage, Counter())[state] += 1
+        return counts
+
+    @cached_property
+    def _expected(self) -> dict[str, int]:
+        for event in self.events:
+            if event.kind == "run_started" and isinstance(event.data.get("tasks"), dict):
+                return {str(stage): int(number) for stage, number in event.data["tasks"].items()}
+        return {}
+
+    def tiles_of(self, stage: str) -> list[str]:
+        """Return the tiles of a stage that have a record, in tile order."""
+        return self._tiles.get(stage, [])
+
+    @cached_property
+    def _tiles(self) -> dict[str, list[str]]:
+        tiles: dict[str, list[str]] = {}
+        for stage, tile in self.records:
+            tiles.setdefault(stage, []).append(tile)
+        order = {tile: place for place, (_, tile) in enumerate(self._said)}
+        for names in tiles.values():
+            names.sort(key=lambda tile: (order.get(tile, len(order)), tile))
+        return tiles
+
+    def products(self, stage: str) -> Iterator[tuple[str, str, Stored, Path]]:
+        """Yield (tile, port, what is recorded of it, its path) of every product of a stage."""
+        for tile in self.tiles_of(stage):
+            record = self.records[stage, tile]
+            for port, stored in record.outputs.items():
+                yield tile, port, stored, self.store.folder(stage, tile) / stored.file
+
+    def inputs(self, stage: str) -> dict[str, str]:
+        """Return where a stage's inputs come from: {port: "stage.port"}."""
+        wires = self.stages.get(stage, {}).get("in")
+        return {str(port): str(source) for port, source in wires.items()} if isinstance(wires, dict) else {}
+
+    @property
+    def title(self) -> str:
+        """The pipeline's title, or the folder's name."""
+        return str(self.about.get("title") or self.pipeline.get("title") or self.root.resolve().name)
+
+
+def gather(root: Path) -> Run:
+    """Return what a run directory holds; what cannot be read is listed in `problems`."""
+    run = Run(root)
+    run.about = _json(run, "run.json")
+    broken = run.about.get("broken_plugins")
+    run.problems += map(str, broken) if isinstance(broken, list) else []
+    run.text, run.pipeline = _pipeline(run)
+    run.events = _events(run)
+    failed = {(f.stage, f.tile): f for f in _failures(run)}
+    declared = set(run.pipeline.get("stages") or {}) if isinstance(run.pipeline.get("stages"), dict) else set()
+    said = run._said
+    for stage, tile in _tasks(root):
+        # A run directory outlives pipelines: what the last run did not count as its own is left out.
+        if (declared and stage not in declared) or said.get((stage, tile), "done") not in WITH_PRODUCTS:
+            continue
+        record = run.store.record(stage, None if tile == SURVEY else tile)
+        if record is None:
+            run.problems.append(f"products/{stage}/{tile}/task.json cannot be read")
+        else:
+            run.records[stage, tile] = record
+    run.failed = [f for name, f in failed.items() if name not in run.records and (not declared or f.stage in declared)]
+    return run
+
+
+def _tasks(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield the (stage, tile) of every product folder; names with a leading dot are unfinished."""
+    for stage in _folders(root / "products"):
+        for tile in _folders(stage):
+            yield stage.name, tile.name
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return sorted(child for child in parent.iterdir() if not child.name.startswith(".") and child.is_dir())
+    except OSError:
+        return []
+
+
+def _json(run: Run, name: str) -> dict[str, Any]:
+    try:
+        value = json.loads((run.root / name).read_bytes())
+    except FileNotFoundError:
+        run.problems.append(f"{name} is missing")
+        return {}
+    except (OSError, ValueError) as error:
+        run.problems.append(f"{name} cannot be read: {error}")
+        return {}
+    if not isinstance(value, dict):
+        run.problems.append(f"{name} does not hold what it should")
+        return {}
+    return value
+
+
+def _pipeline(run: Run) -> tuple[str, dict[str, Any]]:
+    try:
+        text = (run.root / "pipeline.yaml").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        run.problems.append(f"pipeline.yaml cannot be read: {getattr(error, 'strerror', None) or error}")
+        return "", {}
+    try:
+        value = yaml.load(text, "pipeline.yaml").data
+    except PipelineError as error:
+        run.problems.append(f"pipeline.yaml is not a pipeline: {error}")
+        return text, {}
+    return text, value if isinstance(value, dict) else {}
+
+
+def _events(run: Run) -> list[Event]:
+    try:
+        events = read_log(run.root / "events.jsonl")
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        run.problems.append(f"events.jsonl cannot be read: {type(error).__name__}: {error}")
+        return []
+    return [event for event in events if isinstance(event.data, dict)]
+
+
+def _failures(run: Run) -> Iterator[FailedTask]:
+    for stage in _folders(run.root / "failures"):
+        for folder in _folders(stage):
+            try:
+                error = json.loads((folder / "error.json").read_bytes())
+                kind, message, attempts = str(error["kind"]), str(error["message"]), int(error["attempts"])
+                trace = str(error.get("traceback", ""))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                run.problems.append(f"failures/{stage.name}/{folder.name}/error.json cannot be read")
+                kind, message, attempts, trace = "unknown", "the record of the failure cannot be read", 0, ""
+            yield FailedTask(stage.name, folder.name, kind, message, attempts, trace, _command(folder / "reproduce.sh"))
+
+
+def _command(script: Path) -> str:
+    """Return the command that a reproduce script runs: what is left without comments."""
+    try:
+        lines = script.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(line for line in lines if line.strip() and not line.startswith("#"))

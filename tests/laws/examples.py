@@ -1,0 +1,63 @@
+"""Small products of every kind for the laws, made once: two tiles that overlap, from pixels to photometry."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from astrosurvey import Box, Catalog, Context, Tile
+from astrosurvey.stages.detection.stage import SegmentDetection
+from astrosurvey.stages.photometry.stage import AperturePhotometry
+from astrosurvey.testing import make_image
+
+TILES = (
+    Tile("t0", number=7, index=0, window=Box(0, 0, 96, 96), core=Box(0, 0, 72, 96)),
+    Tile("t1", number=8, index=1, window=Box(48, 0, 144, 96), core=Box(72, 0, 144, 96)),
+)
+
+
+@cache
+def tile_image(index: int) -> Any:
+    """Return the sky-subtracted image of a tile."""
+    return make_image(seed=index + 1)
+
+
+@cache
+def detected(index: int) -> dict[str, Any]:
+    """Return segmentation and sources of a tile."""
+    return dict(_run(SegmentDetection, index, {}, image=tile_image(index)))
+
+
+@cache
+def measured(index: int) -> Any:
+    """Return aperture photometry of a tile's sources."""
+    sources = detected(index)["sources"]
+    return _run(AperturePhotometry, index, {"radii": [3.0]}, image=tile_image(index), sources=sources, segmentation=None, photometry=None)[
+        "photometry"
+    ]
+
+
+@cache
+def truth(index: int) -> Any:
+    """Return what is in a tile's image."""
+    from astrosurvey.catalog.ids import object_ids
+    from astrosurvey.catalog.ownership import primary
+
+    image, tile = tile_image(index), TILES[index]
+    stars = image.meta["stars"]
+    rows = [(i, band, x, y, flux * 1.5**b) for i, (x, y, flux) in enumerate(stars) for b, band in enumerate(image.bands)]
+    numbers, bands, x, y, flux = (list(column) for column in zip(*rows, strict=True))
+    ra, dec = image.wcs.pixel_to_world_values(x, y)
+    ids = object_ids(tile.number, len(stars))
+    columns = {"truth_id": [ids[i] for i in numbers], "band": bands, "x": x, "y": y, "ra": ra, "dec": dec, "flux": flux}
+    return Catalog.from_columns("truth", {**columns, "tile_id": tile.number, "object_type": "star", "primary": primary(tile, x, y)})
+
+
+def _run(cls: Any, index: int, config: dict[str, Any], **inputs: Any) -> Any:
+    import numpy as np
+
+    log = logging.getLogger("astrosurvey.task.example")
+    context = Context(TILES[index], np.random.default_rng(1), "cpu", log, lambda done, total: None, Path())
+    return cls(cls.Config.model_validate(config)).run(context, **inputs)

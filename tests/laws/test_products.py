@@ -1,0 +1,133 @@
+"""Every built-in product goes through the conformance kit, as a stranger's would."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from astrosurvey import Catalog, Cube, Export, Image, LightCurves, Metrics, Model, Samples, Segmentation, Spectra, plugins
+from astrosurvey.testing import ProductLaws, make_image
+from tests.products import test_round_trip as made
+
+from .examples import detected
+
+
+def test_every_built_in_product_is_tried():
+    registry = plugins.load()
+    built_in = {name for name in registry.products if registry.origins["products", name].plugin == "builtin"}
+    assert built_in == {cls.product.kind for cls in ProductLaws.__subclasses__() if cls.__module__ == __name__}
+
+
+class TestImage(ProductLaws):
+    product = Image
+
+    def example(self):
+        return make_image()
+
+    def example_of_everything(self):
+        return made.image()
+
+    def wrong_dtype(self):
+        return replace(make_image(), data=make_image().data.astype(np.float64))
+
+    def wrong_variance(self):
+        return replace(make_image(), variance=-make_image().variance)
+
+
+class TestSegmentation(ProductLaws):
+    product = Segmentation
+
+    def example(self):
+        return made.segmentation()
+
+    def wrong_label(self):
+        return Segmentation(np.full((4, 4), -1, np.int32))
+
+
+class TestCatalog(ProductLaws):
+    product = Catalog
+
+    def example(self):
+        return detected(0)["sources"]
+
+    def example_without_rows(self):
+        return Catalog.empty("photometry", {"note": "nothing"})
+
+    def wrong_column(self):
+        sources = detected(0)["sources"]
+        return Catalog("source", sources.rows.drop_columns(["flags"]))
+
+
+class TestCube(ProductLaws):
+    product = Cube
+
+    def example(self):
+        return made.cube()
+
+    def wrong_axes(self):
+        return replace(made.cube(), data=made.cube().data[0])
+
+
+class TestSpectra(ProductLaws):
+    product = Spectra
+
+    def example(self):
+        return made.spectra()
+
+    def wrong_shape(self):
+        return replace(made.spectra(), ivar=np.ones((2, 50), np.float32))
+
+
+class TestLightCurves(ProductLaws):
+    product = LightCurves
+
+    def example(self):
+        return made.light_curves()
+
+    def wrong_offsets(self):
+        return replace(made.light_curves(), offsets=np.array([0, 9, 5, 13]))
+
+
+class TestSamples(ProductLaws):
+    product = Samples
+
+    def example(self):
+        return made.samples()
+
+    def wrong_names(self):
+        return replace(made.samples(), parameters=("theta", "theta"))
+
+
+class TestMetrics(ProductLaws):
+    product = Metrics
+
+    def example(self):
+        return made.metrics()
+
+    def wrong_twice(self):
+        return replace(made.metrics(), values=made.metrics().values[:1] * 2)
+
+
+class TestModel(ProductLaws):
+    product = Model
+
+    def example(self):
+        return made.model()
+
+    def wrong_config(self):
+        return replace(made.model(), config={"f": object()})
+
+
+class TestExport(ProductLaws):
+    product = Export
+
+    def example(self, tmp_path):
+        folder = tmp_path / "export"
+        folder.mkdir()
+        (folder / "catalog.txt").write_text("1 2 3")
+        return Export(folder)
+
+    def wrong_empty(self, tmp_path):
+        (tmp_path / "empty").mkdir()
+        return Export(tmp_path / "empty")

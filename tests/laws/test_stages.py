@@ -1,0 +1,188 @@
+"""Every built-in stage goes through the conformance kit, as a stranger's would."""
+
+from __future__ import annotations
+
+import pytest
+
+from astrosurvey import plugins
+from astrosurvey.stages.background.stage import MeshBackground
+from astrosurvey.stages.catalog.stage import MergeCatalogs
+from astrosurvey.stages.deblending.stage import WatershedDeblending
+from astrosurvey.stages.detection.stage import SegmentDetection
+from astrosurvey.stages.evaluate.stage import EvaluateDetection
+from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
+from astrosurvey.stages.io.stage import ReadImage
+from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
+from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.testing import Example, StageLaws, make_image
+
+from .examples import TILES, detected, measured, tile_image, truth
+
+
+def test_every_built_in_stage_is_tried():
+    registry = plugins.load()
+    built_in = {name for name in registry.stages if registry.origins["stages", name].plugin == "builtin"}
+    tried = {cls.stage.name for cls in StageLaws.__subclasses__() if cls.__module__ == __name__}
+    assert built_in - tried == set()
+
+
+def test_every_built_in_product_is_known_to_the_laws_of_products():
+    registry = plugins.load()
+    assert {"image", "segmentation", "catalog", "metrics", "export", "model"} <= set(registry.products)
+
+
+class TestReadImage(StageLaws):
+    stage = ReadImage
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        path = tmp_path / "t0.fits"
+        make_image().write(path)
+        return path
+
+    def example(self, file):
+        return Example(config={"path": str(file.with_name("{tile}.fits")), "bands": ["g", "r"], "hdu": "SCI"})
+
+    def example_with_planes(self, file):
+        planes = {
+            "variance": {"hdu": "ERR", "kind": "variance"},
+            "mask": {"hdu": "MASK", "bits": {"SAT": [2], "CR": [4]}},
+            "psf": {"hdu": "PSF"},
+        }
+        return Example(config={"path": str(file), "bands": ["g", "r"], "hdu": "SCI", **planes})
+
+    def wrong_hdu(self, file):
+        return Example(config={"path": str(file), "bands": ["g", "r"], "hdu": 9})
+
+    def wrong_file(self, tmp_path):
+        (tmp_path / "no.fits").write_text("this is no FITS file")
+        return Example(config={"path": str(tmp_path / "no.fits"), "bands": ["g"]})
+
+
+class TestSimulateSky(StageLaws):
+    stage = SimulateSky
+
+    def example(self):
+        return Example(config={"bands": ["r"], "galaxy_density": 0.5}, tile=TILES[1])
+
+    def wrong_without_window(self):
+        return Example()
+
+
+class TestMeshBackground(StageLaws):
+    stage = MeshBackground
+
+    def example(self):
+        return Example({"image": make_image(sky=120.0)}, {"box": 24})
+
+    def example_measured_noise(self):
+        return Example({"image": make_image(sky=120.0)}, {"box": 24, "variance": "measure", "gain": 0.8})
+
+
+class TestSegmentDetection(StageLaws):
+    stage = SegmentDetection
+
+    def example(self):
+        return Example({"image": tile_image(0)}, tile=TILES[0])
+
+    def example_chi(self):
+        return Example({"image": tile_image(0)}, {"combine": "chi", "threshold": 6.0}, tile=TILES[0])
+
+    def empty(self):
+        return Example({"image": make_image(noise=1e6)}, {"threshold": 30.0})
+
+    def wrong_band(self):
+        return Example({"image": tile_image(0)}, {"bands": ["z"]})
+
+
+class TestWatershedDeblending(StageLaws):
+    stage = WatershedDeblending
+
+    def example(self):
+        return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
+
+    def wrong_pair(self):
+        return Example(
+            {"image": tile_image(0), "segmentation": detected(0)["segmentation"], "sources": detected(1)["sources"].empty("source")}
+        )
+
+
+class TestKronPhotometry(StageLaws):
+    stage = KronPhotometry
+
+    def example(self):
+        return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
+
+    def example_after_apertures(self):
+        return Example({"image": tile_image(0), **detected(0), "photometry": measured(0)}, tile=TILES[0])
+
+    def wrong_band(self):
+        return Example({"image": tile_image(0), **detected(0)}, {"bands": ["z"]})
+
+
+class TestAperturePhotometry(StageLaws):
+    stage = AperturePhotometry
+
+    def example(self):
+        return Example({"image": tile_image(0), "sources": detected(0)["sources"]}, tile=TILES[0])
+
+    def example_corrected(self):
+        ring = {"radii": [1.0], "unit": "arcsec", "neighbours": "correct", "annulus": {"inner": 2.0, "outer": 3.0}}
+        return Example({"image": tile_image(0), **detected(0), "photometry": measured(0)}, ring, tile=TILES[0])
+
+    def wrong_without_segmentation(self):
+        return Example({"image": tile_image(0), "sources": detected(0)["sources"]}, {"neighbours": "mask"})
+
+
+class TestMergeCatalogs(StageLaws):
+    stage = MergeCatalogs
+
+    def example(self):
+        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]], "photometry": [measured(0), measured(1)]})
+
+    def example_sources_alone(self):
+        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]]})
+
+    def wrong_without_footprint(self):
+        nameless = detected(0)["sources"]
+        return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
+
+
+class TestEvaluateDetection(StageLaws):
+    stage = EvaluateDetection
+
+    def example(self):
+        sources = [detected(0)["sources"], detected(1)["sources"]]
+        return Example({"sources": sources, "truth": [truth(0), truth(1)], "photometry": [measured(0), measured(1)]})
+
+    def example_without_photometry(self):
+        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]], "truth": [truth(0), truth(1)]}, {"min_purity": 0.9})
+
+    def wrong_band(self):
+        return Example({"sources": [detected(0)["sources"]], "truth": [truth(0)]}, {"band": "z"})
+
+
+class _Exports:
+    def example(self):
+        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]], "photometry": [measured(0), measured(1)]})
+
+
+class TestExportFits(_Exports, StageLaws):
+    stage = ExportFits
+
+    def example_wide(self):
+        return Example(self.example().inputs, {"layout": "wide"})
+
+
+class TestExportVOTable(_Exports, StageLaws):
+    stage = ExportVOTable
+
+    def example_wide(self):
+        return Example(self.example().inputs, {"layout": "wide"})
+
+
+class TestExportRegions(StageLaws):
+    stage = ExportRegions
+
+    def example(self):
+        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]]}, {"labels": True})

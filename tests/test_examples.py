@@ -1,0 +1,56 @@
+"""Law 9: every example runs, from its first stage to its last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+import astrosurvey
+from astrosurvey import Catalog
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text()]
+FLUX_AUTO = 15
+SMALL = ["tiles.count=2", "tiles.size=256"]
+
+
+def run(example, folder, overrides=()):
+    """Run an example and return the number of merged sources."""
+    result = astrosurvey.run(astrosurvey.load(example, overrides=overrides), out=folder / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    assert {state for _, state in result.counts} == {"done"}
+    return len(result.read("survey", "sources", Catalog))
+
+
+@pytest.mark.parametrize("example", [path for path in EXAMPLES if path not in NEEDS_DATA], ids=lambda path: path.stem)
+def test_examples_without_data(example, tmp_path):
+    assert run(example, tmp_path, SMALL) > 50
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("example", NEEDS_DATA, ids=lambda path: path.stem)
+def test_examples_on_real_data(example, real_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTROSURVEY_DATA", str(real_data / "images"))
+    assert run(example, tmp_path) > 5
+
+
+@pytest.mark.real
+def test_emmi_agrees_with_sextractor(real_data, tmp_path, monkeypatch):
+    """The bar of the first release, on the example's own products: positions within 1.5 pixels, fluxes within 3 %."""
+    monkeypatch.setenv("ASTROSURVEY_DATA", str(real_data / "images"))
+    result = astrosurvey.run(astrosurvey.load(ROOT / "examples" / "emmi.yaml"), out=tmp_path / "run")
+    sources, photometry = (result.read("survey", port, Catalog) for port in ("sources", "photometry"))
+    table = np.loadtxt(real_data / "images" / "emmi_sextractor_catalog.cat")
+    table = table[(table[:, -1] == 0) & (table[:, FLUX_AUTO] > 0)]
+    tree = cKDTree(np.column_stack([sources.column("x"), sources.column("y")]))
+    distance, nearest = tree.query(table[:, 1:3] - 1)
+    matched = distance < 1.5
+    assert matched.mean() >= 0.95
+    flux = dict(zip(photometry.column("source_id"), photometry.column("flux"), strict=True))
+    in_counts = 10 ** (0.4 * (25.0 - 31.4))
+    ours = np.array([flux[i] for i in sources.column("source_id")[nearest[matched]]]) * in_counts
+    assert np.median(ours / table[matched, FLUX_AUTO]) == pytest.approx(1, abs=0.03)
