@@ -1,69 +1,16 @@
-"""The corpus: each case builds one input and says what must come of it."""
+"""The corpus, but for tile-compressed images: each case builds one input and says what must come of it."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from . import build as b
-
-Builder = Callable[[Path, int], str]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One input.
-
-    Attributes:
-        name: what is wrong with it.
-        build: makes it in a folder (given also the port of a listener) and returns the path to read.
-        refuse: a pattern that the one-line error must match; "" when the input must be read.
-        truth: the pixels that must come out, when it must be read.
-        repair: a pattern that one of the repair notes must match; "" when there must be none.
-        wcs: whether there must be coordinates afterwards.
-        config: settings of io.image besides path and bands.
-    """
-
-    name: str
-    build: Builder
-    refuse: str = ""
-    truth: np.ndarray = field(default_factory=lambda: b.TRUTH)
-    repair: str = ""
-    wcs: bool = True
-    config: Mapping[str, Any] = field(default_factory=dict)
-
-
-def stored(raw: bytes | Callable[[], bytes], name: str = "case.fits") -> Builder:
-    def make(folder: Path, port: int) -> str:
-        (folder / name).write_bytes(raw() if callable(raw) else raw)
-        return str(folder / name)
-
-    return make
-
-
-def named(text: str) -> Builder:
-    """A name that means more than a path to some readers; {dir} and {port} are filled in, and a sound file is near."""
-
-    def make(folder: Path, port: int) -> str:
-        (folder / "sound.fits").write_bytes(b.image())
-        return text.replace("{dir}", str(folder)).replace("{port}", str(port))
-
-    return make
-
-
-def special(act: Callable[[Path], None]) -> Builder:
-    def make(folder: Path, port: int) -> str:
-        (folder / "sound.fits").write_bytes(b.image())
-        act(folder / "special")
-        return str(folder / "special")
-
-    return make
+from . import tile_cases  # noqa: F401  (adds its own to CASES)
+from .case import BAD, CASES, EMPTY, HOLE, SOUND, Case, accept, named, refuse, special, stored
 
 
 def _socket(path: Path) -> None:
@@ -73,23 +20,6 @@ def _socket(path: Path) -> None:
         server.bind(path.name)
         os.chdir(here)
 
-
-CASES: list[Case] = []
-
-
-def refuse(name: str, make: bytes | Callable[[], bytes] | Builder, pattern: str, raw: bool = True, **config: Any) -> None:
-    CASES.append(Case(name, stored(make) if raw else make, refuse=pattern, config=config))  # type: ignore[arg-type]
-
-
-def accept(
-    name: str, make: bytes | Callable[[], bytes], *, truth: np.ndarray = b.TRUTH, repair: str = "", wcs: bool = True, **config: Any
-) -> None:
-    CASES.append(Case(name, stored(make), truth=truth, repair=repair, wcs=wcs, config=config))
-
-
-SOUND = b.image()
-HOLE = b.truth_with_hole()
-EMPTY = b.image(data=None)
 
 # What is no FITS file at all
 refuse("empty file", b"", "is empty")
@@ -153,7 +83,6 @@ accept("zeros behind the last HDU", SOUND + bytes(5760), repair="5760 bytes of f
 accept("blanks behind the last HDU", SOUND + b" " * 100, repair="100 bytes of filling")
 
 # Extensions: one that is corrupt condemns the file, wherever it stands
-BAD = b.image({"BITPIX": "7"}, extension=True)
 refuse("corrupt extension behind the image", SOUND + BAD, "HDU 1, BITPIX")
 refuse("corrupt extension before the image", EMPTY + BAD + b.image(extension=True), "HDU 1, BITPIX", hdu=2)
 refuse("XTENSION misspelt", SOUND + b.image(extension=True).replace(b"XTENSION", b"XTENSIOM"), "HDU 1, XTENSION: after HDU 0")
@@ -288,69 +217,6 @@ accept("WCS: WCSAXES 4000", b.image({"WCSAXES": "4000"}))
 accept("WCS: EQUINOX as text", b.image({"EQUINOX": "'J2000'"}))
 accept("WCS: EQUINOX of no meaning", b.image({"EQUINOX": "'soon'"}), repair="is no year")
 accept("WCS: wild alternative WCS and ESO cards", b.image(extra=["CTYPE1A = 'RA---XYZ'", "HIERARCH ESO TEL A = 1", "PS99_99 = 'x'"]))
-
-# Tile-compressed images
-INTS = np.round(b.TRUTH).astype(np.int32)
-RICE = b.compressed(INTS)
-START = b.table_start(RICE)
-GZIP = b.compressed(INTS, codec="GZIP_1")
-for codec in ("RICE_1", "GZIP_1", "GZIP_2", "HCOMPRESS_1", "PLIO_1"):
-    accept(f"{codec} sound", b.compressed(INTS, codec=codec), truth=np.round(b.TRUTH))
-accept("GZIP_2 floats with NaN", b.compressed(HOLE), truth=HOLE)
-accept(
-    "RICE with BLANK",
-    b.compressed(np.where(np.isnan(HOLE), -9, np.round(b.TRUTH)).astype(np.int32), extra={"BLANK": "-9"}),
-    truth=np.round(HOLE),
-)
-accept("fpacked and gzipped", b.gzipped(RICE), truth=np.round(b.TRUTH))
-for label, changes, pattern in (
-    ("ZCMPTYPE unknown", {"ZCMPTYPE": "'LZMA'"}, "HDU 1, ZCMPTYPE: must be one of RICE_1"),
-    ("ZCMPTYPE missing", {"ZCMPTYPE": None}, "ZCMPTYPE"),
-    ("ZBITPIX 5", {"ZBITPIX": "5"}, "ZBITPIX"),
-    ("ZTILE1 zero", {"ZTILE1": "0"}, "ZTILE1: must be at least 1"),
-    ("ZTILE1 negative", {"ZTILE1": "-16"}, "ZTILE1"),
-    ("ZNAXIS zero", {"ZNAXIS": "0"}, "ZNAXIS"),
-    ("ZNAXIS1 wrong", {"ZNAXIS1": "400"}, "NAXIS2: must be 50, one row for each tile, not 6"),
-    ("ZNAXIS and ZTILE huge", {"ZNAXIS1": "4000000", "ZNAXIS2": "4000000", "ZTILE1": "4000000", "ZTILE2": "1000000"}, "NAXIS2|can hold in"),
-    (
-        "one tile of 10^12 pixels",
-        {"ZNAXIS1": "3000000", "ZNAXIS2": "2000000", "ZTILE1": "1000000", "ZTILE2": "1000000"},
-        "ZNAXIS: declares 24000000000000 bytes",
-    ),
-    ("TFORM1 unknown", {"TFORM1": "'1ZZ'"}, "TFORM1: is no column format"),
-    ("TFORM1 not of tiles", {"TFORM1": "'1K'"}, "COMPRESSED_DATA|TFORM1|decompressing"),
-    ("TFIELDS 0", {"TFIELDS": "0"}, "TFIELDS"),
-    ("column renamed", {"TTYPE1": "'DATA'"}, "needs the column COMPRESSED_DATA"),
-    ("row width wrong", {"NAXIS1": "9"}, "NAXIS1: is 9, but the columns are 8 bytes wide"),
-    ("THEAP behind the heap", {"THEAP": "99999999"}, "THEAP: must be between"),
-):
-    extra = {"THEAP": "99999999"} if "THEAP" in changes else None
-    refuse(f"tiles: {label}", b.compressed(INTS, changes=changes, extra=extra), pattern)
-refuse("tiles: descriptor beyond the heap", b.patched(RICE, START, (2**30).to_bytes(4, "big")), "COMPRESSED_DATA: tile 0 lies outside")
-refuse("tiles: descriptor negative", b.patched(RICE, START + 4, b"\xff\xff\xff\xf0"), "tile 0 lies outside")
-refuse("tiles: heap cut off", RICE[:-2880], "cut short")
-refuse(
-    "tiles: bytes of a gzip tile destroyed",
-    b.patched(GZIP, b.table_start(GZIP) + 48 + 12, bytes(60)),
-    "HDU 1.*decompressing failed",
-)
-
-
-def _hcompress_bomb() -> bytes:
-    raw = b.compressed(INTS, codec="HCOMPRESS_1")
-    place = raw.index(b"\xdd\x99", b.table_start(raw))
-    return b.patched(raw, place + 2, (32000).to_bytes(4, "big") * 2)
-
-
-def _tile_bomb() -> bytes:
-    bomb = b.gzip_zeros(b"", 700)
-    raw = b.compressed(INTS, codec="GZIP_1", tile=(b.NY, b.NX), changes={"PCOUNT": str(len(bomb))})
-    start = b.table_start(raw)
-    return raw[:start] + b.pad(len(bomb).to_bytes(4, "big") + bytes(4) + bomb)
-
-
-refuse("tiles: HCOMPRESS tile that claims 10^9 pixels", _hcompress_bomb, "HDU 1.*HCOMPRESS stream of at most")
-refuse("tiles: gzip bomb in a tile", _tile_bomb, "inflates to more than its")
 
 
 # gzip

@@ -27,7 +27,8 @@ from astrosurvey.core.tiles import Tile
 from astrosurvey.stages.io.assemble import read_image
 from astrosurvey.stages.io.stage import ReadImage
 
-from .cases import CASES, Case
+from .case import Case
+from .cases import CASES
 
 ADDRESS_SPACE = 4 << 30
 SECONDS = 10

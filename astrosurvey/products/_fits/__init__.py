@@ -1,12 +1,14 @@
 """FITS behind a guard: the only place where a FITS file is opened, checked, read or written.
 
 `guard` opens nothing but a literal regular file, `header` walks the HDUs and checks every number that
-later steps trust, `read` cuts windows out of plain, gzipped and tile-compressed images, `write` makes
-deterministic bytes, `wcs` takes coordinates from a header and back without losing a bit.
+later steps trust, `read` cuts windows out of plain and gzipped images, `tiles` and `streams` check what is
+stored of tile-compressed ones and `tiled` has it decoded, `write` makes deterministic bytes, `wcs` takes
+coordinates from a header and back without losing a bit.
 
-CFITSIO is not used. Its file names are code (`a.fits(copy.fits)` writes, `http://…` connects), it drops
-the HDUs behind a corrupt one without a word and ignores BLANK; and on plain and tile-compressed images
-the readers here are no slower (`benchmarks/fits_io.py`).
+CFITSIO decodes tiles, through fitsio. It never opens a user's file: its file names are code
+(`a.fits(copy.fits)` writes, `http://…` connects), it drops the HDUs behind a corrupt one without a word, it
+ignores BLANK, and crafted tiles crash it. It gets a small file of our own, under a name of our own, which
+holds the checked bytes of the window's tiles and cards that we wrote.
 """
 
 from __future__ import annotations

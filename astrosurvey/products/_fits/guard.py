@@ -82,13 +82,13 @@ def escape(text: object, limit: int = 200) -> str:
 def translated(file: str | Path, doing: str, *, hdu: object = None, keyword: str = "", fix: str = "", notes: list[str]) -> Iterator[None]:
     """Turn whatever a library raises into `BadInput`, and its warnings into `notes`.
 
-    Running out of memory is not the file's fault, sizes having been checked, and passes through.
+    Running out of memory is not the file's fault, sizes having been checked, and passes through; so does any `DataError`.
     """
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
-    except (BadInput, MemoryError):
+    except (DataError, MemoryError):
         raise
     except Exception as error:
         reason = f"{doing} failed with {type(error).__name__}: {escape(error)}"

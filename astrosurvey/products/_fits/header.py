@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from math import ceil, prod
+from typing import NamedTuple
 
 from .cards import CARD, CardError, Cards
 from .guard import AGAIN, BadInput, Source, escape
@@ -20,7 +21,7 @@ BITPIX = (8, 16, 32, 64, -32, -64)
 _ROOM = 64 << 20
 _RATIO = {"PLIO_1": 8200}
 _CODECS = ("RICE_1", "RICE_ONE", "GZIP_1", "GZIP_2", "PLIO_1", "HCOMPRESS_1", "NOCOMPRESS")
-_COLUMN = re.compile(r"(\d*)([LXBIJKAEDCMPQ])")
+_FORM = re.compile(r"(\d*)([LXBIJKAEDCMPQ])(\w?)")
 _WIDTH = {"L": 1, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8, "C": 8, "M": 16, "P": 8, "Q": 16}
 
 
@@ -62,6 +63,17 @@ class Hdu:
     def end(self) -> int:
         """Byte offset of the next HDU."""
         return self.data + ceil(self.size / BLOCK) * BLOCK
+
+
+class Column(NamedTuple):
+    """A column of a binary table: its number from 1, TTYPE, repeat count, letter ("PB" for a variable length), bytes in the row."""
+
+    number: int
+    name: str
+    repeat: int
+    form: str
+    offset: int
+    width: int
 
 
 def scan(source: Source) -> tuple[list[Hdu], list[str]]:
@@ -243,19 +255,32 @@ def _compressed(cards: Cards, table: tuple[int, ...], size: int, pcount: int) ->
 
 
 def _check_columns(cards: Cards, table: tuple[int, ...]) -> None:
+    found = columns(cards)
+    width = sum(column.width for column in found)
+    if width != table[1]:
+        raise CardError("NAXIS1", f"is {table[1]}, but the columns are {width} bytes wide")
+    if all(column.name != "COMPRESSED_DATA" for column in found):
+        raise CardError("TTYPE1", "a tile-compressed image needs the column COMPRESSED_DATA")
+
+
+def columns(cards: Cards) -> list[Column]:
+    """Return the columns of a binary table, in the order of the row's bytes.
+
+    Raises:
+        CardError: TFIELDS or a TFORM cannot be understood.
+    """
     fields = cards.integer("TFIELDS")
     if not 1 <= fields <= 99:
         raise CardError("TFIELDS", f"must be between 1 and 99, not {fields}")
-    width = 0
-    names = []
+    found: list[Column] = []
+    offset = 0
     for n in range(1, fields + 1):
-        form = _COLUMN.match(cards.text(f"TFORM{n}").strip())
+        form = _FORM.match(cards.text(f"TFORM{n}").strip())
         if not form:
             raise CardError(f"TFORM{n}", f"is no column format: {escape(cards.text(f'TFORM{n}'))!r}")
-        count = int(form[1] or 1)
-        width += (count + 7) // 8 if form[2] == "X" else count * _WIDTH[form[2]]
-        names.append(cards.text(f"TTYPE{n}").strip().upper())
-    if width != table[1]:
-        raise CardError("NAXIS1", f"is {table[1]}, but the columns are {width} bytes wide")
-    if "COMPRESSED_DATA" not in names:
-        raise CardError("TTYPE1", "a tile-compressed image needs the column COMPRESSED_DATA")
+        count, kind = int(form[1] or 1), form[2]
+        width = (count + 7) // 8 if kind == "X" else count * _WIDTH[kind]
+        name = cards.text(f"TTYPE{n}").strip().upper()
+        found.append(Column(n, name, count, kind + (form[3] if kind in "PQ" else ""), offset, width))
+        offset += width
+    return found

@@ -15,7 +15,6 @@ from .cards import CardError
 from .checksum import verify
 from .guard import AGAIN, BadInput, Source, escape, translated
 from .header import Hdu, scan
-from .tiled import read_tiled
 
 _CHUNK = 1 << 20
 _Convert = Callable[[np.ndarray, np.ndarray], None]
@@ -220,6 +219,8 @@ class FitsFile:
             if hdu.kind == "image":
                 self._read_plain(hdu, p, box, out[k], convert)
             else:
+                from .tiled import read_tiled  # brings numba, CFITSIO and astropy.io.fits along, which plain images do not need
+
                 with translated(self.path, "decompressing", hdu=hdu, fix=AGAIN, notes=self.repairs), self.cards(hdu, AGAIN):
                     convert(read_tiled(self.source, hdu, p, box), out[k])
         if len(shape) < 2:
