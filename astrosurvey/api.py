@@ -38,7 +38,7 @@ def load(source: str | Path | Mapping[str, Any], *, overlays: Sequence[str | Pat
 
     registry = plugins.load()
     if isinstance(source, Mapping):
-        return Pipeline.build(source, registry)
+        return Pipeline.build(source, registry, overlays=overlays, overrides=overrides)
     return Pipeline.load(source, registry, overlays=overlays, overrides=overrides)
 
 
@@ -93,51 +93,66 @@ def engine_factory(name: str, workers: int = 1, gpus: int = 0) -> Callable[[], E
     Args:
         name: "inline", "local", a name that a plugin registers, or the path of a site file, a YAML
             mapping of `engine: NAME` and that engine's settings.
-        workers: for `local`.
-        gpus: for `local`: GPUs to share out among the workers.
+        workers: how many workers; a site file says it itself.
+        gpus: GPUs to share out among local workers.
 
     Raises:
         EngineError: there is no such engine, or its settings are wrong.
     """
-    from .core.engine import InlineEngine, LocalEngine
+    if name.endswith((".yaml", ".yml")):
+        name, settings = _site_file(Path(name))
+    else:
+        settings = {"workers": workers}
+    if name == "inline":
+        if settings.get("workers", 1) != 1:
+            raise EngineError("engine inline works in this process alone; leave workers out, or use --engine local")
+        return _inline
+    if name == "local":
+        return _local(settings, gpus)
+    return _plugin_engine(name, {**settings, "gpus": gpus})
+
+
+def _inline() -> Engine:
+    from .core.engine import InlineEngine
+
+    return InlineEngine()
+
+
+def _local(settings: Mapping[str, Any], gpus: int) -> Callable[[], Engine]:
+    from .core.engine import LocalEngine, LocalSettings
+    from .core.settings import validate
+
+    problems: list[str] = []
+    checked = validate(
+        LocalSettings, settings, lambda place, message, hint: problems.append(f"{'.'.join(map(str, place))}: {message}; {hint}")
+    )
+    if problems:
+        raise EngineError(f"engine local: {problems[0]}")
+    return lambda: LocalEngine(checked.workers, checked.memory_limit, gpus)
+
+
+def _plugin_engine(name: str, settings: Mapping[str, Any]) -> Callable[[], Engine]:
     from .core.problems import did_you_mean
     from .plugins import load as load_plugins
 
-    if name.endswith((".yaml", ".yml")):
-        return _from_site_file(Path(name), gpus)
-    if name == "inline":
-        return InlineEngine
-    if name == "local":
-        return lambda: LocalEngine(workers, gpus=gpus, preload=_PRELOAD)
     factories = load_plugins().engines
     if name not in factories:
         known = ["inline", "local", *factories]
         raise EngineError(f"there is no engine {name!r}; {did_you_mean(name, known, otherwise='use inline, local or a site file')}")
-    return lambda: factories[name]({"workers": workers, "gpus": gpus})
+    return lambda: factories[name](settings)
 
 
-def _from_site_file(path: Path, gpus: int) -> Callable[[], Engine]:
+def _site_file(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the engine's name and its settings."""
     from .core import yaml
-    from .core.engine import LocalEngine
     from .core.problems import PipelineError
-    from .plugins import load as load_plugins
 
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), str(path)).data
+        values = yaml.load(path.read_text(encoding="utf-8"), str(path)).data
     except OSError as error:
         raise EngineError(f"cannot read the site file {path}: {error.strerror}") from None
-    except PipelineError as error:
-        raise EngineError(str(error)) from None
-    if not isinstance(settings, dict) or not isinstance(settings.get("engine"), str):
+    except (PipelineError, UnicodeDecodeError) as error:
+        raise EngineError(f"the site file {path} cannot be read: {error}") from None
+    if not isinstance(values, dict) or not isinstance(values.get("engine"), str):
         raise EngineError(f"{path}: a site file is a mapping that begins with `engine: NAME`")
-    settings = dict(settings)
-    name = settings.pop("engine")
-    if name == "local":
-        unknown = set(settings) - {"workers", "memory_limit"}
-        if unknown:
-            raise EngineError(f"{path}: engine local has no setting {sorted(unknown)[0]!r}; it has workers and memory_limit")
-        return lambda: LocalEngine(settings.get("workers", 1), settings.get("memory_limit", "auto"), gpus, _PRELOAD)
-    factories = load_plugins().engines
-    if name not in factories:
-        raise EngineError(f"{path}: there is no engine {name!r}; there are local and {', '.join(factories) or 'no others'}")
-    return lambda: factories[name](settings)
+    return values.pop("engine"), values

@@ -121,6 +121,9 @@ def _explain(error: Exception) -> int:
     if kind == "LockHeld":
         click.echo(f"error: {error}", err=True)
         return ExitCode.STOPPED
+    if isinstance(error, OSError) and error.filename is not None:
+        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        return ExitCode.USAGE
     import traceback
 
     traceback.print_exception(error)

@@ -29,7 +29,7 @@ def demo(out: str, workers: int | None, as_json: bool) -> int:
     with listener(quiet=as_json) as progress:
         engine = "local" if workers > 1 else "inline"
         result = api.run(checked, out, engine=engine, workers=workers, listeners=[progress], command=["astrosurvey", "demo"])
-    report = write_report(Path(out))
+    report = write_report(result.store.root)
     if as_json:
         print_json({**as_values(result, report), **_findings(result)})
         return int(result.exit_code)

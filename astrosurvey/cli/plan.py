@@ -38,6 +38,9 @@ def plan(pipeline: str, overlays: Any, overrides: Any, out: str | None, selectio
     click.echo(table(["stage", "use", "scope", *states], rows, right=range(3, 3 + len(states))))
     would = sum(n for (_, s), n in counts.items() if s is State.RUN)
     maybe = sum(n for (_, s), n in counts.items() if s is State.MAYBE)
+    failing = [task for task in made.tasks.values() if task.state is State.FAILED]
+    for task in failing[:3]:
+        click.echo(f"{task} would fail: {plain(task.reason)}")
     click.echo(f"\n{len(made.tiles)} tiles, {counts.total()} tasks: {would} would run" + (f", {maybe} more may follow" if maybe else ""))
 
 
@@ -95,11 +98,13 @@ def explain(pipeline: str, overlays: Any, overrides: Any, out: str | None, stage
     made.preview()
     name = None if tile == "survey" else tile
     if (stage, name) not in made.tasks:
-        hint = (
-            did_you_mean(stage, checked.nodes)
-            if stage not in checked.nodes
-            else f"its tiles are {', '.join(t.name for t in made.tiles[:3])}, …"
-        )
+        names = [t.name for t in made.tiles]
+        if stage not in checked.nodes:
+            hint = did_you_mean(stage, checked.nodes, otherwise=f"the stages are {', '.join(checked.nodes)}")
+        elif checked.nodes[stage].cls.scope == "survey":
+            hint = "it runs once for the survey; leave the tile out"
+        else:
+            hint = did_you_mean(name or "", names, otherwise=f"give one of its tiles, such as {names[0]}")
         raise click.UsageError(f"there is no task {stage}/{tile or 'survey'}; {hint}")
     task, changes = made.explain(stage, name)
     if as_json:

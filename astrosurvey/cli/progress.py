@@ -21,7 +21,7 @@ def listener(*, quiet: bool) -> Iterator[Listener]:
     """Give the listener that suits where standard error goes."""
     if quiet:
         yield lambda event: None
-    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    elif sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -59,7 +59,7 @@ def run(
             force_unlock=force_unlock,
             command=["astrosurvey", *sys.argv[1:]],
         )
-    report = None if no_report else write_report(root)
+    report = None if no_report else write_report(result.store.root)
     if as_json:
         print_json(as_values(result, report))
     else:
@@ -75,8 +75,8 @@ def write_report(root: Path) -> Path | None:
 
     try:
         return write(root)
-    except OSError as error:
-        click.echo(f"warning: no report was written: {error}", err=True)
+    except Exception as error:
+        click.echo(f"warning: no report was written: {type(error).__name__}: {error}", err=True)
         return None
 
 

@@ -25,8 +25,10 @@ def decide(wish: str) -> tuple[str, str, int]:
     """Return the device for a wish of "auto", "cpu" or "cuda", the reason in words, and the number of GPUs.
 
     Raises:
-        NoDevice: "cuda" was asked for and there is no GPU.
+        NoDevice: "cuda" was asked for and there is no GPU, or the wish is none of the three.
     """
+    if wish not in ("auto", "cpu", "cuda"):
+        raise NoDevice(f"there is no device {wish!r}; use auto, cpu or cuda")
     if wish == "cpu":
         return "cpu", "as asked for", 0
     count, why_not = cuda_devices()

@@ -6,10 +6,13 @@ import functools
 import logging
 import os
 import queue
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .task import Failure, Order, Outcome, execute
 
@@ -39,6 +42,24 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End the workers."""
+
+
+class LocalSettings(BaseModel):
+    """The settings of the local engine in a site file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: int = Field(1, ge=1, le=1024, description="worker processes")
+    memory_limit: int | str = Field(
+        "auto", description="memory a worker may use, such as 4GiB; auto shares out what there is; 0 is no limit"
+    )
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _amount(cls, value: int | str) -> int | str:
+        if isinstance(value, str) and value != "auto" and not re.fullmatch(r"\d+(\.\d+)?\s*([kMGT]i?)?B", value):
+            raise ValueError(f"must be like 4GiB, or auto, not {value!r}")
+        return value
 
 
 class InlineEngine:

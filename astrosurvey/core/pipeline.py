@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +70,7 @@ class Pipeline:
     title: str
     name: str
     registry: Registry = field(repr=False)
+    tiles_mark: Mark = field(default=Mark("pipeline"), repr=False)
 
     @classmethod
     def load(cls, path: str | Path, registry: Registry, *, overlays: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Pipeline:
@@ -84,25 +86,43 @@ class Pipeline:
         Raises:
             PipelineError: with everything that is wrong.
         """
-        document = _read(path)
-        bases = {str(path): _folder(path), _OVERRIDE: os.getcwd()}
-        for overlay in overlays:
-            document.merge(_read(overlay))
-            bases[str(overlay)] = _folder(overlay)
-        problems: list[Problem] = []
-        for override in overrides:
-            _apply(document, override, problems)
-        return _Checker(document, registry, bases, Path(path).stem, problems).pipeline()
+        return cls._from(_read(path), registry, str(path), _folder(path), overlays, overrides)
 
     @classmethod
-    def build(cls, values: Mapping[str, Any], registry: Registry, *, name: str = "pipeline", base: str | Path = ".") -> Pipeline:
+    def build(
+        cls,
+        values: Mapping[str, Any],
+        registry: Registry,
+        *,
+        name: str = "pipeline",
+        base: str | Path = ".",
+        overlays: Sequence[str | Path] = (),
+        overrides: Sequence[str] = (),
+    ) -> Pipeline:
         """Return the pipeline of a mapping that reads as the YAML file would; paths count from `base`.
 
         Raises:
             PipelineError: with everything that is wrong.
         """
-        document = Document(json.loads(json.dumps(values)), {(): Mark(name)})
-        return _Checker(document, registry, {name: os.path.abspath(base)}, name, []).pipeline()
+        try:
+            plain = json.loads(json.dumps(values, default=_plain))
+        except (TypeError, ValueError) as error:
+            hint = "use strings, numbers, true, false, null, lists, mappings and paths"
+            raise PipelineError([Problem(Mark(name), "", f"holds a value that a pipeline cannot hold: {error}", hint)]) from None
+        return cls._from(Document(plain, {(): Mark(name)}), registry, name, os.path.abspath(base), overlays, overrides)
+
+    @classmethod
+    def _from(
+        cls, document: Document, registry: Registry, source: str, base: str, overlays: Sequence[str | Path], overrides: Sequence[str]
+    ) -> Pipeline:
+        bases = {source: base, _OVERRIDE: os.getcwd()}
+        for overlay in overlays:
+            document.merge(_read(overlay, may_be_empty=True))
+            bases[str(overlay)] = _folder(overlay)
+        problems: list[Problem] = []
+        for override in overrides:
+            _apply(document, override, problems)
+        return _Checker(document, registry, bases, Path(source).stem, problems).pipeline()
 
     def tiles(self) -> list[Tile]:
         """Return the tiles, in order.
@@ -117,7 +137,7 @@ class Pipeline:
         try:
             return tiling.make_tiles(self.tiles_spec, extent)
         except tiling.TilesError as error:
-            raise PipelineError([Problem(Mark(self.name), "tiles", *_split_hint(str(error)))]) from None
+            raise PipelineError([Problem(self.tiles_mark, "tiles", *_split_hint(str(error)))]) from None
 
     def resolved(self) -> dict[str, Any]:
         """Return the pipeline with every default filled in, as it would stand in a file."""
@@ -136,11 +156,20 @@ def _split_hint(text: str) -> tuple[str, str]:
     return message, hint
 
 
+def _plain(value: Any) -> Any:
+    """Return a path or a NumPy number as JSON has it."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{value!r} is a {type(value).__name__}")
+
+
 def _folder(path: str | Path) -> str:
     return os.path.dirname(os.path.abspath(path))
 
 
-def _read(path: str | Path) -> Document:
+def _read(path: str | Path, *, may_be_empty: bool = False) -> Document:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -148,6 +177,8 @@ def _read(path: str | Path) -> Document:
     except OSError as error:
         near = did_you_mean(Path(path).name, (p.name for p in Path(path).parent.glob("*.y*ml")), otherwise="check the name")
         raise PipelineError([Problem(Mark(str(path)), "", f"cannot read the file: {error.strerror}", near)]) from None
+    if may_be_empty and not re.sub(r"(?m)^\s*#.*$", "", text).strip():
+        return Document({}, {(): Mark(str(path), 1, 1)})
     document = strict_yaml.load(text, str(path))
     if not isinstance(document.data, dict):
         raise PipelineError(
@@ -164,7 +195,7 @@ def _apply(document: Document, override: str, problems: list[Problem]) -> None:
         return
     path = tuple(steps) if steps[0] in SECTIONS else ("stages", *steps)
     stages = document.data.get("stages")
-    if path[0] == "stages" and isinstance(stages, dict) and path[1] not in stages:
+    if path[0] == "stages" and isinstance(stages, dict) and len(path) > 1 and path[1] not in stages:
         problems.append(
             Problem(
                 Mark(_OVERRIDE),
@@ -174,12 +205,27 @@ def _apply(document: Document, override: str, problems: list[Problem]) -> None:
             )
         )
         return
+    for depth in range(1, len(path)):
+        if isinstance(document.at(path[:depth]), list):
+            example = f"-c {'.'.join(path[:depth])}='[…, …]'"
+            problems.append(Problem(Mark(_OVERRIDE), key, "an item of a list cannot be set by itself", f"give the whole list: {example}"))
+            return
+    document.set(path, _override_value(text), Mark(_OVERRIDE))
+
+
+def _override_value(text: str) -> Any:
+    """Return what the text of an override means: a YAML value, or the text itself where it is none.
+
+    A shell user writes globs and templates without quotes, which YAML would take for aliases and mappings.
+    """
+    if not text.strip():
+        return None
+    if re.match(r"\{\w+\}", text.strip()):
+        return text.strip()
     try:
-        value = strict_yaml.load(text, _OVERRIDE).data if text.strip() else None
-    except PipelineError as error:
-        problems.extend(Problem(Mark(_OVERRIDE), key, p.message, "quote the value") for p in error.problems)
-        return
-    document.set(path, value, Mark(_OVERRIDE))
+        return strict_yaml.load(text, _OVERRIDE).data
+    except PipelineError:
+        return text
 
 
 class _Checker:
@@ -201,7 +247,7 @@ class _Checker:
         nodes = self.stages()
         if self.problems:
             raise PipelineError(self.problems)
-        return Pipeline(nodes, spec, seed, options, title, self.name, self.registry)
+        return Pipeline(nodes, spec, seed, options, title, self.name, self.registry, self.document.mark(("tiles",)))
 
     def head(self) -> tuple[str, int]:
         values = self.values
@@ -242,23 +288,26 @@ class _Checker:
                 message = "unknown setting" if detail["type"] == "extra_forbidden" else message
                 hint = did_you_mean(str(place[-1]), known, otherwise=f"it has {', '.join(known)}")
                 if place[-1] in known:
-                    hint = f"it is the {known[place[-1]].description}"
+                    hint = f"{place[-1]}: {known[place[-1]].description}"
             self.report(("tiles", *place), message, hint)
         if errors:
             return None
-        place = ("tiles", "image") if isinstance(spec, tiling.Cut) else ("tiles",)
-        return tiling.with_paths(spec, lambda path: self.absolute(place, path))
+        if isinstance(spec, tiling.Cut):
+            return spec.model_copy(update={"image": self.absolute(("tiles", "image"), spec.image)})
+        if isinstance(spec, str):
+            # The folder of the pipeline file is a name, not a pattern, whatever characters are in it.
+            literal = spec.lower().endswith(".csv")
+            return self.absolute(("tiles",), spec, base_as=str if literal else glob.escape)
+        return spec
 
-    def absolute(self, place: tuple[str | int, ...], path: str) -> str:
+    def absolute(self, place: tuple[str | int, ...], path: str, base_as: Callable[[str], str] = str) -> str:
         base = self.bases.get(self.document.mark(place).file, next(iter(self.bases.values())))
         try:
-            return settings.expand(path, base)
+            return settings.expand(path, base_as(base))
         except settings.UnsetVariable as error:
-            self.report(
-                place,
-                f"the environment variable {error} in {path!r} is not set",
-                f"export {error}=…, or give the path with -c {'.'.join(map(str, place[1:] or place))}=…",
-            )
+            key = ".".join(map(str, place[1:] if place[0] == "stages" else place))
+            message = f"the environment variable {error} in {path!r} is not set"
+            self.report(place, message, f"export {error}=…, or give the path with -c {key}=…")
             return path
 
     def stages(self) -> dict[str, Node]:
@@ -297,7 +346,7 @@ class _Checker:
         given = {key: item for key, item in value.items() if key not in ("use", "in")}
         config = settings.validate(cls.Config, given, lambda p, m, h: self.report((*path, *p), m, h))
         if config is not None:
-            config = settings.resolve_paths(config, lambda place, text: self.absolute((*path, *place), text))
+            config = config.with_paths(lambda place, text: self.absolute((*path, *place), text))
         # A stage with wrong settings still offers its ports, so that its neighbours are judged too.
         return Node(name, cls, config) if config is not None or len(self.problems) > before else None
 

@@ -330,19 +330,25 @@ class Plan:
 
 
 def source_digest(cls: type[Stage], package: str) -> str | None:
-    """Return a digest of the Python files beside a stage whose package is installed editable, else None.
+    """Return a digest of the Python source of a stage whose package is installed editable, else None.
 
-    A stage being worked on changes without its version; so its source counts, all of its folder.
+    A stage being worked on changes without its version; so its source counts, with all it may import from
+    its own package. Of astrosurvey itself it is the folder of the stages.
     """
-    source = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    if source is None or not _is_editable(package):
+    if not _is_editable(package):
         return None
-    return _source_folder_digest(Path(source).parent)
+    parts = cls.__module__.split(".")
+    root = sys.modules.get(".".join(parts[:2] if parts[0] == "astrosurvey" else parts[:1]))
+    source = getattr(root, "__file__", None)
+    if source is None:
+        return None
+    return _source_digest(Path(source).parent if hasattr(root, "__path__") else Path(source))
 
 
 @cache
-def _source_folder_digest(folder: Path) -> str:
-    return digest_of([[f.name, hashlib.sha256(f.read_bytes()).hexdigest()] for f in sorted(folder.rglob("*.py"))])
+def _source_digest(path: Path) -> str:
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return digest_of([[f.name, hashlib.sha256(f.read_bytes()).hexdigest()] for f in files])
 
 
 @cache

@@ -51,6 +51,7 @@ class RunResult:
 
     Attributes:
         counts: how many tasks of each stage are in each state.
+        states: the state of each (stage, tile).
         failures: (stage, tile, failure) of the failed tasks, in task order.
         stopped: why the run stopped early; "" when it did not.
     """
@@ -58,6 +59,7 @@ class RunResult:
     store: Store
     exit_code: ExitCode
     counts: Counter[tuple[str, State]]
+    states: dict[tuple[str, str | None], State]
     failures: list[tuple[str, str | None, Failure]] = field(default_factory=list)
     stopped: str = ""
     seconds: float = 0.0
@@ -66,8 +68,11 @@ class RunResult:
         """Return a stored product, read with its class: `result.read("survey", "sources", Catalog)`.
 
         Raises:
-            KeyError: the task has no such product.
+            KeyError: the task has no such product, or has not been done with the pipeline as it is now.
         """
+        state = self.states.get((stage, tile))
+        if state not in (State.DONE, State.CACHED):
+            raise KeyError(f"{stage}/{tile or SURVEY} is {state}" if state else f"there is no task {stage}/{tile or SURVEY}")
         record = self.store.record(stage, tile)
         if record is None or port not in record.outputs:
             raise KeyError(f"{stage}/{tile or 'survey'} has no product {port!r}")
@@ -107,7 +112,7 @@ def run_pipeline(
         PipelineError: `tiles:` or the selection names nothing; nothing has run.
         LockHeld: another coordinator is at work there.
     """
-    store = Store(out)
+    store = Store(Path(out).absolute())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
     with RunLock(store.root / "run.lock", force=force_unlock):
         store.sweep()
@@ -167,7 +172,8 @@ class _Coordinator:
             said = {f"{stage}/{state}": n for (stage, state), n in counts.items()}
             about = {"exit_code": int(code), "counts": said, "seconds": round(seconds, 2), "stopped": stopped}
             self.events.emit("run_finished", data=about)
-        return RunResult(self.store, code, counts, self.failures, stopped, seconds)
+        states = {name: task.state for name, task in self.plan.tasks.items()}
+        return RunResult(self.store, code, counts, states, self.failures, stopped, seconds)
 
     def loop(self, engine: _LazyEngine) -> None:
         while True:
@@ -239,7 +245,6 @@ class _Coordinator:
             self.events.emit("task_log", *task.name, {"line": line})
         if outcome.record is not None:
             task.record = outcome.record
-            self.store.clear_failure(*task.name)
             self.settle(task, State.EMPTY if outcome.record.state == "empty" else State.DONE)
             return
         failure = outcome.failure or Failure("BugError", "the task came back without an outcome")
@@ -272,12 +277,17 @@ class _Coordinator:
     def reproduce(self, task: Task) -> str:
         """Return a shell script that runs the failed task alone, in this process."""
         stage, tile = task.name
-        words = ["astrosurvey", "run", str((self.store.root / "pipeline.yaml").resolve()), "--out", str(self.store.root.resolve())]
-        words += ["--only", stage, *(["--tiles", tile] if tile else []), "--engine", "inline"]
-        return f"#!/bin/sh\n# Runs this task alone and shows what happens.\n{shlex.join(words)}\n"
+        words = ["--only", stage, *(["--tiles", tile] if tile else []), "--engine", "inline"]
+        return (
+            "#!/bin/sh\n# Runs this task alone and shows what happens.\n"
+            'run=$(cd "$(dirname "$0")/../../.." && pwd)\n'
+            f'astrosurvey run "$run/pipeline.yaml" --out "$run" {shlex.join(words)} "$@"\n'
+        )
 
     def settle(self, task: Task, state: State, reason: str = "") -> None:
         self.plan.settle(task, state, reason=reason or task.reason)
+        if state in (State.DONE, State.CACHED, State.EMPTY):
+            self.store.clear_failure(*task.name)
         facts = task.record.facts if task.record and state in (State.DONE, State.EMPTY) else {}
         data: dict[str, Any] = {key: facts[key] for key in ("seconds", "peak_bytes", "warnings", "attempt") if key in facts}
         if task.reason:

@@ -11,9 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from .problems import did_you_mean
-from .stage import InputFile, StageConfig
-
-Place = tuple[str | int, ...]
+from .stage import Place, StageConfig
 
 
 class UnsetVariable(ValueError):
@@ -76,9 +74,10 @@ def _fields(annotation: Any) -> dict[Any, Any] | None:
 
 def _explain(model: type[BaseModel], place: Place, detail: Any) -> tuple[str, str]:
     known: dict[Any, Any] = _fields(model) or {}
-    setting = None
+    setting, name = None, ""
     for depth, step in enumerate(place, start=1):
-        setting = known.get(step, setting)
+        if step in known:
+            setting, name = known[step], str(step)
         if depth < len(place):
             known = (_fields(known[step].annotation) or {}) if step in known else {}
     match detail["type"]:
@@ -97,37 +96,13 @@ def _explain(model: type[BaseModel], place: Place, detail: Any) -> tuple[str, st
             text = str(detail["ctx"]["error"])
         case _:
             text = detail["msg"].replace("Input should be", "must be") + f", not {json.dumps(detail['input'])}"
-    hint = f"it is the {setting.description}" if setting is not None and setting.description else "see `astrosurvey stages NAME`"
+    hint = f"{name}: {setting.description}" if setting is not None and setting.description else "see `astrosurvey stages NAME`"
     return text, hint
 
 
-def resolve_paths(config: StageConfig, absolute: Callable[[Place, str], str], place: Place = ()) -> StageConfig:
-    """Return the config with every `FilePath` setting, nested ones too, passed through `absolute`."""
-    changes: dict[str, Any] = {}
-    for name, field in type(config).model_fields.items():
-        value = getattr(config, name)
-        if isinstance(value, StageConfig):
-            changes[name] = resolve_paths(value, absolute, (*place, name))
-        elif value and isinstance(value, str) and is_file(field):
-            changes[name] = absolute((*place, name), value)
-    return config.model_copy(update=changes) if changes else config
-
-
-def keyed_settings(config: BaseModel) -> dict[str, Any]:
-    """Return the settings as a content key holds them: JSON values, without paths."""
-    values = config.model_dump(mode="json")
-    for name, field in type(config).model_fields.items():
-        inner = getattr(config, name)
-        if isinstance(inner, StageConfig):
-            values[name] = keyed_settings(inner)
-        elif is_file(field):
-            values.pop(name)
-    return values
-
-
-def is_file(field: Any) -> bool:
-    """Tell whether a config field is a `FilePath`."""
-    return any(isinstance(m, InputFile) for m in field.metadata)
+def keyed_settings(config: StageConfig) -> dict[str, Any]:
+    """Return the settings as a content key holds them: JSON values, with every path blank."""
+    return config.with_paths(lambda place, path: "").model_dump(mode="json")
 
 
 def expand(path: str, base: str) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Field
@@ -49,6 +49,9 @@ class InputFile:
 
 FilePath = Annotated[str, InputFile()]
 
+Place = tuple[str | int, ...]
+"""Where a setting is: field names, list indices and mapping keys."""
+
 
 class StageConfig(BaseModel):
     """The settings of a stage: frozen, typed, and an unknown key is an error."""
@@ -56,15 +59,45 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=())
 
     def paths(self) -> list[str]:
-        """Return every path set in a `FilePath` field of this config or of a config nested in it."""
-        found = []
-        for name, field in type(self).model_fields.items():
-            value = getattr(self, name)
-            if isinstance(value, StageConfig):
-                found += value.paths()
-            elif value and any(isinstance(m, InputFile) for m in field.metadata):
-                found.append(value)
+        """Return every path set in a `FilePath` field of this config, or of what is nested in it."""
+        found: list[str] = []
+
+        def note(place: Place, path: str) -> str:
+            found.append(path)
+            return path
+
+        self.with_paths(note)
         return found
+
+    def with_paths(self, change: Callable[[Place, str], str], place: Place = ()) -> Self:
+        """Return this config with every path in it, nested ones too, replaced by `change(place, path)`.
+
+        A field is a path when `FilePath` stands anywhere in its type: alone, optional, in lists or mappings.
+        """
+        changes = {
+            name: _with_paths(getattr(self, name), change, (*place, name), _names_files(field.annotation, *field.metadata))
+            for name, field in type(self).model_fields.items()
+        }
+        return self.model_copy(update=changes)
+
+
+def _names_files(annotation: Any, *metadata: Any) -> bool:
+    """Tell whether `FilePath` stands anywhere in a type."""
+    if any(isinstance(m, InputFile) for m in (*metadata, *getattr(annotation, "__metadata__", ()))):
+        return True
+    return any(_names_files(part) for part in get_args(annotation))
+
+
+def _with_paths(value: Any, change: Callable[[Place, str], str], place: Place, is_path: bool) -> Any:
+    if isinstance(value, StageConfig):
+        return value.with_paths(change, place)
+    if isinstance(value, str):
+        return change(place, value) if is_path and value else value
+    if isinstance(value, list | tuple):
+        return type(value)(_with_paths(item, change, (*place, index), is_path) for index, item in enumerate(value))
+    if isinstance(value, dict):
+        return {key: _with_paths(item, change, (*place, key), is_path) for key, item in value.items()}
+    return value
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import functools
 import gc
 import hashlib
 import importlib
+import io
 import json
 import logging
 import os
@@ -107,6 +108,19 @@ class _Lines(logging.Handler):
             self.warnings.append(text)
 
 
+class _Printed(io.TextIOBase):
+    """Takes what a stage prints into the task's log: standard output belongs to the command."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self.log = log
+
+    def write(self, text: str) -> int:
+        """Log each line."""
+        for line in filter(str.strip, text.splitlines()):
+            self.log.info("%s", line)
+        return len(text)
+
+
 def execute(order: Order, progress: Progress | None = None) -> Outcome:
     """Run a task and publish what it made; every exception but an interrupt becomes a Failure."""
     lines = _Lines()
@@ -115,11 +129,11 @@ def execute(order: Order, progress: Progress | None = None) -> Outcome:
     log.setLevel(logging.INFO)
     log.propagate = False
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(_Printed(log)):
             warnings.simplefilter("default")
             warnings.showwarning = lambda message, category, *_: log.warning("%s: %s", category.__name__, message)
             return Outcome(order, record=_run(order, log, lines, progress or (lambda done, total: None)), log=lines.lines)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Outcome(order, failure=_failure(error, order), log=lines.lines)
     finally:
         log.removeHandler(lines)
@@ -132,7 +146,11 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
     with store.publishing(*order.task) as folder, _scratch_folder(order.run) as scratch:
         context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch)  # type: ignore[arg-type]
         if fresh:
-            stage.setup(context)
+            try:
+                stage.setup(context)
+            except BaseException:
+                _stages.clear()  # the next attempt must set it up again
+                raise
         try:
             inputs = _inputs(stage, order)
             made: Mapping[str, Any] = stage.run(context, **inputs)
@@ -234,7 +252,7 @@ def _stage(name: str, config: str, device: str) -> tuple[Stage, bool]:
     return stage, True
 
 
-def _failure(error: Exception, order: Order) -> Failure:
+def _failure(error: Exception | SystemExit, order: Order) -> Failure:
     text = "".join(traceback.format_exception(error))
     chain = []
     link: BaseException | None = error
@@ -248,8 +266,9 @@ def _failure(error: Exception, order: Order) -> Failure:
     if memory:
         gc.collect()
         _stages.clear()  # drops whatever setup() holds on the device
-    final = isinstance(error, DataError | StageError | ProductError)
-    return Failure(type(error).__name__, str(error) or type(error).__name__, text, final, memory, full)
+    final = isinstance(error, DataError | StageError | ProductError | SystemExit)
+    message = f"the stage called exit({error.code!r})" if isinstance(error, SystemExit) else str(error) or type(error).__name__
+    return Failure(type(error).__name__, message, text, final, memory, full)
 
 
 def _is_full(run: str) -> bool:

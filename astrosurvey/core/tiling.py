@@ -99,9 +99,10 @@ def _tile(name: str, **more: Any) -> Tile:
 
 
 def _numbered(tiles: list[Tile]) -> list[Tile]:
-    """Give every tile a number hashed from its name, so that adding a tile changes no other's ids.
+    """Give every tile a number hashed from its name, so that adding a tile leaves the others' ids alone.
 
-    The few names whose hashes collide move on to the next free number, in the order of their names.
+    The few names whose hashes collide (none among a thousand tiles, some tens among a hundred thousand)
+    move on to the next free number in the order of their names; those a new tile may move.
     """
     seen: set[str] = set()
     for tile in tiles:
@@ -154,7 +155,7 @@ def _cell(size: int, overlap: int, column: int, row: int, *, right: bool, above:
 def _cut(spec: Cut, extent: Callable[[Path], tuple[int, int]]) -> Iterator[Tile]:
     first = spec.image
     if "{band}" in spec.image:
-        matches = sorted(glob.glob(spec.image.replace("[", "[[]").replace("{band}", "*")))
+        matches = sorted(glob.glob("*".join(glob.escape(part) for part in spec.image.split("{band}"))))
         if not matches:
             raise TilesError(f"no file matches {spec.image!r}")
         first = matches[0]
@@ -176,15 +177,21 @@ def _cells_along(length: int, spec: Cut) -> int:
 def _from_csv(path: Path) -> Iterator[Tile]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
+            reader = csv.DictReader(stream)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            rows = list(reader)
     except OSError as error:
         raise TilesError(f"cannot read {path}: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TilesError(f"{path} is no CSV file in UTF-8: {error}") from None
+    if len(set(reader.fieldnames)) != len(reader.fieldnames):
+        raise TilesError(f"{path} has two columns of one name")
     if not rows or "tile" not in rows[0]:
         raise TilesError(f"{path} needs a header line with a column `tile`, and at least one row")
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise TilesError(f"{path}:{line}: the row has more or fewer values than the header")
-        fields = {key.strip(): value.strip() for key, value in row.items()}
+        fields = {key: value.strip() for key, value in row.items()}
         for key, value in fields.items():
             if key == "path" or key.endswith("_path"):
                 fields[key] = str(path.parent / value)
@@ -192,9 +199,10 @@ def _from_csv(path: Path) -> Iterator[Tile]:
 
 
 def _from_glob(pattern: str) -> Iterator[Tile]:
-    if not glob.has_magic(pattern):
-        if Path(pattern).is_file():
-            yield _tile(_safe(Path(pattern).name.partition(".")[0]), fields={"path": pattern})
+    literal = re.sub(r"\[([][*?])\]", r"\1", pattern)
+    if not glob.has_magic(re.sub(r"\[[][*?]\]", "", pattern)):
+        if Path(literal).is_file():
+            yield _tile(_safe(Path(literal).name.partition(".")[0]), fields={"path": literal})
         return
     matcher = re.compile("".join(_glob_regex(pattern)))
     for path in sorted(glob.glob(pattern, recursive=True)):
@@ -209,8 +217,10 @@ def _safe(text: str) -> str:
 
 def _glob_regex(pattern: str) -> Iterator[str]:
     """Yield a regular expression that captures what each wildcard of a glob pattern matched."""
-    for part in re.split(r"(\*\*/|\*+|\?|\[[^]]+\])", pattern):
-        if part == "**/":
+    for part in re.split(r"(\*\*/|\*+|\?|\[\]\]|\[[^]]+\])", pattern):
+        if len(part) == 3 and part[0] == "[" and part[1] in "[]*?":  # an escaped character
+            yield re.escape(part[1])
+        elif part == "**/":
             yield "((?:[^/]+/)*)"
         elif part.startswith("*"):
             yield "([^/]*)"
@@ -220,15 +230,6 @@ def _glob_regex(pattern: str) -> Iterator[str]:
             yield "([" + ("^" if part[1] == "!" else "") + re.escape(part[1 + (part[1] == "!") : -1]).replace("\\-", "-") + "])"
         else:
             yield re.escape(part)
-
-
-def with_paths(spec: TilesSpec, absolute: Callable[[str], str]) -> TilesSpec:
-    """Return the specification with its paths made absolute."""
-    if isinstance(spec, str):
-        return absolute(spec)
-    if isinstance(spec, Cut):
-        return spec.model_copy(update={"image": absolute(spec.image)})
-    return spec
 
 
 def spec_as_json(spec: TilesSpec) -> Any:

@@ -65,14 +65,15 @@ class Document:
     def _merge(self, other: Document, path: Path, values: dict[str, Any]) -> None:
         for key, value in values.items():
             here = (*path, key)
-            mine = self._at(here)
+            mine = self.at(here)
             if isinstance(value, dict) and isinstance(mine, dict):
                 self._merge(other, here, value)
                 continue
             self.set(here, value, other.mark(here))
             self.marks.update({p: m for p, m in other.marks.items() if p[: len(here)] == here})
 
-    def _at(self, path: Path) -> Any:
+    def at(self, path: Path) -> Any:
+        """Return the value at `path`, or None when there is none."""
         value: Any = self.data
         for key in path:
             if not isinstance(value, dict) or key not in value:

@@ -1,6 +1,12 @@
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+SOURCES = [Path(__file__).parents[2], Path(__file__).parents[1] / "toyplugin"]
 
 CHAIN = """\
 astrosurvey: 1
@@ -124,13 +130,88 @@ def test_the_resolved_pipeline_is_a_pipeline(command, chain, tmp_path):
     assert command("validate", "again.yaml", "--resolved").stdout == text
 
 
-def test_a_failed_task_can_be_reproduced(command, tmp_path):
+def test_a_failed_task_can_be_reproduced_even_where_the_run_has_moved(command, tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text(
         "astrosurvey: 1\ntiles: [a, b]\nstages:\n  make: {use: toy.make}\n  break: {use: toy.break, in: make, tiles: [b], how: data}\n"
     )
     assert command("run", path, "--out", "run", "--no-report").returncode == 1
-    script = (tmp_path / "run" / "failures" / "break" / "b" / "reproduce.sh").read_text().splitlines()[-1].split()
-    again = command(*script[1:], "--no-report")
-    assert again.returncode == 1
+    (tmp_path / "run").rename(tmp_path / "moved run")
+    stub = tmp_path / "bin" / "astrosurvey"
+    stub.parent.mkdir()
+    stub.write_text(f"#!/bin/sh\nexec {sys.executable} -c 'from astrosurvey.cli import main; main()' \"$@\"\n")
+    stub.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{stub.parent}:{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(map(str, SOURCES))}
+    script = tmp_path / "moved run" / "failures" / "break" / "b" / "reproduce.sh"
+    again = subprocess.run([script, "--no-report"], env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 1, again.stderr
     assert "tile is rotten" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("site", "said"),
+    [
+        ("engine: local\nworkers: 0\n", "greater than or equal to 1"),
+        ("engine: local\nworkers: two\n", "valid integer"),
+        ("engine: local\nmemory_limit: lots\n", "must be like 4GiB"),
+        ("engine: local\nworkres: 2\n", "did you mean 'workers'"),
+        ("engine: inline\nworkers: 4\n", "use --engine local"),
+        ("engine: slrum\n", "use inline, local or a site file"),
+        ("workers: 2\n", "begins with `engine: NAME`"),
+        ("a: [\n", "cannot be read"),
+    ],
+)
+def test_a_wrong_site_file_is_one_line(command, chain, tmp_path, site, said):
+    (tmp_path / "site.yaml").write_text(site)
+    done = command("run", chain, "--engine", "site.yaml")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_site_file_chooses_the_engine(command, chain, tmp_path):
+    (tmp_path / "site.yaml").write_text("engine: inline\n")
+    assert command("run", chain, "--engine", "site.yaml", "--no-report").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-c", "stages=x"], "must be a mapping"),
+        (["-c", "add.amount.0=1"], "amount"),
+        (["-c", "tiles=*.fits"], "no file matches"),
+        (["-c", "tiles.imag=x"], "tiles"),
+    ],
+)
+def test_odd_overrides_are_told_of_and_are_no_bug(command, chain, arguments, said):
+    done = command("plan", chain, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "bug" not in done.stderr
+
+
+def test_a_run_directory_that_cannot_be_made_is_one_line(command, chain, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = command("run", chain, "--out", "file/run")
+    assert done.returncode == 2
+    assert "Not a directory" in done.stderr
+    assert "bug" not in done.stderr
+
+
+def test_what_a_stage_prints_goes_to_the_log_and_not_into_the_json(command, tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text("astrosurvey: 1\nstages:\n  make: {use: toy.make}\n  break: {use: toy.break, in: make, tiles: [field], how: print}\n")
+    done = command("run", path, "--out", "run", "--no-report", "--json")
+    assert json.loads(done.stdout)["exit_code"] == 0
+    assert "hello from a stage" in (tmp_path / "run" / "events.jsonl").read_text()
+
+
+def test_an_exit_in_a_stage_is_a_failure_of_its_task(command, tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "astrosurvey: 1\ntiles: [a, b]\nstages:\n  make: {use: toy.make}\n  break: {use: toy.break, in: make, tiles: [a], how: sysexit}\n"
+    )
+    done = command("run", path, "--out", "run", "--no-report")
+    assert done.returncode == 1
+    assert "the stage called exit(0)" in done.stdout
+    assert (tmp_path / "run" / "products" / "break" / "b" / "task.json").is_file()

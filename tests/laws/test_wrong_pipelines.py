@@ -192,6 +192,20 @@ def test_one_product_a_tile_is_too_many_for_a_plain_port_of_a_survey_stage(toys)
         Pipeline.build({"astrosurvey": 1, "stages": {"make": {"use": "toy.make"}, "one": {"use": "test.one", "in": "make"}}}, registry)
 
 
+def test_law_5_the_command_line_says_so_and_exits_2(tmp_path, monkeypatch, capsys):
+    from astrosurvey.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    for case, old, new, line, *_ in CASES:
+        (tmp_path / "wrong.yaml").write_text(SOUND.replace(old, new, 1))
+        monkeypatch.setattr("sys.argv", ["astrosurvey", "run", "wrong.yaml"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 2, case
+        assert f"wrong.yaml:{line}:" in capsys.readouterr().err, case
+    assert not (tmp_path / "runs").exists()
+
+
 def test_law_5_exit_2_and_nothing_runs(command, tmp_path):
     """That it takes less than a second is measured by benchmarks/overhead.py."""
     (tmp_path / "wrong.yaml").write_text(SOUND.replace("contrast: 0.01", "contrst: 0.01"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,7 @@ class Break(Stage):
 
     class Config(StageConfig):
         tiles: list[str] = Field([], description="tiles on which it goes wrong")
-        how: str = Field("error", description="error, data, segfault, exit, kill, nan, missing, empty, memory or flaky")
+        how: str = Field("error", description="error, data, segfault, exit, sysexit, kill, nan, missing, print, empty, memory or flaky")
 
     def run(self, ctx, *, number):
         if ctx.tile.name in self.config.tiles:
@@ -125,6 +126,10 @@ class Break(Stage):
                     return {"number": Number(float("nan"))}
                 case "missing":
                     return {}
+                case "print":
+                    print("hello from a stage")
+                case "sysexit":
+                    sys.exit(0)
                 case "empty":
                     raise NoWork("nothing here")
                 case "memory" if ctx.batch > 0.3:
