@@ -63,6 +63,21 @@ def test_what_the_last_run_does_not_count_as_its_own_is_left_out(tmp_path):
     assert run.counts("sim") == {"cached": 1, "pending": 1}
 
 
+@pytest.mark.parametrize(("ending", "tiles"), [(0, ["t0"]), (1, ["t0"]), (130, ["t0", "t1"]), (None, ["t0", "t1"])])
+def test_tiles_that_left_the_pipeline_are_left_out_once_the_run_came_to_its_end(tmp_path, ending, tiles):
+    runs.write_about(tmp_path, runs.STAGES, exit_code=ending)
+    for tile in ("t0", "t1"):
+        runs.put(tmp_path, "sim", tile, {"image": runs.image(0)})
+    runs.fail(tmp_path, "sky", "t1", "no sky")
+    events = [("run_started", "", None, {"tasks": {"sim": 1}}), ("task_finished", "sim", "t0", {"state": "cached"})]
+    log(tmp_path, *events, *([] if ending is None else [("run_finished", "", None, {"exit_code": ending})]))
+    run = gather(tmp_path)
+    assert run.tiles_of("sim") == tiles
+    assert [failure.tile for failure in run.failed] == tiles[1:]
+    facts = dict(make_head(run, cards(run), 0).facts)
+    assert facts["tasks done"] == ("1 of 1" if len(tiles) == 1 else "2 of 3")
+
+
 def test_failures_are_grouped_with_the_command_that_reproduces_one(tmp_path):
     runs.write_about(tmp_path, runs.STAGES, exit_code=1)
     for n in range(4):
