@@ -217,13 +217,12 @@ def _pipeline(run: Run) -> tuple[str, dict[str, Any]]:
 
 def _events(run: Run) -> list[Event]:
     try:
-        events = read_log(run.root / "events.jsonl")
+        return read_log(run.root / "events.jsonl")
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        run.problems.append(f"events.jsonl cannot be read: {type(error).__name__}: {error}")
+    except OSError as error:
+        run.problems.append(f"events.jsonl cannot be read: {error.strerror or error}")
         return []
-    return [event for event in events if isinstance(event.data, dict)]
 
 
 def _failures(run: Run) -> Iterator[FailedTask]:
