@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from astrosurvey.report import write
+from astrosurvey.report import render, write
 from astrosurvey.report.cards import cards
 from astrosurvey.report.gather import gather
 from astrosurvey.report.head import make_head
+from astrosurvey.report.truth import Truth
 
 from . import runs
 
@@ -148,6 +149,39 @@ def test_damaged_product_is_named_and_costs_no_page(tmp_path, what):
     assert "cannot be" in notes
     assert Path(what).parts[1].replace("survey", "judge") in notes
     assert "data:image/jpeg;base64," in text
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("gather", "The run directory"),
+        ("make_sky", "The sky"),
+        ("make_sources", "The sources"),
+        ("make_truth", "The truth"),
+        ("cards", "The stages"),
+        ("citations", "What to cite"),
+        ("make_head", "How the run went"),
+        ("metric_groups", "The metrics"),
+        ("make_counts", "The counts"),
+        ("picture", "The graph"),
+        ("_plugin_sections", "A plugin&#39;s section"),
+    ],
+)
+def test_a_part_that_breaks_is_named_and_costs_no_page(field, monkeypatch, part, said):
+    def broken(*args, **kwargs):
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(render, part, broken)
+    text = render.report(field)
+    assert f"{said} cannot be shown: RuntimeError: nobody thought of this" in text
+    assert '<h2 id="stages-h">' in text
+
+
+def test_data_that_cannot_be_embedded_costs_no_page(field, monkeypatch):
+    monkeypatch.setattr(render, "make_truth", lambda run, sky: Truth(columns={"x": object()}))
+    text = render.report(field)
+    assert "The map cannot be shown: TypeError" in text
+    assert '<h2 id="stages-h">' in text
 
 
 def test_empty_folder_has_a_page(tmp_path):
