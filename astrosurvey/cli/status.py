@@ -52,7 +52,9 @@ def read_status(root: Path) -> dict[str, Any]:
         record = json.loads((root / "run.json").read_text())
         events = read_log(root / "events.jsonl")
     except (OSError, ValueError):
-        raise click.UsageError(f"{root} is no run directory; it holds no run.json and events.jsonl that can be read") from None
+        record = None
+    if not isinstance(record, dict) or not record.keys() >= {"title", "started", "exit_code", "stopped"}:
+        raise click.UsageError(f"{root} is no run directory; it holds no run.json and events.jsonl that can be read")
     owner = holder(root / "run.lock")
     counts: dict[str, Counter[str]] = {}
     running: dict[str, float] = {}

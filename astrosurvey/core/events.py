@@ -71,15 +71,25 @@ class JsonLog:
 
 
 def read_log(path: Path) -> list[Event]:
-    """Return the events of the last run in a log; a torn last line, from a killed driver, is left out."""
+    """Return the events of the last run in a log; what is no event, as a killed driver's torn line, is left out."""
     events: list[Event] = []
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8", errors="replace") as stream:
         for line in stream:
-            try:
-                values = json.loads(line)
-            except ValueError:
+            event = _event(line)
+            if event is None:
                 continue
-            if values["kind"] == "run_started":
+            if event.kind == "run_started":
                 events.clear()
-            events.append(Event(values["kind"], values["time"], values["stage"], values["tile"], values["data"]))
+            events.append(event)
     return events
+
+
+def _event(line: str) -> Event | None:
+    """Return the event that a line of a log tells of, None if it tells of none."""
+    try:
+        values = json.loads(line)
+        event = Event(values["kind"], values["time"], values["stage"], values["tile"], values["data"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    typed = isinstance(event.kind, str) and isinstance(event.time, int | float) and isinstance(event.stage, str)
+    return event if typed and isinstance(event.tile, str | None) and isinstance(event.data, dict) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..catalog.flags import SOURCE
 from .gather import Run, gather
-from .tables import Found, Text, batches, find, length, numbers
+from .tables import Column, Found, Text, batches, find, length, numbers
 
 ARCSEC, PIXELS = 1.0, 3.0
 """Greatest distances of a match when none is given: on the sky, and in pixels of a tile."""
@@ -21,7 +21,7 @@ _NO_FLUX = SOURCE["NO_FLUX"]
 
 
 class CannotCompare(ValueError):
-    """A run has no catalogue of sources, or the two share no frame."""
+    """A run has no catalogue of sources, or one that cannot be read, or the two share no frame."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def compare_runs(first: Path, second: Path, *, radius: float | None = None) -> C
         radius: greatest distance of a match in arcsec (in pixels where a run has no sky positions).
 
     Raises:
-        CannotCompare: a run has no sources, or there is neither a common sky nor a common tile.
+        CannotCompare: a run has no sources, a catalogue cannot be read, or there is neither a common sky nor a common tile.
     """
     runs = gather(first), gather(second)
     catalogues = [find(run, "source") for run in runs]
@@ -175,11 +175,22 @@ def _frame(s: _Sources, *, on_sky: bool) -> np.ndarray:
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
+def _rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Column]]:
+    """Yield a catalogue batch by batch, as `batches` does."""
+    import pyarrow as pa
+
+    try:
+        yield from batches(path, columns)
+    except (OSError, pa.ArrowException) as error:
+        said = str(error).splitlines() or [type(error).__name__]
+        raise CannotCompare(f"{path} cannot be read: {said[0]}; remove its folder and run the pipeline again to make it anew") from None
+
+
 def _read(run: Run, table: Found) -> _Sources:
     parts: list[list[np.ndarray]] = []
     names = ("source_id", "ra", "dec", "x", "y", "tile_id", "significance")
     for path in table.paths.values():
-        for batch in batches(path, (*names, "primary")):
+        for batch in _rows(path, (*names, "primary")):
             primary = batch.get("primary")
             counts = primary if isinstance(primary, np.ndarray) and not table.merged else np.ones(length(batch), bool)
             parts.append([numbers(batch, name)[counts] for name in names])
@@ -223,8 +234,8 @@ def _photometry(table: Found, s: _Sources) -> dict[tuple[str, str], np.ndarray]:
     """Return (method, band) -> (2, n) flux and error of a run's sources."""
     made: dict[tuple[str, str], np.ndarray] = {}
     for path in table.paths.values():
-        for batch in batches(path, ("source_id", "band", "method", "flux", "flux_err", "flags")):
-            band, method = batch["band"], batch["method"]
+        for batch in _rows(path, ("source_id", "band", "method", "flux", "flux_err", "flags")):
+            band, method = batch.get("band"), batch.get("method")
             if not isinstance(band, Text) or not isinstance(method, Text) or not len(s.ids):
                 continue
             ids = numbers(batch, "source_id")

@@ -86,6 +86,11 @@ class Run:
         finished = (event for event in self.events if event.kind == "task_finished")
         return {(event.stage, event.tile or SURVEY): str(event.data.get("state")) for event in finished}
 
+    @cached_property
+    def _complete(self) -> bool:
+        """Whether the last run came to its end, and so has said the state of every task it has."""
+        return any(event.kind == "run_finished" and event.data.get("exit_code") in (0, 1) for event in self.events)
+
     def counts(self, stage: str) -> Counter[str]:
         """Return how many tasks of a stage are in each state; those that nothing is known of are pending."""
         counts = self._counts.get(stage, Counter()).copy()
@@ -151,16 +156,19 @@ def gather(root: Path) -> Run:
     failed = {(f.stage, f.tile): f for f in _failures(run)}
     declared = set(run.pipeline.get("stages") or {}) if isinstance(run.pipeline.get("stages"), dict) else set()
     said = run._said
+    unsaid = "gone" if run._complete else "done"
     for stage, tile in _tasks(root):
         # A run directory outlives pipelines: what the last run did not count as its own is left out.
-        if (declared and stage not in declared) or said.get((stage, tile), "done") not in WITH_PRODUCTS:
+        if (declared and stage not in declared) or said.get((stage, tile), unsaid) not in WITH_PRODUCTS:
             continue
         record = run.store.record(stage, None if tile == SURVEY else tile)
         if record is None:
             run.problems.append(f"products/{stage}/{tile}/task.json cannot be read")
         else:
             run.records[stage, tile] = record
-    run.failed = [f for name, f in failed.items() if name not in run.records and (not declared or f.stage in declared)]
+    for name, failure in failed.items():
+        if name not in run.records and (not declared or failure.stage in declared) and (name in said or not run._complete):
+            run.failed.append(failure)
     return run
 
 
@@ -209,13 +217,12 @@ def _pipeline(run: Run) -> tuple[str, dict[str, Any]]:
 
 def _events(run: Run) -> list[Event]:
     try:
-        events = read_log(run.root / "events.jsonl")
+        return read_log(run.root / "events.jsonl")
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        run.problems.append(f"events.jsonl cannot be read: {type(error).__name__}: {error}")
+    except OSError as error:
+        run.problems.append(f"events.jsonl cannot be read: {error.strerror or error}")
         return []
-    return [event for event in events if isinstance(event.data, dict)]
 
 
 def _failures(run: Run) -> Iterator[FailedTask]:

@@ -21,7 +21,7 @@ from .citations import Citation, citations
 from .counts import make_counts
 from .gather import Run, gather
 from .graph import picture
-from .head import make_head
+from .head import Head, make_head
 from .metrics import Group, metric_groups
 from .sky import Sky, make_sky
 from .sources import Shown, flag_meanings, make_sources
@@ -53,7 +53,6 @@ def write_report(root: Path) -> Path:
 
 def report(root: Path) -> str:
     """Return the report of a run directory as one HTML document."""
-    run = gather(root)
     notes: list[str] = []
 
     def attempt(what: str, make: Callable[[], T], otherwise: T) -> T:
@@ -64,6 +63,7 @@ def report(root: Path) -> str:
             notes.append(f"{what} cannot be shown: {type(error).__name__}: {error}")
             return otherwise
 
+    run = attempt("The run directory", lambda: gather(root), Run(root))
     sky = attempt("The sky", lambda: make_sky(run), Sky())
     sources = attempt("The sources", lambda: make_sources(run, sky), Shown())
     truth = attempt("The truth", lambda: make_truth(run, sky), Truth())
@@ -71,7 +71,7 @@ def report(root: Path) -> str:
     stages = attempt("The installed stages", _installed, dict[str, type]())
     cited, uncited = attempt("What to cite", lambda: citations(run, stages), (list[Citation](), list[str]()))
     context = {
-        "head": make_head(run, made, sources.total),
+        "head": attempt("How the run went", lambda: make_head(run, made, sources.total), Head(run.title, "unknown", "idle", [], "", [])),
         "cards": made,
         "sky": sky,
         "sources": sources,
@@ -84,7 +84,7 @@ def report(root: Path) -> str:
         "plugins": attempt("A plugin's section", lambda: _plugin_sections(run, made), list[PluginSection]()),
         "citations": cited,
         "version": __version__,
-        "data": text.embedded(_data(sky, sources, truth)),
+        "data": attempt("The map", lambda: text.embedded(_data(sky, sources, truth)), text.embedded(_data(Sky(), Shown(), Truth()))),
     }
     context["notes"] = [*run.problems, *sky.notes, *sources.notes, *truth.notes, *notes, *uncited]
     return page("index.html.j2", context)

@@ -67,6 +67,19 @@ def test_status_as_json_tells_states_and_exit_code(command, chain):
     assert values["counts"]["add"] == {"done": 3}
 
 
+@pytest.mark.parametrize(("content", "code"), [("[]", 2), ("{}", 2), (None, 0)])
+def test_status_of_damaged_files(command, chain, tmp_path, content, code):
+    command("run", chain, "--no-report")
+    if content is None:
+        with (tmp_path / "runs" / "chain" / "events.jsonl").open("a") as stream:
+            stream.write("[]\nnull\n{}\n")
+    else:
+        (tmp_path / "runs" / "chain" / "run.json").write_text(content)
+    done = command("status", "runs/chain")
+    assert done.returncode == code, done.stderr
+    assert ("is no run directory" in done.stderr) == bool(code)
+
+
 def test_status_works_from_another_shell_while_the_run_goes_on(command, tmp_path):
     path = tmp_path / "slow.yaml"
     path.write_text("astrosurvey: 1\ntiles: {count: 4}\nstages:\n  make: {use: toy.make, seconds: 3}\n")

@@ -134,3 +134,20 @@ def test_compare_command_says_what_is_missing(command, field, tmp_path):
     done = command("compare", field, tmp_path)
     assert done.returncode == 2
     assert "has no source catalogue" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["sources", "photometry"])
+@pytest.mark.parametrize("damage", [b"this is no catalogue", None, "cut"])
+def test_compare_command_names_a_catalogue_that_cannot_be_read(command, field, tmp_path, name, damage):
+    root = shutil.copytree(field, tmp_path / "copy")
+    path = root / "products" / "measure" / "t1" / f"{name}.parquet"
+    if damage is None:
+        path.unlink()
+    else:
+        whole = path.read_bytes()
+        # The footer stands, the pages before it do not.
+        path.write_bytes(b"PAR1" + b"\xff" * 2000 + whole[2004:] if damage == "cut" else damage)
+    done = command("compare", field, root)
+    assert done.returncode == 2, done.stderr
+    assert f"{path} cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from astrosurvey.report import write
+from astrosurvey.report import render, write
 from astrosurvey.report.cards import cards
 from astrosurvey.report.gather import gather
 from astrosurvey.report.head import make_head
+from astrosurvey.report.truth import Truth
 
 from . import runs
 
@@ -61,6 +62,21 @@ def test_what_the_last_run_does_not_count_as_its_own_is_left_out(tmp_path):
     run = gather(tmp_path)
     assert list(run.records) == [("sim", "t0")]
     assert run.counts("sim") == {"cached": 1, "pending": 1}
+
+
+@pytest.mark.parametrize(("ending", "tiles"), [(0, ["t0"]), (1, ["t0"]), (130, ["t0", "t1"]), (None, ["t0", "t1"])])
+def test_tiles_that_left_the_pipeline_are_left_out_once_the_run_came_to_its_end(tmp_path, ending, tiles):
+    runs.write_about(tmp_path, runs.STAGES, exit_code=ending)
+    for tile in ("t0", "t1"):
+        runs.put(tmp_path, "sim", tile, {"image": runs.image(0)})
+    runs.fail(tmp_path, "sky", "t1", "no sky")
+    events = [("run_started", "", None, {"tasks": {"sim": 1}}), ("task_finished", "sim", "t0", {"state": "cached"})]
+    log(tmp_path, *events, *([] if ending is None else [("run_finished", "", None, {"exit_code": ending})]))
+    run = gather(tmp_path)
+    assert run.tiles_of("sim") == tiles
+    assert [failure.tile for failure in run.failed] == tiles[1:]
+    facts = dict(make_head(run, cards(run), 0).facts)
+    assert facts["tasks done"] == ("1 of 1" if len(tiles) == 1 else "2 of 3")
 
 
 def test_failures_are_grouped_with_the_command_that_reproduces_one(tmp_path):
@@ -133,6 +149,39 @@ def test_damaged_product_is_named_and_costs_no_page(tmp_path, what):
     assert "cannot be" in notes
     assert Path(what).parts[1].replace("survey", "judge") in notes
     assert "data:image/jpeg;base64," in text
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("gather", "The run directory"),
+        ("make_sky", "The sky"),
+        ("make_sources", "The sources"),
+        ("make_truth", "The truth"),
+        ("cards", "The stages"),
+        ("citations", "What to cite"),
+        ("make_head", "How the run went"),
+        ("metric_groups", "The metrics"),
+        ("make_counts", "The counts"),
+        ("picture", "The graph"),
+        ("_plugin_sections", "A plugin&#39;s section"),
+    ],
+)
+def test_a_part_that_breaks_is_named_and_costs_no_page(field, monkeypatch, part, said):
+    def broken(*args, **kwargs):
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(render, part, broken)
+    text = render.report(field)
+    assert f"{said} cannot be shown: RuntimeError: nobody thought of this" in text
+    assert '<h2 id="stages-h">' in text
+
+
+def test_data_that_cannot_be_embedded_costs_no_page(field, monkeypatch):
+    monkeypatch.setattr(render, "make_truth", lambda run, sky: Truth(columns={"x": object()}))
+    text = render.report(field)
+    assert "The map cannot be shown: TypeError" in text
+    assert '<h2 id="stages-h">' in text
 
 
 def test_empty_folder_has_a_page(tmp_path):

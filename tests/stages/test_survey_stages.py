@@ -9,14 +9,14 @@ from shutil import which
 import numpy as np
 import pytest
 
-from astrosurvey.core.stage import DataError, NoWork
+from astrosurvey.core.stage import DataError, NoWork, check_stage
 from astrosurvey.core.tiles import Tile
 from astrosurvey.products import Catalog
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.detection.stage import SegmentDetection
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
-from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
+from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable, TablesConfig
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 
 from .running import a_tile, cut_into_tiles, run, tiles_of
@@ -263,6 +263,16 @@ def test_regions_name_every_source_where_it_is(survey, merged, tmp_path):
     run(ExportRegions, scratch=again, sources=tiles_of(survey=merged["sources"]))
     lines = [line for file in (again).iterdir() for line in file.read_text().splitlines() if line.startswith("circle")]
     assert len(lines) == len(merged["sources"])
+
+
+@pytest.mark.parametrize("stage", [ExportFits, ExportVOTable])
+def test_exports_of_tables_share_their_settings_and_keep_their_names(stage):
+    check_stage(stage)
+    fields, shared = stage.Config.model_fields, TablesConfig.model_fields
+    assert {name: (field.annotation, field.description) for name, field in fields.items()} == {
+        name: (field.annotation, field.description) for name, field in shared.items()
+    }
+    assert f"`{stage.name}`" in stage.Config.__doc__
 
 
 def test_exports_of_nothing(tmp_path):

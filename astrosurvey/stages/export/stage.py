@@ -13,7 +13,15 @@ from ...core.stage import Context, NoWork, Stage, StageConfig
 from ...products import Catalog, Export
 
 CATALOGS = {"sources": optional(Tiles.of(Catalog.of("source"))), "photometry": optional(Tiles.of(Catalog.of("photometry")))}
-LAYOUT = "tables: sources and photometry as two tables; wide: one row a source, with a column for each band, method and measure"
+
+
+class TablesConfig(StageConfig):
+    """Settings of the stages that write catalogues as tables."""
+
+    layout: Literal["tables", "wide"] = Field(
+        "tables",
+        description="tables: sources and photometry as two tables; wide: one row a source, with a column for each band, method and measure",
+    )
 
 
 class ExportFits(Stage):
@@ -27,10 +35,8 @@ class ExportFits(Stage):
     inputs = CATALOGS
     outputs = {"files": Export}
 
-    class Config(StageConfig):
+    class Config(TablesConfig):
         """Settings of `export.fits`."""
-
-        layout: Literal["tables", "wide"] = Field("tables", description=LAYOUT)
 
     def run(self, ctx: Context, *, sources: Tiles[Catalog] | None, photometry: Tiles[Catalog] | None) -> Mapping[str, Any]:
         """Return the folder with `catalog.fits`."""
@@ -52,10 +58,8 @@ class ExportVOTable(Stage):
     inputs = CATALOGS
     outputs = {"files": Export}
 
-    class Config(StageConfig):
+    class Config(TablesConfig):
         """Settings of `export.votable`."""
-
-        layout: Literal["tables", "wide"] = Field("tables", description=LAYOUT)
 
     def run(self, ctx: Context, *, sources: Tiles[Catalog] | None, photometry: Tiles[Catalog] | None) -> Mapping[str, Any]:
         """Return the folder with `catalog.vot`."""
