@@ -128,6 +128,15 @@ def test_law_4_one_crashing_tile_leaves_the_others_alone(toy_pipeline, tmp_path,
     assert said in result.failures[0][2].message
 
 
+def test_a_worker_over_its_memory_limit_is_tried_again_with_half_the_batch(toy_pipeline, tmp_path):
+    stages = {"make": {"use": "toy.make"}, "break": {"use": "toy.break", "in": "make", "tiles": ["t0001"], "how": "hog"}}
+    pipeline = toy_pipeline(tiles={"count": 3}, stages=stages)
+    result = run_pipeline(pipeline, tmp_path, engine=lambda: LocalEngine(1, memory_limit="800MB"))
+    assert result.exit_code == ExitCode.OK, result.failures
+    assert result.store.record("break", "t0001").facts["batch"] <= 0.5
+    assert result.store.record("break", "t0000").facts["batch"] == 1
+
+
 def test_law_4_the_closing_table_names_the_tile(command, tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text(

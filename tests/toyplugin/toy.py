@@ -109,7 +109,9 @@ class Break(Stage):
 
     class Config(StageConfig):
         tiles: list[str] = Field([], description="tiles on which it goes wrong")
-        how: str = Field("error", description="error, data, segfault, exit, sysexit, kill, nan, missing, print, empty, memory or flaky")
+        how: str = Field(
+            "error", description="error, data, segfault, exit, sysexit, kill, nan, missing, print, empty, memory, hog or flaky"
+        )
 
     def run(self, ctx, *, number):
         if ctx.tile.name in self.config.tiles:
@@ -126,6 +128,10 @@ class Break(Stage):
                     return {"number": Number(float("nan"))}
                 case "missing":
                     return {}
+                case "hog":
+                    hoard = b"x" * int(ctx.batch * 1.2e9)
+                    time.sleep(1.5)
+                    assert hoard
                 case "print":
                     print("hello from a stage")
                 case "sysexit":
