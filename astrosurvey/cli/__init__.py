@@ -96,6 +96,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
+        _as_json(code, [{"message": error.format_message()}])
     except KeyboardInterrupt:
         click.echo("interrupted", err=True)
         code = 130
@@ -103,7 +104,17 @@ def main() -> None:
         code = 141
     except Exception as error:
         code = _explain(error)
+        problems = getattr(error, "problems", None)
+        _as_json(code, [p.as_json() for p in problems] if problems else [{"message": f"{error}"}])
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _as_json(code: int, problems: list[dict[str, Any]]) -> None:
+    """Print an error for the program that asked for JSON; people read it on standard error."""
+    if "--json" in sys.argv:
+        import json
+
+        click.echo(json.dumps({"exit_code": int(code), "problems": problems}, indent=2))
 
 
 def _explain(error: Exception) -> int:

@@ -228,3 +228,19 @@ def test_an_exit_in_a_stage_is_a_failure_of_its_task(command, tmp_path):
     assert done.returncode == 1
     assert "the stage called exit(0)" in done.stdout
     assert (tmp_path / "run" / "products" / "break" / "b" / "task.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "no.yaml"], "cannot read"),
+        (["plan", "chain.yaml", "-c", "add.amont=1"], "unknown setting"),
+        (["stages", "toy.ad"], "there is no stage"),
+        (["run", "chain.yaml", "--engine", "locl"], "there is no engine"),
+    ],
+)
+def test_errors_are_json_too_where_json_was_asked_for(command, chain, arguments, said):
+    done = command(*arguments, "--json")
+    values = json.loads(done.stdout)
+    assert values["exit_code"] == done.returncode == 2
+    assert said in values["problems"][0]["message"]
