@@ -102,14 +102,14 @@ def engine_factory(name: str, workers: int = 1, gpus: int = 0) -> Callable[[], E
     if name.endswith((".yaml", ".yml")):
         name, settings = _site_file(Path(name))
     else:
-        settings = {"workers": workers}
+        settings = {"workers": workers} if name in ("inline", "local") else {"workers": workers, "gpus": gpus}
     if name == "inline":
         if settings.get("workers", 1) != 1:
             raise EngineError("engine inline works in this process alone; leave workers out, or use --engine local")
         return _inline
     if name == "local":
         return _local(settings, gpus)
-    return _plugin_engine(name, {**settings, "gpus": gpus})
+    return _plugin_engine(name, settings)
 
 
 def _inline() -> Engine:
@@ -128,7 +128,7 @@ def _local(settings: Mapping[str, Any], gpus: int) -> Callable[[], Engine]:
     )
     if problems:
         raise EngineError(f"engine local: {problems[0]}")
-    return lambda: LocalEngine(checked.workers, checked.memory_limit, gpus)
+    return lambda: LocalEngine(checked.workers, checked.memory_limit, gpus, _PRELOAD)
 
 
 def _plugin_engine(name: str, settings: Mapping[str, Any]) -> Callable[[], Engine]:
