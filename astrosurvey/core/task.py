@@ -142,15 +142,9 @@ def execute(order: Order, progress: Progress | None = None) -> Outcome:
 def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -> Record:
     store = Store(order.run)
     started, cpu = time.perf_counter(), time.process_time()
-    stage, fresh = _stage(order.stage, json.dumps(order.config, sort_keys=True), order.device)
     with store.publishing(*order.task) as folder, _scratch_folder(order.run) as scratch:
         context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch)  # type: ignore[arg-type]
-        if fresh:
-            try:
-                stage.setup(context)
-            except BaseException:
-                _stages.clear()  # the next attempt must set it up again
-                raise
+        stage = _stage(order, context)
         try:
             inputs = _inputs(stage, order)
             made: Mapping[str, Any] = stage.run(context, **inputs)
@@ -241,15 +235,17 @@ def _generator(order: Order) -> Any:
 _stages: dict[tuple[str, str, str], Stage] = {}
 
 
-def _stage(name: str, config: str, device: str) -> tuple[Stage, bool]:
-    """Return this worker's instance of a stage with these settings, and whether it is new here."""
-    key = (name, config, device)
-    if key in _stages:
-        return _stages[key], False
-    module, _, qualified = name.partition(":")
-    cls: Any = functools.reduce(getattr, qualified.split("."), importlib.import_module(module))
-    stage = _stages[key] = cls(cls.Config.model_validate_json(config))
-    return stage, True
+def _stage(order: Order, context: Context) -> Stage:
+    """Return this worker's instance of the order's stage, made and set up when it is first wanted."""
+    config = json.dumps(order.config, sort_keys=True)
+    key = (order.stage, config, order.device)
+    if key not in _stages:
+        module, _, qualified = order.stage.partition(":")
+        cls: Any = functools.reduce(getattr, qualified.split("."), importlib.import_module(module))
+        stage: Stage = cls(cls.Config.model_validate_json(config))
+        stage.setup(context)
+        _stages[key] = stage
+    return _stages[key]
 
 
 def _failure(error: Exception | SystemExit, order: Order) -> Failure:
