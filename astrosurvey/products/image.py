@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..catalog.flags import PIXEL
+from ..catalog.flags import PIXEL, UNUSABLE
 from ..core.product import ProductError
 from ._stored import check_array, check_meta, frozen, meta_plane, open_stored, read_meta
 
@@ -130,6 +130,22 @@ class Image:
                 unit=sci.cards.text("BUNIT"),
                 meta=read_meta(file),
             )
+
+    def usable(self) -> np.ndarray:
+        """Return which pixels carry usable flux: finite, without an unusable mask bit, of known positive variance.
+
+        Without a variance plane only data and mask decide.
+
+        Returns:
+            (band, y, x) bool.
+        """
+        good: np.ndarray = np.isfinite(self.data)
+        if self.variance is not None:
+            with np.errstate(invalid="ignore"):
+                good &= np.isfinite(self.variance) & (self.variance > 0)
+        if self.mask is not None:
+            good &= (self.mask & UNUSABLE) == 0
+        return good
 
     def summary(self) -> dict[str, Any]:
         """Return shape, bands, what planes there are, and the fractions of pixels without data and masked."""

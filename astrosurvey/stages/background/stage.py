@@ -11,7 +11,6 @@ from pydantic import Field, field_validator
 
 from ...core.stage import Context, Stage, StageConfig
 from ...products import Image
-from ..pixels import usable
 
 
 class MeshBackground(Stage):
@@ -55,7 +54,7 @@ class MeshBackground(Stage):
         from .mesh import sky
 
         config = self.config
-        good = usable(image)
+        good = image.usable()
         window = ctx.tile.window if ctx.tile else None
         origin = (window.y0, window.x0) if window else (0, 0)
         level, noise = np.empty(image.data.shape, np.float32), np.empty(image.data.shape, np.float32)

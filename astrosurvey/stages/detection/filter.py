@@ -10,7 +10,6 @@ from scipy import ndimage, special
 
 from ...catalog.flags import PIXEL, UNUSABLE
 from ...core.stage import DataError
-from ..pixels import usable
 from ..sky import pixel_scale
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def detection_image(
         )
     chosen = choose_bands(image, bands)
     shape = image.data.shape[1:]
-    good = usable(image)
+    good = image.usable()
     bits = np.zeros(shape, np.int32)
     signal, weight, noise = (np.zeros(shape, np.float32) for _ in range(3))
     inverse = np.zeros(shape, np.float32)

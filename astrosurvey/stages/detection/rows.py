@@ -11,7 +11,6 @@ from ...catalog import footprint, ownership
 from ...catalog.flags import SOURCE
 from ...core.tiles import Tile
 from ...products import Catalog
-from ..pixels import usable
 from ..sky import to_sky
 
 if TYPE_CHECKING:
@@ -39,5 +38,5 @@ def source_rows(tile: Tile, image: Image, measured: Mapping[str, np.ndarray], **
         "flags": measured["flags"] | SOURCE["NO_SKY_POSITION"] * ~np.isfinite(ra),
     }
     return Catalog.from_columns(
-        "source", columns, {"tile": footprint.describe(tile, image.data.shape, image.wcs, np.asarray(usable(image).any(axis=0)))}
+        "source", columns, {"tile": footprint.describe(tile, image.data.shape, image.wcs, np.asarray(image.usable().any(axis=0)))}
     )

@@ -11,7 +11,6 @@ from pydantic import Field, field_validator, model_validator
 from ...core.product import optional
 from ...core.stage import Context, DataError, Stage, StageConfig
 from ...products import Catalog, Image, Segmentation
-from ..pixels import usable
 
 NEIGHBOURS = "pixels of other sources in the aperture: keep them, mask them, or correct them with the flux of the pixels opposite"
 
@@ -71,7 +70,7 @@ class KronPhotometry(Stage):
         shape = ellipses(labels, smooth.flux, x, y, max(float(fwhm.mean()), 1.0) / FWHM_PER_SIGMA)
         sharp = detection_image(image, self.config.bands, np.zeros_like(fwhm))
         found = measure(
-            Planes(image.data, image.variance, usable(image), labels),
+            Planes(image.data, image.variance, image.usable(), labels),
             Planes(sharp.flux[None], None, np.isfinite(sharp.variance)[None], labels),
             x,
             y,
@@ -171,7 +170,7 @@ class AperturePhotometry(Stage):
         radii = [radius / scale for radius in config.radii]
         ring = Ring(config.annulus.inner / scale, config.annulus.outer / scale, config.annulus.clip) if config.annulus else None
         found = measure(
-            Planes(image.data, image.variance, usable(image), segmentation.labels if segmentation is not None else None),
+            Planes(image.data, image.variance, image.usable(), segmentation.labels if segmentation is not None else None),
             sources.column("x"),
             sources.column("y"),
             radii,

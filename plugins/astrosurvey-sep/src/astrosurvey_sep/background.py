@@ -11,15 +11,13 @@ import sep
 
 from astrosurvey import Context, Image
 
-from .pixels import usable
-
 if TYPE_CHECKING:
     from .stage import SepBackground
 
 
 def subtract(ctx: Context, image: Image, config: SepBackground.Config) -> Mapping[str, Any]:
     """Return the sky-subtracted image and the background."""
-    good = usable(image)
+    good = image.usable()
     level, noise = np.zeros(image.data.shape, np.float32), np.full(image.data.shape, np.inf, np.float32)
     for b, name in enumerate(image.bands):
         if not good[b].any():

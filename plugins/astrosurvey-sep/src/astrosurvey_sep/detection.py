@@ -12,7 +12,7 @@ from astrosurvey import Catalog, DataError, Image, Segmentation, Tile
 from astrosurvey.catalog import footprint, ids, ownership
 from astrosurvey.catalog.flags import PIXEL, SOURCE, UNUSABLE
 
-from .pixels import Plane, combined, usable
+from .pixels import Plane, combined
 
 if TYPE_CHECKING:
     from .stage import SepDetection
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def detect(tile: Tile, image: Image, config: SepDetection.Config) -> Mapping[str, Any]:
     """Return the segmentation and the sources of a tile, in (y, x) order."""
-    good = usable(image)
+    good = image.usable()
     plane = combined(image, good)
     found, labels = _extract(plane, config, _kernel(image, config.filter))
     order = np.lexsort((found["x"], found["y"]))

@@ -11,7 +11,7 @@ import sep
 from astrosurvey import Catalog, Context, DataError, Image, Segmentation
 from astrosurvey.catalog.flags import SOURCE
 
-from .pixels import Plane, combined, plane, usable
+from .pixels import Plane, combined, plane
 
 if TYPE_CHECKING:
     from .stage import SepPhotometry
@@ -38,7 +38,7 @@ def measure(
         raise DataError("segmentation and sources do not belong together; wire both from the same detection or deblending stage")
     if before is not None and config.method in set(before.column("method").tolist()):
         raise DataError(f"the photometry has rows of method {config.method} already; set `method` to a name of your own")
-    good = usable(image)
+    good = image.usable()
     x, y = np.array(sources.column("x")), np.array(sources.column("y"))
     reference = combined(image, good)
     shape = moments(labels, reference, x, y)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 
 from astrosurvey import DataError, Image
-from astrosurvey.catalog.flags import UNUSABLE
 
 
 class Plane(NamedTuple):
@@ -16,16 +15,6 @@ class Plane(NamedTuple):
     data: np.ndarray
     error: np.ndarray
     masked: np.ndarray
-
-
-def usable(image: Image) -> np.ndarray:
-    """Return which pixels carry flux that may be measured, (band, y, x) bool."""
-    good: np.ndarray = np.isfinite(image.data)
-    if image.variance is not None:
-        good &= np.isfinite(image.variance) & (image.variance > 0)
-    if image.mask is not None:
-        good &= (image.mask & UNUSABLE) == 0
-    return good
 
 
 def plane(image: Image, good: np.ndarray, band: int) -> Plane:
