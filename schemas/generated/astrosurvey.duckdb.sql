@@ -1,5 +1,5 @@
 -- Generated from schemas/astrosurvey.yaml by `python -m astrosurvey.catalog.generate`; do not edit.
--- astrosurvey 1.0.0
+-- astrosurvey 1.1.0
 CREATE TABLE "run" (
     "run_id" VARCHAR NOT NULL,
     "title" VARCHAR,
@@ -86,6 +86,9 @@ CREATE TABLE "source" (
     "n_child" INTEGER NOT NULL,
     "blendedness" FLOAT,
     "primary" BOOLEAN NOT NULL,
+    "probability" FLOAT,
+    "probability_err" FLOAT,
+    "star_probability" FLOAT,
     "flags" INTEGER NOT NULL,
     "_healpix_29" BIGINT,
     PRIMARY KEY ("source_id"),
@@ -115,6 +118,9 @@ COMMENT ON COLUMN "source"."significance" IS 'peak signal-to-noise ratio of the 
 COMMENT ON COLUMN "source"."n_child" IS 'number of sources split off from this one';
 COMMENT ON COLUMN "source"."blendedness" IS 'fraction of the flux inside the footprint that belongs to other sources';
 COMMENT ON COLUMN "source"."primary" IS 'the centroid lies in the half-open core cell of its tile, so that this row counts where tiles overlap';
+COMMENT ON COLUMN "source"."probability" IS 'calibrated probability that the detection is a real source; null where the detector gives none';
+COMMENT ON COLUMN "source"."probability_err" IS 'epistemic standard deviation of the probability, between the members of an ensemble or dropout samples';
+COMMENT ON COLUMN "source"."star_probability" IS 'probability that the source is unresolved; null where it was not judged';
 COMMENT ON COLUMN "source"."flags" IS 'bits of astrosurvey.catalog.flags.SOURCE';
 COMMENT ON COLUMN "source"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';
 CREATE TABLE "photometry" (
