@@ -218,34 +218,34 @@ def _unite(parent, ny, nx):  # type: ignore[no-untyped-def]
         return
     line = i // nx
     x, y, plane = i - line * nx, line % ny, line // ny
-    for dz in range(-1 if plane > 0 else 0, 1):
-        for dy in range(-1 if y > 0 else 0, (1 if y < ny - 1 else 0) + 1 if dz < 0 else 1):
-            # Of three neighbours in a line the middle one, where set, already joins the outer two; in the own line only the left one is earlier.
-            own = dz == 0 and dy == 0
-            middle = i + (dz * ny + dy) * nx
-            for step in range(3):
-                dx = step if step < 2 else -1
-                if own and dx >= 0 or x + dx < 0 or x + dx >= nx:
-                    continue
-                if dx != 0 and not own and parent[middle] >= 0:
-                    continue
-                b = parent[middle + dx]
-                if b < 0:
-                    continue
-                a = parent[i]
-                while True:
-                    while parent[a] != a:
-                        a = parent[a]
-                    while parent[b] != b:
-                        b = parent[b]
-                    if a == b:
-                        break
-                    if a < b:
-                        a, b = b, a
-                    before = cuda.atomic.min(parent, a, b)
-                    if before == a:
-                        break
-                    a = before
+    for step in range(5):
+        # The line before in the plane, the three around it in the plane before, and the pixel's own.
+        dz, dy = (0, -1) if step == 0 else (-1, step - 2) if step < 4 else (0, 0)
+        if plane + dz < 0 or y + dy < 0 or y + dy >= ny:
+            continue
+        middle = i + (dz * ny + dy) * nx
+        for place in range(3):
+            # The middle one of three neighbours, where set, joins the outer two by itself; of the own line only the left one is earlier.
+            dx = (0, -1, 1)[place]
+            if x + dx < 0 or x + dx >= nx or ((dx != -1) if step == 4 else (dx != 0 and parent[middle] >= 0)):
+                continue
+            b = parent[middle + dx]
+            if b < 0:
+                continue
+            a = parent[i]
+            while True:
+                while parent[a] != a:
+                    a = parent[a]
+                while parent[b] != b:
+                    b = parent[b]
+                if a == b:
+                    break
+                if a < b:
+                    a, b = b, a
+                before = cuda.atomic.min(parent, a, b)
+                if before == a:
+                    break
+                a = before
 
 
 def _flatten(parent, pixels):  # type: ignore[no-untyped-def]
