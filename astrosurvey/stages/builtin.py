@@ -28,6 +28,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
+    from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
@@ -41,6 +42,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         WatershedDeblending,
         KronPhotometry,
         AperturePhotometry,
+        TotalPhotometry,
+        ForcedPhotometry,
         MergeCatalogs,
         EvaluateDetection,
         ExportFits,

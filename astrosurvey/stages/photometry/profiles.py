@@ -18,9 +18,12 @@ import numpy as np
 from scipy.special import gamma, gammaincinv, j0, j1
 
 from ...kernels._pixels import PER_OCTAVE, node_radii
+from ..detection.filter import FWHM_PER_SIGMA
 
 AXIS_RATIOS = (1.0, 0.8, 0.65, 0.5, 0.38, 0.28, 0.2)
 INDICES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+HALF_LIGHT_PER_SIGMA = float(np.sqrt(2 * np.log(2)))
+"""Of a Gaussian, which stands for every galaxy where its ellipse before the PSF is inferred from that after it."""
 SMALLEST, LARGEST = 0.12, 12.0
 """Half-light radii of the models, in FWHM of the PSF."""
 SIZES = 30
@@ -76,6 +79,7 @@ class Models:
         log_size: (model,) log of the half-light semi-major axis in pixels, before the PSF; -inf for a star.
         index: (model,) Sérsic index; NaN for a star.
         half_light: (axis ratio, model) semi-major axis that holds half of the light, as observed, pixels.
+        growth: (axis ratio, node, model) the part of the light within each node.
     """
 
     core: float
@@ -83,6 +87,7 @@ class Models:
     log_size: np.ndarray
     index: np.ndarray
     half_light: np.ndarray
+    growth: np.ndarray
 
 
 def _interpolate(log_k: np.ndarray, start: float, values: np.ndarray) -> np.ndarray:
@@ -105,17 +110,18 @@ def _projection(core: float, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     return radii, np.linalg.solve(weighted @ hats, weighted)
 
 
-def build(psf: np.ndarray, fwhm: float, core: float, n_nodes: int, sizes: np.ndarray | None = None) -> Models:
+def build(psf: np.ndarray, point: float, core: float, n_nodes: int, sizes: np.ndarray | None = None) -> Models:
     """Return the models of a PSF.
 
     Args:
         psf: (y, x) stamp, centred, as sampled by pixels.
-        fwhm: its FWHM in pixels, which sets the range of sizes.
+        point: pixel^2, the variance along an axis of a star's matched Gaussian in the image the ellipses were measured in.
         core: the scale of the nodes in pixels.
         n_nodes: how many nodes.
+        sizes: (s,) half-light semi-major axes in pixels; those of the family when left out.
     """
     if sizes is None:
-        sizes = np.geomspace(SMALLEST, LARGEST, SIZES) * fwhm
+        sizes = np.geomspace(SMALLEST, LARGEST, SIZES) * np.sqrt(point) * FWHM_PER_SIGMA
     u = (np.arange(WAVES) + 0.5) / WAVES
     k = np.pi * u**1.5
     weight = 0.75 * u**0.5 * k / WAVES  # k dk / 2 pi
@@ -125,14 +131,14 @@ def build(psf: np.ndarray, fwhm: float, core: float, n_nodes: int, sizes: np.nda
     radii, projection = _projection(core, n_nodes)
     hankel = projection @ (j0(radii[:, None] * k) * weight)
     area = np.pi * node_radii(core, np.arange(n_nodes)) ** 2
-    point = (fwhm / 2.3548) ** 2
     values = np.empty((len(AXIS_RATIOS), n_nodes, 1 + len(sizes) * len(INDICES)))
     half = np.empty((len(AXIS_RATIOS), values.shape[2]))
+    growths = np.empty_like(values)
     for i, q in enumerate(AXIS_RATIOS):
         seen = np.interp(k[:, None] * np.hypot(cosine, sine / q), fine, table, right=0.0)
         transforms = [seen.mean(1)]
         # The axis ratio before the PSF, for the moments to have this one after it.
-        own = np.sqrt(np.maximum(q**2 + (q**2 - 1) * point / (sizes / 1.1774) ** 2, 0.1**2))
+        own = np.sqrt(np.maximum(q**2 + (q**2 - 1) * point / (sizes / HALF_LIGHT_PER_SIGMA) ** 2, 0.1**2))
         log_k = np.log(k[:, None] * sizes[:, None, None] * np.hypot(cosine, own[:, None, None] * sine / q))
         for n in INDICES:
             start, values_n = sersic_transform(n)
@@ -141,10 +147,12 @@ def build(psf: np.ndarray, fwhm: float, core: float, n_nodes: int, sizes: np.nda
         growth = np.concatenate([np.zeros((1, profile.shape[1])), np.cumsum((profile[1:] + profile[:-1]) / 2 * np.diff(area)[:, None], 0)])
         half[i] = [np.sqrt(np.interp(0.5, g, area / np.pi)) for g in growth.T]
         values[i] = profile / q
+        growths[i] = growth
     return Models(
         core,
         values,
         np.concatenate([[-np.inf], np.tile(np.log(sizes), len(INDICES))]),
         np.concatenate([[np.nan], np.repeat(INDICES, len(sizes))]),
         half,
+        growths,
     )
