@@ -102,7 +102,7 @@ def refined(
     names = ("x_var", "xy_cov", "y_var")
     covariance = {name: np.where(found.centred, squared * found.covariance[:, k], sources.column(name)) for k, name in enumerate(names)}
     about = SOURCE["NO_WINDOW"] | SOURCE["NO_SHAPE"] | SOURCE["BLENDED"] | SOURCE["APERTURE_TRUNCATED"]
-    flags = np.bitwise_or.reduce(row_flags.reshape(len(x), -1), axis=1, initial=0) & about
+    flags = np.bitwise_or.reduce(row_flags.reshape(len(x), len(image.bands)), axis=1, initial=0) & about
     new = {"x": x, "y": y, "ra": ra, "dec": dec, **covariance, "flags": sources.column("flags") | flags}
     if tile is not None:
         new["primary"] = ownership.primary(tile, x, y)
