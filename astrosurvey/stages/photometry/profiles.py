@@ -21,12 +21,12 @@ from ...kernels._pixels import PER_OCTAVE, node_radii
 from ..detection.filter import FWHM_PER_SIGMA
 
 AXIS_RATIOS = (1.0, 0.8, 0.65, 0.5, 0.38, 0.28, 0.2)
-INDICES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
+INDICES = (0.5, 0.8, 1.3, 2.2, 4.0)
 HALF_LIGHT_PER_SIGMA = float(np.sqrt(2 * np.log(2)))
 """Of a Gaussian, which stands for every galaxy where its ellipse before the PSF is inferred from that after it."""
 SMALLEST, LARGEST = 0.12, 12.0
 """Half-light radii of the models, in FWHM of the PSF."""
-SIZES = 30
+SIZES = 48
 STEP = 0.004
 """Step in log r of the quadrature of a Sérsic transform."""
 PER_WAVE = 10
