@@ -25,6 +25,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .catalog.stage import MergeCatalogs
     from .deblending.stage import WatershedDeblending
     from .detection.stage import SegmentDetection
+    from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
@@ -43,6 +44,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         AperturePhotometry,
         MergeCatalogs,
         EvaluateDetection,
+        EvaluateDeblending,
+        EvaluateSegmentation,
         ExportFits,
         ExportVOTable,
         ExportRegions,

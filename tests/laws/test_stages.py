@@ -9,6 +9,7 @@ from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.stage import WatershedDeblending
 from astrosurvey.stages.detection.stage import SegmentDetection
+from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.stage import ReadImage
@@ -177,6 +178,32 @@ class TestEvaluateDetection(StageLaws):
 
     def wrong_band(self):
         return Example({"sources": [detected(0)["sources"]], "truth": [truth(0)]}, {"band": "z"})
+
+
+class TestEvaluateDeblending(StageLaws):
+    stage = EvaluateDeblending
+
+    def example(self):
+        sources = [detected(0)["sources"], detected(1)["sources"]]
+        return Example({"sources": sources, "truth": [truth(0), truth(1)], "photometry": [measured(0), measured(1)]}, {"max_scatter": 0.1})
+
+    def wrong_band(self):
+        return Example({"sources": [detected(0)["sources"]], "truth": [truth(0)]}, {"band": "z"})
+
+    def wrong_unit(self):
+        return Example({"sources": [detected(0)["sources"]], "truth": [truth(0)]}, {"unit": "seeing"})
+
+
+class TestEvaluateSegmentation(StageLaws):
+    stage = EvaluateSegmentation
+
+    def example(self):
+        labels = [detected(i)["segmentation"] for i in (0, 1)]
+        return Example({"segmentation": labels, "true_segmentation": labels[::-1]}, {"min_iou": 0.5})
+
+    def wrong_number_of_tiles(self):
+        labels = [detected(i)["segmentation"] for i in (0, 1)]
+        return Example({"segmentation": labels, "true_segmentation": labels[:1]})
 
 
 class _Exports:
