@@ -29,6 +29,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
     from .photometry.stage import AperturePhotometry, KronPhotometry
+    from .psf.stage import MeasurePsf
     from .simulate.stage import SimulateSky
 
     for stage in (
@@ -37,6 +38,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         MeshBackground,
         SegmentDetection,
         WatershedDeblending,
+        MeasurePsf,
         KronPhotometry,
         AperturePhotometry,
         MergeCatalogs,
