@@ -13,8 +13,8 @@ import numpy as np
 FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 ROUNDS = 14
 """Iterations of the adaptive weight; each halves its distance from the profile's own width, or better."""
-NARROWEST = 0.3
-"""The weight never gets narrower than this sigma, in pixels: nothing that passed the optics does."""
+NARROWEST, NARROWEST_WEIGHT = 0.3, 1.0
+"""Least sigma of a source and of the weight in pixels: the sums over pixels under a narrower one would depend on where in a pixel it is."""
 FURTHEST = 1.5
 """The weight's centre stays within so many pixels of where the source was said to be."""
 
@@ -119,31 +119,48 @@ def adaptive_moments(data: np.ndarray, good: np.ndarray, ivar: np.ndarray | None
     dx, dy = np.zeros(n), np.zeros(n)
     cxx, cyy, cxy = np.full(n, sigma**2), np.full(n, sigma**2), np.zeros(n)
     widest = (max(half, 1) / 2.0) ** 2
-    weight = rx = ry = np.zeros(0)
+    weight = filled
+    wxx, wyy, wxy = cxx, cyy, cxy
     with np.errstate(invalid="ignore", divide="ignore"):
         for _ in range(ROUNDS):
-            weight, rx, ry = _gaussian(gx, gy, dx, dy, cxx, cyy, cxy)
+            wxx, wyy, wxy = np.maximum(cxx, NARROWEST_WEIGHT**2), np.maximum(cyy, NARROWEST_WEIGHT**2), cxy
+            weight, rx, ry = _gaussian(gx, gy, dx, dy, wxx, wyy, wxy)
             light = weight * filled
             total = light.sum(axis=(1, 2))
             total = np.where(total > 0, total, np.nan)
             mx, my = (light * rx).sum(axis=(1, 2)) / total, (light * ry).sum(axis=(1, 2)) / total
-            # Weight and profile of equal shape: the product has half of the covariance, and the same place.
+            # Weight and profile of equal shape: the product's centre lies half-way between theirs.
             dx, dy = (np.clip(np.nan_to_num(d + 2 * m), -FURTHEST, FURTHEST) for d, m in ((dx, mx), (dy, my)))
-            xx, yy, xy = ((light * a * b).sum(axis=(1, 2)) / total for a, b in ((rx, rx), (ry, ry), (rx, ry)))
-            cxx, cyy = (np.clip(np.nan_to_num(2 * (c - m * m)), NARROWEST**2, widest) for c, m in ((xx, mx), (yy, my)))
+            xx, yy, xy = (
+                (light * a * b).sum(axis=(1, 2)) / total - m for a, b, m in ((rx, rx, mx * mx), (ry, ry, my * my), (rx, ry, mx * my))
+            )
+            cxx, cyy, cxy = _unweighted(xx, yy, xy, wxx, wyy, wxy)
+            cxx, cyy = (np.clip(np.nan_to_num(c), NARROWEST**2, widest) for c in (cxx, cyy))
             limit = 0.95 * np.sqrt(cxx * cyy)
-            cxy = np.clip(np.nan_to_num(2 * (xy - mx * my)), -limit, limit)
+            cxy = np.clip(np.nan_to_num(cxy), -limit, limit)
     determinant = cxx * cyy - cxy**2
-    norm = weight / np.square(weight).sum(axis=(1, 2), keepdims=True)
-    peak = (norm * filled).sum(axis=(1, 2))
+    light = (weight * filled).sum(axis=(1, 2))
+    flux = light * np.sqrt(((cxx + wxx) * (cyy + wyy) - (cxy + wxy) ** 2) / (wxx * wyy - wxy**2))
     snr = np.full(n, np.nan)
     if ivar is not None:
         known = np.where(ivar > 0, 1.0 / np.where(ivar > 0, ivar, 1.0), 0.0)
-        noise = np.sqrt((np.square(norm) * known).sum(axis=(1, 2)))
-        snr = np.divide(peak, noise, out=np.zeros(n), where=noise > 0)
+        noise = np.sqrt((np.square(weight) * known).sum(axis=(1, 2)))
+        snr = np.divide(light, noise, out=np.zeros(n), where=noise > 0)
     # (a - b) / (a + b) from the sum and difference of the variances.
     spread = cxx + cyy + 2 * np.sqrt(determinant)
-    return Moments(dx, dy, determinant**0.25, (cxx - cyy) / spread, 2 * cxy / spread, peak * 2 * np.pi * np.sqrt(determinant), snr)
+    return Moments(dx, dy, determinant**0.25, (cxx - cyy) / spread, 2 * cxy / spread, flux, snr)
+
+
+def _unweighted(
+    xx: np.ndarray, yy: np.ndarray, xy: np.ndarray, wxx: np.ndarray, wyy: np.ndarray, wxy: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the covariance of which a Gaussian weight leaves `xx, yy, xy`: the inverse of the difference of the inverses."""
+    m, w = xx * yy - xy**2, wxx * wyy - wxy**2
+    a, b, c = yy / m - wyy / w, xx / m - wxx / w, -xy / m + wxy / w
+    determinant = a * b - c * c
+    fine = (m > 0) & (a > 0) & (determinant > 0)
+    # Noise may leave more than the weight itself has; then the next weight is twice as large as what was seen.
+    return tuple(np.where(fine, of / determinant, 2 * seen) for of, seen in ((b, xx), (a, yy), (-c, xy)))  # type: ignore[return-value]
 
 
 def _gaussian(
