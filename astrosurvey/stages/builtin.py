@@ -30,11 +30,13 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .io.stage import ReadImage
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf
+    from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
     for stage in (
         ReadImage,
         SimulateSky,
+        SimulateField,
         MeshBackground,
         SegmentDetection,
         WatershedDeblending,
