@@ -28,9 +28,7 @@ NOISE = 5.0
 USUAL = Moffat(3.6, 3.0, 0.05, -0.03)
 
 
-def starfield(
-    psf=USUAL, n=60, size=400, seed=1, flux=(2e4, 2e5), drift=0.0, places=None, noise=NOISE, spacing=25.0
-) -> Image:
+def starfield(psf=USUAL, n=60, size=400, seed=1, flux=(2e4, 2e5), drift=0.0, places=None, noise=NOISE, spacing=25.0) -> Image:
     """Return stars of a known PSF, well apart, whose width grows by `drift` from the left to the right."""
     rng = np.random.default_rng(seed)
     if places is None:
