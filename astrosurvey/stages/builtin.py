@@ -30,6 +30,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
     from .photometry.stage import AperturePhotometry, KronPhotometry
+    from .psf.stage import MeasurePsf
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
@@ -40,6 +41,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         MeshBackground,
         SegmentDetection,
         WatershedDeblending,
+        MeasurePsf,
         KronPhotometry,
         AperturePhotometry,
         MergeCatalogs,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from astrosurvey import plugins
@@ -14,6 +16,7 @@ from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
+from astrosurvey.stages.psf.stage import MeasurePsf
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.testing import Example, StageLaws, make_image
@@ -150,6 +153,23 @@ class TestAperturePhotometry(StageLaws):
 
     def wrong_without_segmentation(self):
         return Example({"image": tile_image(0), "sources": detected(0)["sources"]}, {"neighbours": "mask"})
+
+
+class TestMeasurePsf(StageLaws):
+    stage = MeasurePsf
+
+    def example(self):
+        return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
+
+    def example_oversampled(self):
+        return Example({"image": tile_image(0), **detected(0)}, {"oversampling": 2, "min_snr": 8.0, "contamination": 0.2}, tile=TILES[0])
+
+    def example_without_stars(self):
+        return Example({"image": tile_image(0), **detected(0)}, {"min_snr": 1e6}, tile=TILES[0])
+
+    def wrong_without_anything_known(self):
+        image = replace(tile_image(0), psf=None, meta={})
+        return Example({"image": image, **detected(0)}, {"min_snr": 1e6}, tile=TILES[0])
 
 
 class TestMergeCatalogs(StageLaws):
