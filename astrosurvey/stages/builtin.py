@@ -25,9 +25,11 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .catalog.stage import MergeCatalogs
     from .deblending.stage import WatershedDeblending
     from .detection.stage import SegmentDetection
+    from .detection.unet.stage import TrainUNet, UNetDetection
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
+    from .models.stage import LoadModel
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .simulate.stage import SimulateSky
 
@@ -36,6 +38,9 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateSky,
         MeshBackground,
         SegmentDetection,
+        UNetDetection,
+        TrainUNet,
+        LoadModel,
         WatershedDeblending,
         KronPhotometry,
         AperturePhotometry,
