@@ -72,6 +72,7 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(Block(n_in, n_out) for n_in, n_out in zip(before, widths, strict=True))
         self.up = nn.ModuleList(Block(low + here, here) for low, here in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.head = nn.Conv2d(widths[0], sum(self.heads.values()) * STEM**2, 1)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
 
     @property
     def reach(self) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from ..hookspecs import hookimpl
 
@@ -25,6 +27,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .catalog.stage import MergeCatalogs
     from .deblending.stage import WatershedDeblending
     from .detection.stage import SegmentDetection
+    from .detection.unet.explain import ExplainDetection
     from .detection.unet.stage import TrainUNet, UNetDetection
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -40,6 +43,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         SegmentDetection,
         UNetDetection,
         TrainUNet,
+        ExplainDetection,
         LoadModel,
         WatershedDeblending,
         KronPhotometry,
@@ -51,3 +55,11 @@ def register_stages(register: Callable[[type], None]) -> None:
         ExportRegions,
     ):
         register(stage)
+
+
+@hookimpl
+def report_sections(run: Path, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Show the pictures of `detection.explain`."""
+    from .detection.unet.explain import report_section
+
+    return report_section(run, summary["stages"])

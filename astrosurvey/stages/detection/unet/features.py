@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 CHANNELS = ("significance", "matched significance", "width of the PSF", "correlation of the noise")
 """What the network sees of each group of bands."""
+HALF_NORMAL_MEDIAN = 0.6745
+CLIP = 4.0
+"""Deviations below so many standard deviations are no noise: over-subtracted surroundings, dead pixels."""
 TYPICAL_FWHM = 4.0
 """Pixels; the channel that tells the PSF's width is log2(fwhm / this)."""
 
@@ -98,8 +101,11 @@ def _group(image: Image, bands: list[str], widths: np.ndarray) -> tuple[np.ndarr
 
 def _noise(values: np.ndarray) -> np.float32:
     """Return the standard deviation that the negative half of the values shows; 1 where there are too few."""
-    below = values[(values < 0) & (values > -6.0)]
-    return np.float32(np.sqrt(np.mean(np.square(below, dtype=np.float64)))) if below.size > 100 else np.float32(1.0)
+    below = values[values < 0]
+    if below.size < 100:
+        return np.float32(1.0)
+    rough = -np.median(below) / HALF_NORMAL_MEDIAN
+    return np.float32(np.sqrt(np.mean(np.square(below[below > -CLIP * rough], dtype=np.float64))))
 
 
 def noise_equivalent_area(fwhm: float) -> float:

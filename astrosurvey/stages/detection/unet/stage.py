@@ -55,6 +55,11 @@ class UNetDetection(Stage):
         )
         fwhm: float | None = Field(None, gt=0, description="FWHM of the PSF in pixels; from the image's PSF or seeing when left out")
         footprint: float = Field(1.5, gt=0, description="filtered significance to which footprints reach beyond the network's own mask")
+        certain: float = Field(
+            10.0,
+            gt=0,
+            description="filtered significance from which connected pixels are a source although the network is blind for it",
+        )
         samples: int = Field(0, ge=0, le=64, description="predictions under dropout for `probability_err`; 0 leaves it empty")
         precision: Literal["auto", "float32", "bfloat16"] = Field(
             "auto", description="of the network's arithmetic; auto takes bfloat16 where the device multiplies it faster"
@@ -78,13 +83,7 @@ class UNetDetection(Stage):
         assert ctx.tile is not None
         assert model is not None
         config = self.config
-        bands = _bands_of(model)
-        for band in bands or ():
-            if band not in image.bands:
-                raise DataError(
-                    f"the model was trained for the bands {', '.join(bands or ())}, but the image has {', '.join(image.bands)}: "
-                    "wire a model for these bands, or one that combines bands"
-                )
+        bands = bands_of(model, image)
         seen, origin = features(image, bands or config.bands, config.fwhm, apart=bands is not None)
         if origin == "unknown":
             ctx.log.warning("the image has neither PSF nor seeing: taking a FWHM of %g px; set `fwhm`, or measure it", UNKNOWN_FWHM)
@@ -101,7 +100,9 @@ class UNetDetection(Stage):
             progress=ctx.progress,
         )
         threshold = calibration.threshold if config.threshold is None else config.threshold
-        labels, sources = catalogue.build(ctx.tile, image, seen, maps, calibration, threshold=threshold, footprint=config.footprint)
+        labels, sources = catalogue.build(
+            ctx.tile, image, seen, maps, calibration, threshold=threshold, footprint=config.footprint, certain=config.certain
+        )
         return {"segmentation": Segmentation(labels), "sources": sources}
 
     def _network(self, ctx: Context, model: Model) -> UNet:
@@ -140,16 +141,21 @@ def _same(one: Model, other: Model) -> bool:
     )
 
 
-def _bands_of(model: Model) -> tuple[str, ...] | None:
-    """Return the bands a model was trained for, None if it combines bands.
+def bands_of(model: Model, image: Image) -> tuple[str, ...] | None:
+    """Return the bands that a model looks at side by side, None if it combines bands.
 
     Raises:
-        DataError: it is no model of a detector.
+        DataError: it is no model of a detector, or for bands that the image does not have.
     """
     if model.card.get("task") != TASK:
         raise DataError(f"the model is for {model.card.get('task', 'something')!r}, not for detection: wire the output of detection.train")
-    bands = model.card.get("bands")
-    return tuple(bands) if bands else None
+    bands = tuple(model.card.get("bands") or ())
+    if not set(bands) <= set(image.bands):
+        raise DataError(
+            f"the model was trained for the bands {', '.join(bands)}, but the image has {', '.join(image.bands)}: "
+            "wire a model for these bands, or one that combines bands"
+        )
+    return bands or None
 
 
 class TrainUNet(Stage):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ....networks.train import History, Recipe, fit
-from ....networks.unet import UNet, folded
+from ....networks.unet import STEM, UNet, folded
 from ...evaluate.match import one_to_one
 from .calibrate import RADIUS, Calibration, calibrate
 from .decode import Peaks, peaks
@@ -25,6 +25,8 @@ CANDIDATE = 0.05
 """Score from which a peak takes part in the calibration."""
 SIZE, COUNT = 192, 8
 """Side of the squares in a batch, pixels, and their number."""
+RARE = -4.0
+"""Logit of the centre map before training."""
 FIRM = 5.0
 """Signal to noise from which a true source counts in the completeness on the card."""
 
@@ -68,6 +70,8 @@ def train(
     torch.manual_seed(seed)
     config: dict[str, Any] = {"in_channels": len(scenes[0].seen.maps) * len(CHANNELS) // 2, "heads": dict(HEADS), "widths": list(widths)}
     network = UNet(**config)
+    with torch.no_grad():  # sources are rare; told so, the network does not spend its first steps on learning it
+        network.head.bias[: STEM**2] = RARE  # type: ignore[index]
     held = [batch(list(kept_back), step, seed=seed + 1, size=SIZE, count=COUNT, faintest=FAINTEST) for step in range(4)]
 
     def take(step: int) -> Any:
