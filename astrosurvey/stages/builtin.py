@@ -34,11 +34,13 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .io.stage import ReadImage
     from .models.stage import LoadModel
     from .photometry.stage import AperturePhotometry, KronPhotometry
+    from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
     for stage in (
         ReadImage,
         SimulateSky,
+        SimulateField,
         MeshBackground,
         SegmentDetection,
         UNetDetection,
