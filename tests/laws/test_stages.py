@@ -142,8 +142,9 @@ class TestTrainUNet(StageLaws):
         tiles = {port: [simulated(number)[port] for number in range(2)] for port in ("image", "truth", "segmentation")}
         return Example(tiles, {"steps": 2, "widths": [4, 6, 8]})
 
-    def wrong_number_of_tiles(self):
-        return Example({port: [simulated(0)[port]] for port in ("image", "truth", "segmentation")}, {"steps": 2})
+    def wrong_size(self):
+        tiny = {port: [tile_image(0) if port == "image" else simulated(0)[port]] for port in ("image", "truth", "segmentation")}
+        return Example(tiny, {"steps": 2})
 
 
 class TestExplainDetection(StageLaws):

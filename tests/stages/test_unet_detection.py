@@ -10,6 +10,7 @@ import torch
 
 from astrosurvey import DataError, Image
 from astrosurvey.catalog.flags import PIXEL, SOURCE
+from astrosurvey.networks.determinism import threads
 from astrosurvey.networks.unet import UNet, folded
 from astrosurvey.stages.detection.unet.calibrate import Calibration, calibrate
 from astrosurvey.stages.detection.unet.catalogue import with_overlooked
@@ -138,6 +139,20 @@ def test_the_size_of_the_windows_changes_nothing_but_rounding():
     whole, cut = maps(2048), maps(96)
     np.testing.assert_allclose(cut.centre, whole.centre, atol=1e-6)
     np.testing.assert_allclose(cut.offset, whole.offset, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_number_of_threads_changes_nothing(precision):
+    network = folded(UNet(4, {"centre": 1, "offset": 2, "mask": 1, "star": 1}, widths=(16, 24, 32))).to(precision)
+    seen, _ = features(make_image(shape=(300, 200), bands=("r",)), None, None)
+    made = []
+    for count in (1, 2, 4):
+        with threads(count):
+            made.append(
+                predict(network, seen, window=256, samples=0, seed=0, device="cpu", precision=precision, progress=lambda done, total: None)
+            )
+    assert np.array_equal(made[0].centre, made[1].centre)
+    assert np.array_equal(made[0].centre, made[2].centre)
 
 
 def test_dropout_scatter_is_the_same_for_the_same_seed_and_positive():

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ...core.stage import DataError
+from ...networks.determinism import seeded
 from ...networks.unet import UNet
 from ...products import Model
 
@@ -29,7 +30,8 @@ def to_network(model: Model) -> nn.Module:
         known = ", ".join(ARCHITECTURES)
         raise DataError(f"the model's architecture {model.architecture!r} is not known here ({known}); is a plugin missing?") from None
     try:
-        network = build(**model.config)
+        with seeded(0):  # the weights it is made with are thrown away, and must not use up anybody's random numbers
+            network = build(**model.config)
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.weights.items()})
     except (RuntimeError, TypeError) as error:
         raise DataError(f"the model's weights do not fit its architecture {model.architecture!r}: {str(error).splitlines()[0]}") from error

@@ -14,6 +14,8 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 KNOTS = 64
+FEWEST = 100
+"""Detections from which probabilities are learnt."""
 RADIUS = 3.0
 """Pixels within which a detection is a true source."""
 
@@ -74,7 +76,12 @@ def calibrate(score: np.ndarray, real: np.ndarray, purity: float) -> Calibration
         score: (n,) of detections.
         real: (n,) bool, which of them match a true source.
         purity: the threshold is the least probability above which the detections are at least as pure.
+
+    Returns:
+        the calibration; of fewer than 100 detections nothing is learnt, and the score stands for the probability.
     """
+    if len(score) < FEWEST:
+        return Calibration(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 0.5, float(real[score > 0.5].mean()) if (score > 0.5).any() else 0.0)
     order = np.argsort(score, kind="stable")
     fitted = isotonic_regression(real[order].astype(float)).x
     place = np.unique(np.linspace(0, len(order) - 1, KNOTS).astype(int))

@@ -58,11 +58,13 @@ def true_objects(image: Image, truth: Catalog, seen: Features) -> Objects:
     x, y, flux, radius = (np.asarray(truth.column(name), float) for name in ("x", "y", "flux", "half_light_radius"))
     ids = truth.column("truth_id")
     assert image.variance is not None
-    weight = {name: 1.0 / float(np.median(image.variance[b][np.isfinite(image.variance[b])])) for b, name in enumerate(image.bands)}
+    good = image.usable()
+    weight = {name: 1.0 / float(np.median(image.variance[b][good[b]])) if good[b].any() else 0.0 for b, name in enumerate(image.bands)}
     w = np.array([weight.get(name, 0.0) for name in band])
     _, first, which = np.unique(ids, return_index=True, return_inverse=True)
     n = len(first)
     total = np.bincount(which, w, n)
+    total = np.where(total > 0, total, np.finfo(float).tiny)  # no band of this object is in the image
     mean = np.bincount(which, w * flux, n) / total
     extent = np.nan_to_num(np.bincount(which, np.nan_to_num(radius) * w, n) / total)
     area = noise_equivalent_area(seen.fwhm) + 4.0 * np.pi * (extent / (FWHM_PER_SIGMA / 2.0)) ** 2

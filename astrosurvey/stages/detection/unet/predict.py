@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from ....networks.determinism import prediction_threads, seeded
 from ....networks.unet import UNet
 from .features import Features
 
@@ -74,7 +75,7 @@ def predict(
         # Outside the image there is nothing: no significance, and the same conditions.
         x, crop = _padded(x, network.multiple, seen.conditions)
         x = x.to(device=device, dtype=precision, memory_format=torch.channels_last)
-        with torch.inference_mode():
+        with torch.inference_mode(), prediction_threads(precision):
             features = network.encode(x)
             network.sample_dropout = False
             maps = {name: m[0, :, crop[0], crop[1]][:, inner[0], inner[1]].float() for name, m in network.decode(features).items()}
@@ -91,10 +92,10 @@ def predict(
 def _scatter(
     network: UNet, features: list[torch.Tensor], samples: int, seed: int, crop: tuple[slice, slice], inner: tuple[slice, slice]
 ) -> np.ndarray:
-    torch.manual_seed(seed)
     network.sample_dropout = True
     try:
-        drawn = [torch.sigmoid(network.decode(features)["centre"][0, 0, crop[0], crop[1]][inner].float()) for _ in range(samples)]
+        with seeded(seed):
+            drawn = [torch.sigmoid(network.decode(features)["centre"][0, 0, crop[0], crop[1]][inner].float()) for _ in range(samples)]
     finally:
         network.sample_dropout = False
     return np.asarray(torch.stack(drawn).std(dim=0).cpu().numpy())

@@ -190,10 +190,14 @@ class TrainUNet(Stage):
         )
         keep_back: float = Field(0.15, gt=0, lt=1, description="fraction of the tiles that is kept back to validate and calibrate")
         purity: float = Field(0.97, gt=0, lt=1, description="purity on the tiles kept back at which the model's threshold is set")
+        threads: int = Field(
+            1, ge=1, description="threads on a CPU; part of the recipe, since gradients are rounded differently for each number"
+        )
         patience: int = Field(0, ge=0, description="validations (every 200 steps) without progress after which training stops; 0 for never")
 
     def run(self, ctx: Context, *, image: Tiles[Image], truth: Tiles[Catalog], segmentation: Tiles[Segmentation]) -> Mapping[str, Any]:
         """Return the model and its metrics, with the learning curves."""
+        from ....networks.determinism import threads
         from ....networks.train import Recipe
         from ...models.load import to_model
         from .examples import scene
@@ -201,9 +205,9 @@ class TrainUNet(Stage):
 
         config = self.config
         n = len(image)
-        kept = max(1, round(config.keep_back * n))
-        if n - kept < 1:
-            raise DataError(f"{n} tiles are too few to train on and to keep some back: simulate more tiles")
+        kept = max(1, round(config.keep_back * n)) if n > 1 else 0
+        if not kept:
+            ctx.log.warning("there is one tile: the network is judged on what it was trained on; simulate more tiles")
         scenes = []
         for number, (one, objects, labels) in enumerate(zip(image, truth, segmentation, strict=True)):
             if min(one.data.shape[1:]) < SIZE:
@@ -211,18 +215,19 @@ class TrainUNet(Stage):
                     f"tile {image.names[number]} is {one.data.shape[1:]} pixels, training needs {SIZE} a side: simulate larger ones"
                 )
             scenes.append(scene(one, objects, labels, config.bands))
-        trained = train(
-            scenes[:-kept],
-            scenes[-kept:],
-            recipe=Recipe(config.steps, config.learning_rate, patience=config.patience),
-            widths=config.widths,
-            purity=config.purity,
-            seed=int(ctx.rng.integers(2**31)),
-            device=ctx.device,
-            progress=ctx.progress,
-            log=ctx.log.info,
-            checkpoint=ctx.checkpoint,
-        )
+        with threads(config.threads):
+            trained = train(
+                scenes[: n - kept],
+                scenes[n - kept :] or scenes,
+                recipe=Recipe(config.steps, config.learning_rate, patience=config.patience),
+                widths=config.widths,
+                purity=config.purity,
+                seed=int(ctx.rng.integers(2**31)),
+                device=ctx.device,
+                progress=ctx.progress,
+                log=ctx.log.info,
+                checkpoint=ctx.checkpoint,
+            )
         widths = [one.seen.fwhm for one in scenes]
         card = {
             "task": TASK,
@@ -234,18 +239,18 @@ class TrainUNet(Stage):
             "trained_on": {
                 "tiles": n - kept,
                 "kept_back": kept,
-                "megapixels": round(sum(one.mask.size for one in scenes[:-kept]) / 1e6, 1),
+                "megapixels": round(sum(one.mask.size for one in scenes[: n - kept]) / 1e6, 1),
                 "fwhm": [round(min(widths) * 0.95, 2), round(max(widths) * 1.05, 2)],
                 "data": "simulated",
             },
             "training": {"steps": trained.history.stopped, "learning_rate": config.learning_rate},
-            "metrics": {name: {"value": round(v, 4), "error": round(e, 4)} for name, (v, e) in trained.scores.items()},
+            "metrics": {name: {"value": round(v, 4), "error": round(e, 4)} for name, (v, e) in trained.scores.items() if np.isfinite(v)},
             "limits": "trained on simulated stars and galaxies alone; artefacts that the mask does not name may be taken for sources; "
             "positions scatter by a tenth of a pixel and more, photometry.total refines them",
             "licence": "BSD-3-Clause",
         }
         metrics = tuple(
-            Metric(name, value, error=error, unit="pix" if name == "position_error" else "")
+            Metric(name, value, error=error if np.isfinite(error) else None, unit="pix" if name == "position_error" else "")
             for name, (value, error) in trained.scores.items()
         )
         curves: dict[str, dict[str, list[float | None]]] = {

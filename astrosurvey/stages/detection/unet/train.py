@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ....networks.determinism import seeded
 from ....networks.train import History, Recipe, fit
 from ....networks.unet import STEM, UNet, folded
 from ...evaluate.match import one_to_one
@@ -67,9 +68,9 @@ def train(
         seed: of the first weights, of the examples and of dropout.
         device, progress, log, checkpoint: see `networks.train.fit`.
     """
-    torch.manual_seed(seed)
     config: dict[str, Any] = {"in_channels": len(scenes[0].seen.maps) * len(CHANNELS) // 2, "heads": dict(HEADS), "widths": list(widths)}
-    network = UNet(**config)
+    with seeded(seed):
+        network = UNet(**config)
     with torch.no_grad():  # sources are rare; told so, the network does not spend its first steps on learning it
         network.head.bias[: STEM**2] = RARE  # type: ignore[index]
     held = [batch(list(kept_back), step, seed=seed + 1, size=SIZE, count=COUNT, faintest=FAINTEST) for step in range(4)]
@@ -86,9 +87,10 @@ def train(
             rows = [losses(net(x.to(device)), {name: t.to(device) for name, t in targets.items()}) for x, targets in held]
         return {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0]}
 
-    trained, history = fit(
-        network, take, loss, recipe, validation=validation, device=device, progress=progress, log=log, checkpoint=checkpoint
-    )
+    with seeded(seed):
+        trained, history = fit(
+            network, take, loss, recipe, validation=validation, device=device, progress=progress, log=log, checkpoint=checkpoint
+        )
     assert isinstance(trained, UNet)
     found = list(detect(trained, kept_back))
     real = [matched(scene, source)[1] for scene, source in zip(kept_back, found, strict=True)]
@@ -137,10 +139,12 @@ def judge(scenes: Sequence[Scene], found: Sequence[Peaks], calibration: Calibrat
         "purity": _fraction(np.concatenate(real)),
         "completeness": _fraction(np.concatenate(complete)),
         "star_galaxy_accuracy": _fraction(np.concatenate(right)),
-        "position_error": (float(np.median(away)), float(1.2533 * away.std() / np.sqrt(max(len(away), 1)))),
+        "position_error": (float(np.median(away)), float(1.2533 * away.std() / np.sqrt(len(away)))) if len(away) else (np.nan, np.nan),
     }
 
 
 def _fraction(values: np.ndarray) -> tuple[float, float]:
+    if not len(values):
+        return np.nan, np.nan
     p = float(values.mean())
-    return p, float(np.sqrt(max(p * (1 - p), 1e-6) / max(len(values), 1)))
+    return p, float(np.sqrt(max(p * (1 - p), 1e-6) / len(values)))
