@@ -29,11 +29,13 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .detection.stage import SegmentDetection
     from .detection.unet.explain import ExplainDetection
     from .detection.unet.stage import TrainUNet, UNetDetection
+    from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
     from .models.stage import LoadModel
     from .photometry.stage import AperturePhotometry, KronPhotometry
+    from .psf.stage import MeasurePsf
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
@@ -48,10 +50,13 @@ def register_stages(register: Callable[[type], None]) -> None:
         ExplainDetection,
         LoadModel,
         WatershedDeblending,
+        MeasurePsf,
         KronPhotometry,
         AperturePhotometry,
         MergeCatalogs,
         EvaluateDetection,
+        EvaluateDeblending,
+        EvaluateSegmentation,
         ExportFits,
         ExportVOTable,
         ExportRegions,

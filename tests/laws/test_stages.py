@@ -13,11 +13,13 @@ from astrosurvey.stages.deblending.stage import WatershedDeblending
 from astrosurvey.stages.detection.stage import SegmentDetection
 from astrosurvey.stages.detection.unet.explain import ExplainDetection
 from astrosurvey.stages.detection.unet.stage import TrainUNet, UNetDetection
+from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
+from astrosurvey.stages.psf.stage import MeasurePsf
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.testing import Example, StageLaws, make_image
@@ -208,6 +210,23 @@ class TestAperturePhotometry(StageLaws):
         return Example({"image": tile_image(0), "sources": detected(0)["sources"]}, {"neighbours": "mask"})
 
 
+class TestMeasurePsf(StageLaws):
+    stage = MeasurePsf
+
+    def example(self):
+        return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
+
+    def example_oversampled(self):
+        return Example({"image": tile_image(0), **detected(0)}, {"oversampling": 2, "min_snr": 8.0, "contamination": 0.2}, tile=TILES[0])
+
+    def example_without_stars(self):
+        return Example({"image": tile_image(0), **detected(0)}, {"min_snr": 1e6}, tile=TILES[0])
+
+    def wrong_without_anything_known(self):
+        image = replace(tile_image(0), psf=None, meta={})
+        return Example({"image": image, **detected(0)}, {"min_snr": 1e6}, tile=TILES[0])
+
+
 class TestMergeCatalogs(StageLaws):
     stage = MergeCatalogs
 
@@ -234,6 +253,32 @@ class TestEvaluateDetection(StageLaws):
 
     def wrong_band(self):
         return Example({"sources": [detected(0)["sources"]], "truth": [truth(0)]}, {"band": "z"})
+
+
+class TestEvaluateDeblending(StageLaws):
+    stage = EvaluateDeblending
+
+    def example(self):
+        sources = [detected(0)["sources"], detected(1)["sources"]]
+        return Example({"sources": sources, "truth": [truth(0), truth(1)], "photometry": [measured(0), measured(1)]}, {"max_scatter": 0.1})
+
+    def wrong_band(self):
+        return Example({"sources": [detected(0)["sources"]], "truth": [truth(0)]}, {"band": "z"})
+
+    def wrong_unit(self):
+        return Example({"sources": [detected(0)["sources"]], "truth": [truth(0)]}, {"unit": "seeing"})
+
+
+class TestEvaluateSegmentation(StageLaws):
+    stage = EvaluateSegmentation
+
+    def example(self):
+        labels = [detected(i)["segmentation"] for i in (0, 1)]
+        return Example({"segmentation": labels, "true_segmentation": labels[::-1]}, {"min_iou": 0.5})
+
+    def wrong_number_of_tiles(self):
+        labels = [detected(i)["segmentation"] for i in (0, 1)]
+        return Example({"segmentation": labels, "true_segmentation": labels[:1]})
 
 
 class _Exports:
