@@ -88,7 +88,7 @@ def read_templates(path: str, keep: Literal["all", "training", "held out"]) -> T
 
 
 def footprint(stamp: np.ndarray) -> np.ndarray:
-    """Return a galaxy's light, (y, x) float64: what the smoothed footprint of the brightest peak holds, without the sky, cut to its extent."""
+    """Return a galaxy's light, (y, x) float64: what the smoothed footprint of the brightest peak holds, less the sky, cut to its extent."""
     edge = np.concatenate([stamp[:3].ravel(), stamp[-3:].ravel(), stamp[:, :3].ravel(), stamp[:, -3:].ravel()])
     sky = np.median(edge)
     noise = 1.4826 * np.median(np.abs(edge - sky))
