@@ -237,9 +237,8 @@ def main() -> None:
     arguments.wishes = {"settings": settings, "models": models}
     results = measure(arguments)
     for sky, tools in results.items():
-        print(
-            f"\n{sky}, {arguments.size}², {arguments.variant}, seeds {arguments.seeds}; from 3-4 on at purity {arguments.purity:g}\n\n{table(tools)}"
-        )
+        print(f"\n{sky}, {arguments.size}², {arguments.variant}, seeds {arguments.seeds}; from 3-4 on at purity {arguments.purity:g}\n")
+        print(table(tools))
     if arguments.out:
         about = {"size": arguments.size, "seeds": arguments.seeds, "variant": arguments.variant, "purity": arguments.purity}
         arguments.out.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
