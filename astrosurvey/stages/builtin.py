@@ -29,6 +29,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .detection.stage import SegmentDetection
     from .detection.unet.explain import ExplainDetection
     from .detection.unet.stage import TrainUNet, UNetDetection
+    from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -55,6 +56,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         AperturePhotometry,
         MergeCatalogs,
         EvaluateDetection,
+        EvaluateAgreement,
         EvaluateDeblending,
         EvaluateSegmentation,
         ExportFits,

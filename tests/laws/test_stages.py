@@ -13,6 +13,7 @@ from astrosurvey.stages.deblending.stage import WatershedDeblending
 from astrosurvey.stages.detection.stage import SegmentDetection
 from astrosurvey.stages.detection.unet.explain import ExplainDetection
 from astrosurvey.stages.detection.unet.stage import TrainUNet, UNetDetection
+from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -279,6 +280,14 @@ class TestEvaluateSegmentation(StageLaws):
     def wrong_number_of_tiles(self):
         labels = [detected(i)["segmentation"] for i in (0, 1)]
         return Example({"segmentation": labels, "true_segmentation": labels[:1]})
+
+
+class TestEvaluateAgreement(StageLaws):
+    stage = EvaluateAgreement
+
+    def example(self):
+        tiles = [detected(0)["sources"], detected(1)["sources"]]
+        return Example({"sources": tiles, "reference": tiles}, {"min_found": 0.9})
 
 
 class _Exports:
