@@ -87,5 +87,6 @@ SOURCE = FlagSet(
     (11, "NO_CENTROID", "the centroid fell outside the footprint; the brightest pixel stands in for it"),
     (15, "NO_WINDOW", "no windowed centroid could be found: the position is that of the detection"),
     (16, "EXTRAPOLATED", "more than a quarter of the total flux is the model's, where no pixel was measured"),
+    (24, "NETWORK_BLIND", "bright, but not seen by the network that detected the others; its probability is unknown"),
 )
 """Bits of the `flags` columns of the source and photometry tables."""
