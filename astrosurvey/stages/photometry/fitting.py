@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Device = Literal["cpu", "cuda"]
 
-STAR = 0.1
+STAR = 0.2
 """Probability, before a look at the pixels, that a source is a star; the galaxies share the rest."""
 TRUST = 0.05
 """Relative error of neighbours' models."""
@@ -109,12 +109,11 @@ def frame(image: Image, labels: np.ndarray | None, bands: Sequence[str] | None, 
     weights = np.zeros(len(noise))
     weights[chosen] = 1 / noise[chosen] ** 2
     weights /= weights.sum()
-    planes = Planes(
-        image.data,
-        image.variance,
-        *((image.mask, UNUSABLE) if image.mask is not None else ()),
-        **({"labels": labels} if labels is not None else {}),
-    )
+    planes = Planes(image.data, image.variance)
+    if image.mask is not None:
+        planes = replace(planes, mask=image.mask, unusable=UNUSABLE)
+    if labels is not None:
+        planes = replace(planes, labels=labels)
     return Frame(planes, stamps, _point(stamps, weights), weights, noise)
 
 
@@ -291,7 +290,10 @@ def measure(
         covered=used[:, 1:] / np.where(clipped, np.maximum(area, used[:, 0]), np.maximum(used[:, 0], 1))[:, None],
         clipped=clipped,
         outside=1 - np.sum(weights * family[first].growth[ratio, counts - 1], 1),
-        size=np.exp(np.sum(weights[:, 1:] * family[first].log_size[1:], 1) / galaxy) * galaxy,
+        # As wide as the models are in the ellipse they were fitted in, given for the ellipse that was measured.
+        size=np.exp(np.sum(weights[:, 1:] * family[first].log_size[1:], 1) / galaxy)
+        * galaxy
+        * np.sqrt(np.array(profiles.AXIS_RATIOS)[ratio] * major / minor),
         index=np.sum(weights[:, 1:] * family[first].index[1:], 1) / galaxy,
         half_light=np.sum(weights * family[first].half_light[ratio], 1) * np.sqrt(np.array(profiles.AXIS_RATIOS)[ratio]),
         star=weights[:, 0],

@@ -150,8 +150,10 @@ def forced_columns(
         warn(f"no row of method {method!r} gives a shape: all sources are measured as stars")
     known = np.isfinite(position).all(1)
     size2 = shapes.size**2 / HALF2
-    ratio = nearest_ratio(np.sqrt((shapes.ratio**2 * size2 + field.point) / (size2 + field.point)))
+    seen = np.sqrt((shapes.ratio**2 * size2 + field.point) / (size2 + field.point))
+    ratio = nearest_ratio(seen)
     q = np.array(profiles.AXIS_RATIOS)[ratio]
+    shapes = replace(shapes, size=shapes.size * np.sqrt(seen / q))  # of the same area in the family's ellipse
     reach = np.maximum(LEAST_RADIUS * field.fwhm, REACH * shapes.size + field.fwhm)
     n_nodes = int(nodes_within(field.core, np.array(max(float(reach.max(initial=0)), LEAST_RADIUS * field.fwhm))))
     counts = nodes_within(field.core, reach)
