@@ -118,7 +118,7 @@ def _sampled(values: np.ndarray, t: int) -> np.float32:
 
 
 @helper
-def _rank(sample: np.ndarray, t: int) -> int:
+def _rank(sample: np.ndarray, t: int) -> Any:
     """Return how many of a sample come before its t-th in ascending order."""
     value = sample[t]
     rank = np.int32(0)
@@ -190,7 +190,8 @@ def _clipped(n: np.ndarray, s1: np.ndarray, s2: np.ndarray, clip: np.float32) ->
     their bins' numbers from the middle one, and the sum of these numbers' squares. Returns median, mean and
     standard deviation in bins from the lower end of the histogram.
     """
-    a, b = 0, BINS
+    a: Any = 0
+    b: Any = BINS
     median, mean, deviation = np.float32(0), np.float32(0), np.float32(0)
     if n[BINS] == 0:
         return median, mean, deviation
@@ -200,10 +201,10 @@ def _clipped(n: np.ndarray, s1: np.ndarray, s2: np.ndarray, clip: np.float32) ->
         median = np.float32(0.5) * (_place(n, rank, False) + _place(n, rank, True))
         shift = np.float32(s1[b] - s1[a]) / count
         mean = shift + np.float32(BINS // 2) + np.float32(0.5)
-        deviation = math.sqrt(max(np.float32(s2[b] - s2[a]) / count - shift * shift, np.float32(0)))
+        deviation = np.float32(math.sqrt(max(np.float32(s2[b] - s2[a]) / count - shift * shift, np.float32(0))))
         # Bins whose middles are inside, of those that are left.
-        lower = max(np.int32(math.ceil(max(median - clip * deviation - np.float32(0.5), np.float32(0)))), a)
-        upper = min(np.int32(math.floor(min(median + clip * deviation + np.float32(0.5), np.float32(BINS)))), b)
+        lower: Any = max(np.int32(math.ceil(max(median - clip * deviation - np.float32(0.5), np.float32(0)))), a)
+        upper: Any = min(np.int32(math.floor(min(median + clip * deviation + np.float32(0.5), np.float32(BINS)))), b)
         if upper <= lower or n[upper] - n[lower] == n[b] - n[a]:
             break
         a, b = lower, upper
