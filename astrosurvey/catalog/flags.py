@@ -85,5 +85,8 @@ SOURCE = FlagSet(
     (9, "NO_SKY_POSITION", "the image has no usable world coordinates, so ra and dec are empty"),
     (10, "DEBLEND_SKIPPED", "too large or too many peaks: kept as one source"),
     (11, "NO_CENTROID", "the centroid fell outside the footprint; the brightest pixel stands in for it"),
+    (21, "DEBLEND_NO_FLUX", "its neighbours account for all of its light: no flux was left for it"),
+    (22, "DEBLEND_POOR", "the deblender's templates leave more than the noise in the source's pixels, or do not reach to its end"),
+    (23, "DEBLEND_EXTRAPOLATED", "seen through a sharper or wider PSF, or larger, than anything the deblending network learned from"),
 )
 """Bits of the `flags` columns of the source and photometry tables."""

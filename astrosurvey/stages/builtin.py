@@ -23,6 +23,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
+    from .deblending.fractional import TemplateDeblending
     from .deblending.stage import WatershedDeblending
     from .detection.stage import SegmentDetection
     from .evaluate.stage import EvaluateDetection
@@ -37,6 +38,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         MeshBackground,
         SegmentDetection,
         WatershedDeblending,
+        TemplateDeblending,
         KronPhotometry,
         AperturePhotometry,
         MergeCatalogs,
