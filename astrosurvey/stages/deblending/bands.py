@@ -12,9 +12,12 @@ from .scene import Plane, Scene
 from .stamps import Batch
 
 SWEEPS = 5
-"""Rounds of coordinate descent over the sources' amounts."""
+"""Rounds of coordinate descent over the sources' amounts; one suffices where the scene has found them already."""
 SOFT = 3.0
 """Pixels in which a source is this many times brighter than the noise count by half in its flux."""
+SCATTER, SHARED, PROFILE = 1.5, 0.25, 0.01
+"""What flux errors hold beside the noise of the pixels, relative to the flux, as simulated fields have it: times the scatter over
+the profiles that fit, times the part of the source's light in pixels that are others', and for what no profile describes."""
 SKY = 1e-3
 """Light below this part of the noise belongs to nobody."""
 
@@ -48,11 +51,13 @@ class Band:
         self.whole = scene.coefficients.sum(1)
         for row, extra in scene.extra.items():
             self.whole[row] += extra.sum()
+        amount = torch.ones_like(self.whole) if same else torch.zeros_like(self.whole)
+        self.residual = scene.residual.clone() if same else self.data.clone()
         if not same:
             bases = {size: profiles.Basis(plane.psf, scene.psf_sigma, size, self.layout.device) for size in self.models}
             for batch in scene.batches:
                 self.models[batch.size][scene.place[batch.rows]] = self._rendered(batch, bases[batch.size])
-        self._solve()
+        self._solve(amount, 1 if same else SWEEPS)
 
     def model(self, batch: Batch) -> torch.Tensor:
         """Return the models of a batch, (b, size * size)."""
@@ -67,11 +72,9 @@ class Band:
                 model[k] += scene.extra[row]
         return model.clamp_min(0.0)
 
-    def _solve(self) -> None:
+    def _solve(self, amount: torch.Tensor, sweeps: int) -> None:
         """Find the non-negative amounts of all templates together, by coordinate descent, brightest first."""
-        amount = torch.zeros_like(self.whole)
-        self.residual = self.data.clone()
-        for _ in range(SWEEPS):
+        for _ in range(sweeps):
             for batch in self.scene.batches:
                 template, ivar, rows = self.model(batch), self.ivar[batch.where], batch.rows
                 weighted = template * ivar
@@ -109,7 +112,9 @@ class Band:
             scale = self.whole[rows] / seen.clamp_min(1e-20)
             sums = (weight * part * self.data[batch.where]).sum(1)
             noise = (torch.square(weight * part) / ivar.clamp_min(1e-12)).sum(1)
-            shape = torch.square(self.scene.scatter[rows] * self.whole[rows])
+            shared = (weight * model * (1 - part)).sum(1) / seen.clamp_min(1e-20)
+            unsure = SCATTER * self.scene.scatter[rows] + SHARED * shared + PROFILE
+            shape = torch.square(unsure * self.whole[rows])
             there = known.any(1)
             flux[rows] = torch.where(seen > 0, scale * sums, torch.where(there, 0.0, torch.nan))
             least = torch.rsqrt((ivar * _unit(model)).sum(1).clamp_min(1e-12))

@@ -46,6 +46,10 @@ class TemplateDeblending(Stage):
             None, min_length=1, description="bands in whose mean the shapes are fitted; all of the image's when left out"
         )
 
+        rounds: int = Field(
+            2, ge=1, le=50, description="how often each source is fitted to what its neighbours leave over; 6 where every source is blended"
+        )
+
     def run(
         self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog, photometry: Catalog | None
     ) -> Mapping[str, Any]:
@@ -56,4 +60,4 @@ class TemplateDeblending(Stage):
 
         check_linked(image, segmentation, sources)
         with one_thread():
-            return deblend(ctx, image, segmentation, sources, photometry, self.config.bands)
+            return deblend(ctx, image, segmentation, sources, photometry, self.config.bands, self.config.rounds)

@@ -53,7 +53,9 @@ def simulated(rng: np.random.Generator, count: int, fwhm: tuple[float, float], s
     size = np.exp(rng.normal(np.log(1.3 * sigma), 0.7, count)).clip(0.25 * sigma, 9.0)
     angle = rng.uniform(0, np.pi, count)
 
-    def add(where: np.ndarray, part: np.ndarray, index: np.ndarray, radius: np.ndarray, ratio: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> None:
+    def add(
+        where: np.ndarray, part: np.ndarray, index: np.ndarray, radius: np.ndarray, ratio: np.ndarray, dx: np.ndarray, dy: np.ndarray
+    ) -> None:
         shape = ellipse(ratio, angle[where])
         mixture = np.stack([sersic_coefficients(n, r / sigma, basis.count) for n, r in zip(index, radius, strict=True)])
         for first in range(0, len(where), 64):
@@ -77,7 +79,15 @@ def simulated(rng: np.random.Generator, count: int, fwhm: tuple[float, float], s
     for _ in range(3):
         some = knots > 0
         off = rng.normal(0, 0.7, (2, n)) * gr
-        add(galaxies[some], knots[some] / 3, np.full(some.sum(), 1.0), gr[some] * 0.2, np.ones(some.sum()), (gx + off[0])[some], (gy + off[1])[some])
+        add(
+            galaxies[some],
+            knots[some] / 3,
+            np.full(some.sum(), 1.0),
+            gr[some] * 0.2,
+            np.ones(some.sum()),
+            (gx + off[0])[some],
+            (gy + off[1])[some],
+        )
     if star.any():
         stars = everyone[star]
         add(stars, np.ones(len(stars)), np.ones(len(stars)), np.zeros(len(stars)), np.ones(len(stars)), x[stars], y[stars])

@@ -157,15 +157,17 @@ def cut(layout: Layout, batch: Batch, inside: torch.Tensor, parts: torch.Tensor,
         stamps[row] = images[k, :, c:d, a:b].copy()
 
 
-def blendedness(scene: Scene, total: torch.Tensor, labels: np.ndarray) -> np.ndarray:
+def blendedness(scene: Scene, labels: np.ndarray) -> np.ndarray:
     """Return the part of the light in each source's footprint that belongs to other sources, (n,); NaN where there is no light.
 
     Args:
         scene: fitted.
-        total: the sum of all models, padded and flat.
         labels: (y, x) label i + 1 for source i.
     """
     plane = scene.layout.plane(labels)
+    total = torch.zeros_like(scene.data)
+    for batch in scene.batches:
+        total[batch.where] += scene.model(batch)
     share = torch.full((len(scene.dx),), torch.nan)
     for batch in scene.batches:
         own = plane[batch.where] == (batch.rows + 1)[:, None]

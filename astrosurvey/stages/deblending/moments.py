@@ -9,7 +9,7 @@ import torch
 
 from .profiles import centred
 
-ROUNDS = 5
+ROUNDS = 4
 FURTHEST = 1.0
 """How far, in standard deviations of the PSF, a centre may move from where the source was found."""
 ELLIPTICITY = 0.3

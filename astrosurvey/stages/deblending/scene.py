@@ -12,10 +12,10 @@ from . import moments, profiles
 from .stamps import Batch, Layout
 from .symmetric import monotone, symmetric
 
-ROUNDS = 2
-"""How often each source is fitted to what its neighbours leave over; the first neighbours are symmetric templates."""
 POOR = 1.5
 """Above this mean squared misfit in its own pixels, in units of the noise, a source is no sum of round profiles."""
+DESCENTS = 30
+"""Rounds of coordinate descent over one source's templates."""
 FEWEST = 12
 """Pixels brighter than the noise that a source needs for its misfit to be told."""
 
@@ -85,11 +85,11 @@ class Scene:
         self.models, self.place = layout.storage()
         self.residual = self.data.clone()
 
-    def fit(self, progress: Callable[[int, int], None]) -> None:
-        """Fit all sources."""
+    def fit(self, rounds: int, progress: Callable[[int, int], None]) -> None:
+        """Fit all sources `rounds` times to what their neighbours leave over; the first neighbours are symmetric templates."""
         self._begin()
-        steps = ROUNDS * len(self.batches)
-        for k in range(ROUNDS):
+        steps = rounds * len(self.batches)
+        for k in range(rounds):
             for done, batch in enumerate(self.batches):
                 self._update(batch)
                 progress(k * len(self.batches) + done + 1, steps)
@@ -156,7 +156,7 @@ class Scene:
         return (chance * flux) @ library, torch.sqrt(variance) / mean.clamp_min(1e-20)
 
     def _mend(self, batch: Batch) -> None:
-        """Measure the misfit; where it is large, put a symmetric, monotone template beside the profile, both at their best amounts."""
+        """Measure the misfit; where it is large, free the profile from the library and put a symmetric, monotone template beside it."""
         rows, size = batch.rows, batch.size
         model, residual, ivar = self.model(batch), self.residual[batch.where], self.ivar[batch.where]
         own_pixels = (torch.square(model) * ivar > 1) & (ivar > 0)
@@ -167,27 +167,34 @@ class Scene:
         if not poor.any():
             return
         part = Batch(rows[poor], size, batch.where[poor])
-        model, residual, ivar = model[poor], residual[poor], ivar[poor]
-        own = model + residual
-        extra = monotone(symmetric(own, ivar > 0, size, self.dx[part.rows], self.dy[part.rows]), size)
-        amounts = _two(model, extra, own, ivar)
-        new = amounts[:, :1] * model + amounts[:, 1:] * extra
-        self.coefficients[part.rows] *= amounts[:, :1]
-        for row, template in zip(part.rows.tolist(), amounts[:, 1:] * extra, strict=True):
+        ivar, own = ivar[poor], (model + residual)[poor]
+        basis, some = self.bases[size], part.rows
+        extra = monotone(symmetric(own, ivar > 0, size, self.dx[some], self.dy[some]), size)
+        templates = torch.cat([basis.render(self.dx[some], self.dy[some], self.shape[some]), extra[:, None]], 1)
+        weighted = templates * ivar[:, None]
+        start = torch.nn.functional.pad(self.coefficients[some, : basis.count], (0, 1))
+        amounts = nnls(torch.bmm(weighted, templates.transpose(1, 2)), torch.bmm(weighted, own[:, :, None])[:, :, 0], start)
+        self.coefficients[some, : basis.count] = amounts[:, :-1]
+        for row, template in zip(some.tolist(), amounts[:, -1:] * extra, strict=True):
             self.extra[row] = template
+        new = torch.bmm(amounts[:, None], templates)[:, 0]
         self._set(part, new, own - new)
-        count = own_pixels[poor].sum(1)
-        self.misfit[part.rows] = (torch.square(own - new) * ivar * own_pixels[poor]).sum(1) / count
+        own_pixels = own_pixels[poor]
+        self.misfit[some] = (torch.square(own - new) * ivar * own_pixels).sum(1) / own_pixels.sum(1)
 
 
-def _two(first: torch.Tensor, second: torch.Tensor, own: torch.Tensor, ivar: torch.Tensor) -> torch.Tensor:
-    """Return the (b, 2) non-negative amounts of two templates that fit best."""
-    aa, ab, bb = ((p * q * ivar).sum(1) for p, q in ((first, first), (first, second), (second, second)))
-    a, b = (first * own * ivar).sum(1), (second * own * ivar).sum(1)
-    det = (aa * bb - ab**2).clamp_min(1e-12 * aa * bb + 1e-30)
-    both = torch.stack([(bb * a - ab * b) / det, (aa * b - ab * a) / det], 1)
-    alone = torch.stack([(a / aa.clamp_min(1e-20)).clamp_min(0), (b / bb.clamp_min(1e-20)).clamp_min(0)], 1)
-    first_only = torch.stack([alone[:, 0], torch.zeros_like(a)], 1)
-    second_only = torch.stack([torch.zeros_like(b), alone[:, 1]], 1)
-    single = torch.where((both[:, 1] < 0)[:, None], first_only, second_only)
-    return torch.where((both >= 0).all(1, keepdim=True), both, single)
+def nnls(gram: torch.Tensor, scores: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+    """Return the non-negative amounts of templates that fit best, by coordinate descent.
+
+    Args:
+        gram: (b, k, k) products of the templates.
+        scores: (b, k) products of templates and data.
+        start: (b, k) amounts to begin with, not negative.
+    """
+    amounts = start.clone()
+    norm = gram.diagonal(dim1=1, dim2=2).clamp_min(1e-20)
+    for _ in range(DESCENTS):
+        for k in range(gram.shape[1]):
+            amounts[:, k] += (scores[:, k] - (gram[:, k] * amounts).sum(1)) / norm[:, k]
+            amounts[:, k].clamp_min_(0.0)
+    return amounts

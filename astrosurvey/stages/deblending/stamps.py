@@ -10,7 +10,7 @@ import torch
 
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
 """Sides of stamps in pixels, also fast for Fourier transforms; a source gets the least that holds it."""
-BATCH = 256
+BATCH = 96
 """Stamps of 48 pixels worked on at once; fewer of larger ones."""
 
 
@@ -43,9 +43,7 @@ class Layout:
         device: where the tensors live.
     """
 
-    def __init__(
-        self, shape: tuple[int, int], x: np.ndarray, y: np.ndarray, reach: np.ndarray, bright: np.ndarray, device: str
-    ) -> None:
+    def __init__(self, shape: tuple[int, int], x: np.ndarray, y: np.ndarray, reach: np.ndarray, bright: np.ndarray, device: str) -> None:
         self.shape, self.device = shape, torch.device(device)
         largest = next((s for s in SIZES if s >= 2 * max(shape)), SIZES[-1])
         sizes = np.array([s for s in SIZES if s <= largest])

@@ -23,7 +23,13 @@ METHOD = "templates"
 
 
 def deblend(
-    ctx: Context, image: Image, segmentation: Segmentation, sources: Catalog, before: Catalog | None, bands: tuple[str, ...] | None
+    ctx: Context,
+    image: Image,
+    segmentation: Segmentation,
+    sources: Catalog,
+    before: Catalog | None,
+    bands: tuple[str, ...] | None,
+    rounds: int,
 ) -> Mapping[str, Any]:
     """Return the outputs of `deblending.templates`.
 
@@ -34,18 +40,18 @@ def deblend(
         sources: one row a source.
         before: photometry of earlier stages, passed on in front.
         bands: bands in whose mean shapes are fitted; None for all.
+        rounds: how often each source is fitted.
     """
     planes = members.Planes.of(image, bands)
     layout = members.layout(planes, sources, ctx.device)
     scene = Scene(planes.mean, planes.sigma, sources.column("x"), sources.column("y"), layout)
-    scene.fit(ctx.progress)
+    scene.fit(rounds, ctx.progress)
     solved = [Band(scene, plane, planes.single) for plane in planes.bands]
     n, count = len(sources), len(solved)
 
     residual = np.stack([layout.image(b.residual) * np.float32(p.unit) for b, p in zip(solved, planes.bands, strict=True)])
     residual = np.where(image.usable(), residual, np.where(np.isfinite(image.data), image.data, np.nan)).astype(np.float32)
-    total = sum(b.total * (p.unit / planes.mean.unit) for b, p in zip(solved, planes.bands, strict=True)) if count == 1 else None
-    share = members.blendedness(scene, total if total is not None else scene.data - scene.residual, segmentation.labels)
+    share = members.blendedness(scene, segmentation.labels)
 
     measured = [band.measure() for band in solved]
     flux, error = (np.stack([m[k] * p.unit for m, p in zip(measured, planes.bands, strict=True)], 1).reshape(n, count) for k in (0, 1))
