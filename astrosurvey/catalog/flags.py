@@ -87,6 +87,6 @@ SOURCE = FlagSet(
     (11, "NO_CENTROID", "the centroid fell outside the footprint; the brightest pixel stands in for it"),
     (21, "DEBLEND_NO_FLUX", "its neighbours account for all of its light: no flux was left for it"),
     (22, "DEBLEND_POOR", "the deblender's templates leave more than the noise in the source's pixels, or do not reach to its end"),
-    (23, "DEBLEND_EXTRAPOLATED", "seen through a sharper or wider PSF, or larger, than anything the deblending network learned from"),
+    (24, "NETWORK_BLIND", "bright, but not seen by the network that detected the others; its probability is unknown"),
 )
 """Bits of the `flags` columns of the source and photometry tables."""

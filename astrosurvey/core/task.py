@@ -28,10 +28,15 @@ from typing import Any
 from .digests import digest_path
 from .product import ProductError, Tiles
 from .stage import Context, DataError, NoWork, Stage, StageError, ports
-from .store import RECORD, SCRATCH, Record, Store, Stored
+from .store import CHECKPOINTS, RECORD, SCRATCH, Record, Store, Stored
 from .tiles import Tile
+from .tiling import SURVEY
 
 Progress = Callable[[int, int], None]
+Note = Callable[[str], None]
+
+NOTES = "astrosurvey.notes"
+"""The logger for what a person should hear of at once, such as that a kernel is being compiled."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,15 @@ class _Lines(logging.Handler):
             self.warnings.append(text)
 
 
+class _Notes(logging.Handler):
+    def __init__(self, note: Note) -> None:
+        super().__init__()
+        self.note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.note(record.getMessage())
+
+
 class _Printed(io.TextIOBase):
     """Takes what a stage prints into the task's log: standard output belongs to the command."""
 
@@ -121,9 +135,16 @@ class _Printed(io.TextIOBase):
         return len(text)
 
 
-def execute(order: Order, progress: Progress | None = None) -> Outcome:
-    """Run a task and publish what it made; every exception but an interrupt becomes a Failure."""
+def execute(order: Order, progress: Progress | None = None, note: Note | None = None) -> Outcome:
+    """Run a task and publish what it made; every exception but an interrupt becomes a Failure.
+
+    What is logged meanwhile comes with the outcome; what is logged to `NOTES` goes to `note` at once, too.
+    """
     lines = _Lines()
+    notes, heard = logging.getLogger(NOTES), _Notes(note or (lambda text: None))
+    notes.setLevel(logging.INFO)
+    notes.addHandler(lines)
+    notes.addHandler(heard)
     log = logging.getLogger(f"astrosurvey.task.{order.name}")
     log.addHandler(lines)
     log.setLevel(logging.INFO)
@@ -137,13 +158,17 @@ def execute(order: Order, progress: Progress | None = None) -> Outcome:
         return Outcome(order, failure=_failure(error, order), log=lines.lines)
     finally:
         log.removeHandler(lines)
+        notes.removeHandler(lines)
+        notes.removeHandler(heard)
 
 
 def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -> Record:
     store = Store(order.run)
     started, cpu = time.perf_counter(), time.process_time()
     with store.publishing(*order.task) as folder, _scratch_folder(order.run) as scratch:
-        context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch)  # type: ignore[arg-type]
+        kept = Path(order.run, CHECKPOINTS, order.name, order.tile.name if order.tile else SURVEY)
+        checkpoint = kept / order.key[:16]
+        context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch, checkpoint)  # type: ignore[arg-type]
         stage = _stage(order, context)
         try:
             inputs = _inputs(stage, order)
@@ -167,6 +192,8 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
         }
         record = Record(order.key, order.fields, state, outputs, facts)
         (folder / RECORD).write_bytes(record.as_json())
+    if kept.exists():  # with what tasks of other settings left here
+        shutil.rmtree(kept, ignore_errors=True)
     return record
 
 

@@ -54,10 +54,10 @@ class TemplateDeblending(Stage):
         self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog, photometry: Catalog | None
     ) -> Mapping[str, Any]:
         """Return sources with their blendedness, fluxes in every band, fractions, and what the templates leave over."""
+        from ...networks.determinism import threads
         from ..detection.linked import check_linked
-        from .members import one_thread
         from .templates import deblend
 
         check_linked(image, segmentation, sources)
-        with one_thread():
+        with threads(1):  # sums are rounded differently for each number
             return deblend(ctx, image, segmentation, sources, photometry, self.config.bands, self.config.rounds)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +24,6 @@ TRIM = 0.05
 """A source's box ends where its light falls below this part of the noise of a pixel."""
 OVERLAP = 0.02
 """From this part of other sources' light in its footprint, a source is flagged BLENDED."""
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch from splitting sums among threads, whose number would show in the last digits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def psfs(image: Image) -> np.ndarray:

@@ -22,7 +22,7 @@ STARS = 0.3
 """The chance that a source is a point source."""
 RADII_STEP = 1.35
 SIZE, SIZE_SCATTER = 1.2, 0.9
-"""Half-light radii of galaxies in the library, in units of the PSF's sigma: their steps, and median and scatter (logarithm) of their chances."""
+"""Half-light radii of galaxies in the library, in units of the PSF's sigma: steps, median and scatter (logarithm) of their chances."""
 
 
 def widths(count: int) -> np.ndarray:
