@@ -29,7 +29,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
     from .photometry.stage import AperturePhotometry, KronPhotometry
-    from .psf.stage import MeasurePsf
+    from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
@@ -41,6 +41,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         SegmentDetection,
         WatershedDeblending,
         MeasurePsf,
+        StarGalaxy,
         KronPhotometry,
         AperturePhotometry,
         MergeCatalogs,
