@@ -37,7 +37,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .io.stage import ReadImage
     from .models.stage import LoadModel
     from .photometry.stage import AperturePhotometry, KronPhotometry
-    from .psf.stage import MeasurePsf
+    from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
@@ -54,6 +54,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         WatershedDeblending,
         TemplateDeblending,
         MeasurePsf,
+        StarGalaxy,
         KronPhotometry,
         AperturePhotometry,
         MergeCatalogs,
