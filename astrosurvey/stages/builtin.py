@@ -25,6 +25,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
+    from .deblending.fractional import TemplateDeblending
     from .deblending.stage import WatershedDeblending
     from .detection.stage import SegmentDetection
     from .detection.unet.explain import ExplainDetection
@@ -37,7 +38,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .models.stage import LoadModel
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
-    from .psf.stage import MeasurePsf
+    from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
@@ -52,7 +53,9 @@ def register_stages(register: Callable[[type], None]) -> None:
         ExplainDetection,
         LoadModel,
         WatershedDeblending,
+        TemplateDeblending,
         MeasurePsf,
+        StarGalaxy,
         KronPhotometry,
         AperturePhotometry,
         TotalPhotometry,
