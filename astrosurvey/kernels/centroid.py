@@ -199,7 +199,7 @@ def _last(centre: Any, m: Any, wide: Any) -> Any:
 
 
 @helper
-def _advance(  # noqa: PLR0915
+def _advance(
     s: Any, sx: Any, sy: Any, sxx: Any, sxy: Any, syy: Any, v: Any, mxx: Any, mxy: Any, myy: Any, least: Any, most: Any, late: Any
 ) -> Any:
     """Return half the step of the centre, the next window and whether it is at rest; see `reference`."""
@@ -333,7 +333,7 @@ def _mirror(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any) -> None:
 
 
 @helper
-def _settle(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any, least: Any, most: Any, window: Any, out: Any) -> Any:  # noqa: PLR0915
+def _settle(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any, least: Any, most: Any, window: Any, out: Any) -> Any:
     """Iterate on one cut-out; writes a row of the result and returns the status."""
     ox = fx
     oy = fy
@@ -414,7 +414,7 @@ def on_cuda(planes: Planes, places: Places, weights: np.ndarray, least: float, m
     return _split(download(out), download(status))
 
 
-def _settle_block(  # type: ignore[no-untyped-def]  # noqa: PLR0915
+def _settle_block(  # type: ignore[no-untyped-def]
     data, variance, mask, labels, model, models, form, weights, pixels, offsets, most, window, out, status, unusable, core2, least
 ):
     i = cuda.blockIdx.x

@@ -215,7 +215,7 @@ def on_cuda(
     return download(flux), download(error), download(chance), download(mean)
 
 
-def _fit_block(  # type: ignore[no-untyped-def]  # noqa: PLR0915
+def _fit_block(  # type: ignore[no-untyped-def]
     light, gram, cross, counts, models, ratio, log_prior, shape_from, sky, flux, error, chance, mean, amplitude, precision, gain, blunt
 ):
     i = cuda.blockIdx.x

@@ -154,7 +154,7 @@ def on_cuda(planes: Planes, places: Places, counts: np.ndarray, nodes: int, trus
     return light, gram, cross, download(used)
 
 
-def _sum_block(  # type: ignore[no-untyped-def]  # noqa: PLR0915
+def _sum_block(  # type: ignore[no-untyped-def]
     data, variance, mask, labels, model, models, form, pixels, offsets, reach2, counts, light, gram, cross, used, unusable, core2, trust
 ):
     # As many pixels at a time as there are threads are looked at, a pixel a thread, and then added up, a node a
