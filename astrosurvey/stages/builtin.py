@@ -70,6 +70,13 @@ def register_stages(register: Callable[[type], None]) -> None:
 
 
 @hookimpl
+def register_models(register: Callable[[str, Path], None]) -> None:
+    """Register the trained models that ship with astrosurvey, one folder each."""
+    for folder in sorted((Path(__file__).parents[1] / "models").iterdir()):
+        register(folder.name, folder)
+
+
+@hookimpl
 def report_sections(run: Path, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Show the pictures of `detection.explain`."""
     from .detection.unet.explain import report_section
