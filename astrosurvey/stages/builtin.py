@@ -23,6 +23,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
+    from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
     from .detection.stage import SegmentDetection
     from .evaluate.stage import EvaluateDetection
@@ -38,6 +39,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateField,
         MeshBackground,
         SegmentDetection,
+        PersistenceDeblending,
         WatershedDeblending,
         KronPhotometry,
         AperturePhotometry,

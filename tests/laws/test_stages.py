@@ -7,6 +7,7 @@ import pytest
 from astrosurvey import plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
+from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.deblending.stage import WatershedDeblending
 from astrosurvey.stages.detection.stage import SegmentDetection
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
@@ -117,6 +118,21 @@ class TestWatershedDeblending(StageLaws):
 
     def example(self):
         return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
+
+    def wrong_pair(self):
+        return Example(
+            {"image": tile_image(0), "segmentation": detected(0)["segmentation"], "sources": detected(1)["sources"].empty("source")}
+        )
+
+
+class TestPersistenceDeblending(StageLaws):
+    stage = PersistenceDeblending
+
+    def example(self):
+        return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
+
+    def example_without_sharpening(self):
+        return Example({"image": tile_image(0), **detected(0)}, {"sharpening": 0.0, "bands": ["r"]}, tile=TILES[0])
 
     def wrong_pair(self):
         return Example(
