@@ -18,7 +18,7 @@ from ..detection.filter import choose_bands, detection_image, gaussian
 if TYPE_CHECKING:
     from ...products import Image
 
-SURROUNDINGS = 10.0
+SURROUNDINGS = 8.0
 """Side of the square, in widths of the PSF, over which the brightness around a peak is taken."""
 
 
@@ -27,16 +27,22 @@ class Criteria:
     """What makes a peak a source of its own.
 
     Attributes:
-        significance: its height above the saddle, in standard deviations of the noise of the map it is seen in.
-        relief: the same, as a fraction of the mean brightness around it.
+        significance: its height above the saddle in the image, in standard deviations of the smoothed noise.
+        shoulder: its height above the saddle in the sharpened image, in standard deviations of that one's noise.
+        relief: its height in either, in units of the mean brightness around it.
         contrast: flux above the saddle, as a fraction of the island's.
         min_pixels: pixels above the saddle.
+        smoothing: FWHM of the map's smoothing, in units of the PSF's.
+        sharpening: FWHM of the smoothing that is subtracted from it to sharpen; 0 does not sharpen.
     """
 
     significance: float
+    shoulder: float
     relief: float
     contrast: float
     min_pixels: int
+    smoothing: float
+    sharpening: float
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Pieces:
         labels: (y, x) int32, 0 for sky, pieces 1 to m in the raster order of their peaks.
         parent: (m,) int32, label of the island that each piece is part of.
         shoulder: (m,) bool, whether a piece is parted from another in the sharpened image only.
-        sharp: (y, x) float32, the sharpened image.
+        sharp: (y, x) float32, the sharpest map they were seen in.
     """
 
     labels: np.ndarray
@@ -59,8 +65,7 @@ class Pieces:
 def split(
     image: Image,
     bands: tuple[str, ...] | None,
-    fine: np.ndarray,
-    coarse: np.ndarray,
+    fwhm: np.ndarray,
     labels: np.ndarray,
     criteria: Criteria,
     device: Literal["cpu", "cuda"] = "cpu",
@@ -70,8 +75,7 @@ def split(
     Args:
         image: with variance.
         bands: those to work in; None for all.
-        fine: (band,) FWHM in pixels of the smoothing, for all bands of the image.
-        coarse: (band,) FWHM of the smoothing that is subtracted for sharpening.
+        fwhm: (band,) FWHM of the PSF in pixels, for all bands of the image.
         labels: (y, x) int32, islands 1 to n.
         criteria: when to split.
         device: where to flood.
@@ -80,11 +84,12 @@ def split(
         Marr & Hildreth (1980), Proc. R. Soc. B 207, 187; see `astrosurvey.kernels.flood` for flooding.
     """
     flood = KERNEL.on(device)
+    fine, coarse = criteria.smoothing * fwhm, criteria.sharpening * fwhm
     smooth = detection_image(image, bands, fine)
     noise = np.full(labels.shape, np.inf, np.float32)
     np.divide(smooth.flux, smooth.snr, out=noise, where=smooth.snr != 0)
     chosen = choose_bands(image, bands)
-    side = int(SURROUNDINGS * float(np.mean(fine[chosen]))) | 1
+    side = int(SURROUNDINGS * float(np.mean(fwhm[chosen]))) | 1
     relief = np.maximum(ndimage.uniform_filter(smooth.flux, side, mode="constant"), 0) * np.float32(criteria.relief)
     where = np.flatnonzero(labels)
     total = np.bincount(labels.ravel()[where], np.maximum(smooth.flux.ravel()[where], 0), int(labels.max(initial=0)) + 1)
@@ -92,11 +97,11 @@ def split(
 
     height = np.maximum(np.float32(criteria.significance) * noise, relief)
     first, island = flood(labels, smooth.flux, height, floor, criteria.min_pixels)
-    sharp = smooth.flux - detection_image(image, bands, coarse).flux
     share = float(np.mean([_noise_share(fine[b], coarse[b]) for b in chosen]))
-    if share == 0:
-        return Pieces(first, island, np.zeros(len(island), bool), sharp)
-    height = np.maximum(np.float32(criteria.significance * share) * noise, relief)
+    if criteria.sharpening == 0 or share == 0:
+        return Pieces(first, island, np.zeros(len(island), bool), smooth.flux)
+    sharp = smooth.flux - detection_image(image, bands, coarse).flux
+    height = np.maximum(np.float32(criteria.shoulder * share) * noise, relief)
     second, piece = flood(first, sharp, height, np.concatenate([floor[:1], floor[island]]), criteria.min_pixels)
     return Pieces(second, island[piece - 1], np.bincount(piece)[piece] > 1, sharp)
 

@@ -34,10 +34,13 @@ class PersistenceDeblending(Stage):
         """Settings of `deblending.persistence`."""
 
         significance: float = Field(
-            2.75, gt=0, description="height of a peak above the saddle, in standard deviations of the noise of the map it is seen in"
+            2.5, gt=0, description="height of a peak above the saddle in the image, in standard deviations of the smoothed noise"
+        )
+        shoulder_significance: float = Field(
+            3.5, gt=0, description="height of a peak above the saddle in the sharpened image, in standard deviations of its noise"
         )
         relief: float = Field(
-            0.6,
+            0.45,
             ge=0,
             description="height of a peak above the saddle, in units of the mean brightness around it: more keeps knotty galaxies whole",
         )
@@ -45,9 +48,9 @@ class PersistenceDeblending(Stage):
             0.001, ge=0, le=1, description="flux above the saddle, as a fraction of the island's, that a piece must have; 1 never splits"
         )
         min_pixels: int = Field(3, ge=1, description="pixels above the saddle that a piece must have")
-        smoothing: float = Field(0.7, gt=0, le=2, description="FWHM of the smoothing for deblending, in units of the PSF's")
+        smoothing: float = Field(0.6, gt=0, le=2, description="FWHM of the smoothing for deblending, in units of the PSF's")
         sharpening: float = Field(
-            1.5, ge=0, le=5, description="FWHM of the smoothing that is subtracted to sharpen, in units of the PSF's; 0 does not sharpen"
+            1.25, ge=0, le=5, description="FWHM of the smoothing that is subtracted to sharpen, in units of the PSF's; 0 does not sharpen"
         )
         bands: tuple[str, ...] | None = Field(None, min_length=1, description="bands to deblend in; all of the image's when left out")
         fwhm: float | None = Field(None, ge=0, description="FWHM of the PSF in pixels; from the image's PSF or seeing when left out")
@@ -66,9 +69,16 @@ class PersistenceDeblending(Stage):
             return {"segmentation": segmentation, "sources": sources}
         config = self.config
         fwhm, _ = smoothing(image, config.fwhm)
-        fine, coarse = config.smoothing * fwhm, (config.sharpening or config.smoothing) * fwhm
-        criteria = Criteria(config.significance, config.relief, config.contrast, config.min_pixels)
-        found = split(image, config.bands, fine, coarse, segmentation.labels, criteria, ctx.device)
+        criteria = Criteria(
+            config.significance,
+            config.shoulder_significance,
+            config.relief,
+            config.contrast,
+            config.min_pixels,
+            config.smoothing,
+            config.sharpening,
+        )
+        found = split(image, config.bands, fwhm, segmentation.labels, criteria, ctx.device)
         # Placed in the sharpened image, a piece is drawn less towards its neighbour.
         detection = replace(detection_image(image, config.bands, fwhm), flux=found.sharp)
         assert ctx.tile is not None
