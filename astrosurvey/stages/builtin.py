@@ -25,6 +25,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
+    from .deblending.fractional import TemplateDeblending
     from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
     from .detection.stage import SegmentDetection
@@ -37,7 +38,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .io.stage import ReadImage
     from .models.stage import LoadModel
     from .photometry.stage import AperturePhotometry, KronPhotometry
-    from .psf.stage import MeasurePsf
+    from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
@@ -53,7 +54,9 @@ def register_stages(register: Callable[[type], None]) -> None:
         LoadModel,
         PersistenceDeblending,
         WatershedDeblending,
+        TemplateDeblending,
         MeasurePsf,
+        StarGalaxy,
         KronPhotometry,
         AperturePhotometry,
         MergeCatalogs,
