@@ -26,6 +26,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
     from .deblending.fractional import TemplateDeblending
+    from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
     from .detection.stage import SegmentDetection
     from .detection.unet.explain import ExplainDetection
@@ -51,6 +52,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         TrainUNet,
         ExplainDetection,
         LoadModel,
+        PersistenceDeblending,
         WatershedDeblending,
         TemplateDeblending,
         MeasurePsf,
