@@ -17,6 +17,7 @@ MODULES: tuple[str, ...] = (
     "spread",
     "sky_pixels",
     "components",
+    "flood",
     "seeded_flood",
     "centroid",
     "radial",
