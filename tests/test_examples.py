@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 TRAINING = {
     "train-unet": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
+    "train-deblender": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
 }
 """Examples that train, and what makes a toy of them; what they are worth, the tests of the built-in models say."""
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text()]

@@ -28,6 +28,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .deblending.fractional import TemplateDeblending
     from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
+    from .deblending.unet.stage import TrainDeblender, UNetDeblending
     from .detection.stage import SegmentDetection
     from .detection.unet.explain import ExplainDetection
     from .detection.unet.stage import TrainUNet, UNetDetection
@@ -56,6 +57,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         PersistenceDeblending,
         WatershedDeblending,
         TemplateDeblending,
+        UNetDeblending,
+        TrainDeblender,
         MeasurePsf,
         StarGalaxy,
         KronPhotometry,
