@@ -25,6 +25,7 @@ docs: .venv/.docs ## build the documentation into site/; a broken link is an err
 
 generate: .venv/.dev ## make again every file that is generated and committed
 	.venv/bin/python -m astrosurvey.catalog.generate
+	.venv/bin/python tools/kernel_figures.py tools/kernel_figures.json
 	.venv/bin/python tools/generate_docs.py
 	ASTROSURVEY_PLUGINS= .venv/bin/astrosurvey stages --schema > schemas/pipeline.v1.json
 

@@ -13,6 +13,15 @@ import pytest
 TOY = Path(__file__).parent / "toyplugin"
 
 
+def pytest_runtest_setup(item):
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA device")
+
+
 @pytest.fixture(scope="session")
 def toys():
     """The registry that knows the toy plugin's stages, and no others."""

@@ -21,6 +21,9 @@ def pages() -> dict[str, str]:
         "reference/hooks.md": hooks_page(),
         "reference/laws.md": laws_page(),
     }
+    from .kernels_page import kernels_page
+
+    made["reference/kernels.md"] = kernels_page()
     made |= {"reference/flags.md": flags_page(), "reference/products.md": products_page(), "reference/stages/index.md": stages_page()}
     for family, stages in families().items():
         made[f"reference/stages/{family}.md"] = family_page(family, stages)

@@ -16,10 +16,13 @@ from ._shared import json_option, print_json, table
 
 
 @click.command()
+@click.option("--compile", "ahead", is_flag=True, help="Compile all kernels now, so that no run has to wait for the compiler.")
 @json_option
-def doctor(as_json: bool) -> int:
+def doctor(ahead: bool, as_json: bool) -> int:
     """Check this installation and this machine; exit status 1 when something needs mending."""
-    rows = [*_machine(), *_packages(), *_plugins()]
+    if ahead:
+        _compile(quiet=as_json)
+    rows = [*_machine(), *_kernels(), *_packages(), *_plugins()]
     if as_json:
         print_json([{"check": name, "ok": ok, "found": found} for name, ok, found in rows])
     else:
@@ -43,6 +46,27 @@ def _machine() -> list[tuple[str, bool, str]]:
         ("device", True, f"{count} CUDA devices" if count else f"cpu ({why_not})"),
         ("file locks", *_locks()),
     ]
+
+
+def _compile(quiet: bool) -> None:
+    """Compile every kernel, with a line for each."""
+    from ..kernels.ahead import compile_all
+
+    compile_all(lambda done, total, name: None if quiet else click.echo(f"[{done + 1}/{total}] kernel {name}", err=True))
+
+
+def _kernels() -> list[tuple[str, bool, str]]:
+    """Say where kernels run and what is compiled; a kernel that is not is compiled when it is first used."""
+    from ..core.device import cuda_devices
+    from ..kernels.ahead import cache_state
+
+    rows = [("kernels", True, str(cache_state()))]
+    if cuda_devices()[0]:
+        try:
+            rows.append(("numba-cuda", True, version("numba-cuda")))
+        except PackageNotFoundError:
+            rows.append(("numba-cuda", False, "not installed, so kernels cannot use the GPU; pip install 'astrosurvey[gpu]'"))
+    return rows
 
 
 def _locks() -> tuple[bool, str]:

@@ -68,6 +68,8 @@ class _Lines:
                 click.echo(f"{name} failed ({plain(event.data['message'])}); attempt {event.data['attempt'] + 1} follows", err=True)
             case "task_log" if event.data["line"].startswith("warning"):
                 click.echo(f"{name} {plain(event.data['line'])}", err=True)
+            case "task_note":
+                click.echo(f"{name} {plain(event.data['line'])}", err=True)
             case "task_started":
                 self.last[event.stage, event.tile] = time.monotonic()
             case "task_progress" if time.monotonic() - self.last.get((event.stage, event.tile), 0) > 5:
@@ -105,6 +107,8 @@ class _Bars:
                 self.say(f"{name} failed ({event.data['message']}); attempt {event.data['attempt'] + 1} follows", "yellow")
             case "task_log" if event.data["line"].startswith("warning"):
                 self.say(f"{name} {event.data['line']}", "yellow")
+            case "task_note":
+                self.say(f"{name} {event.data['line']}", "blue")
 
     def say(self, text: str, colour: str) -> None:
         self.progress.console.print(plain(text), style=colour, markup=False, highlight=False)

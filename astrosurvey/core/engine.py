@@ -19,6 +19,9 @@ from .task import Failure, Order, Outcome, execute
 OnProgress = Callable[[tuple[str, str | None], int, int], None]
 """on_progress(task, done, total), called in the coordinator."""
 
+OnNote = Callable[[tuple[str, str | None], str], None]
+"""on_note(task, text), called in the coordinator's thread."""
+
 
 class Engine(Protocol):
     """Runs orders somewhere. It holds nothing that cannot be lost: the truth is in the run directory.
@@ -26,10 +29,12 @@ class Engine(Protocol):
     Attributes:
         slots: how many orders it can work on at once; the coordinator submits no more than these.
         on_progress: set by the coordinator; called with each progress report of a task.
+        on_note: set by the coordinator; called with what a task wants said at once.
     """
 
     slots: int
     on_progress: OnProgress | None
+    on_note: OnNote | None
 
     def submit(self, order: Order) -> None:
         """Begin to run a task."""
@@ -70,6 +75,7 @@ class InlineEngine:
     def __init__(self) -> None:
         self._waiting: list[Order] = []
         self.on_progress: OnProgress | None = None
+        self.on_note: OnNote | None = None
 
     def submit(self, order: Order) -> None:
         """Keep the task until the coordinator asks for outcomes."""
@@ -79,7 +85,8 @@ class InlineEngine:
         """Run what is waiting."""
         while self._waiting:
             order = self._waiting.pop(0)
-            yield execute(order, functools.partial(self.on_progress, order.task) if self.on_progress else None)
+            progress = functools.partial(self.on_progress, order.task) if self.on_progress else None
+            yield execute(order, progress, functools.partial(self.on_note, order.task) if self.on_note else None)
 
     def cancel(self) -> None:
         """Drop what is waiting."""
@@ -108,7 +115,9 @@ class LocalEngine:
 
         self.slots = workers
         self.on_progress: OnProgress | None = None
+        self.on_note: OnNote | None = None
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._notes: queue.SimpleQueue[tuple[str, str | None, str]] = queue.SimpleQueue()
         self._orders: dict[Any, Order] = {}
         for name in ("distributed", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -123,6 +132,7 @@ class LocalEngine:
                 "distributed.admin.tick.limit": "60s",
             }
         )
+        threads = max(1, len(os.sched_getaffinity(0)) // workers)
         self._cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -132,11 +142,12 @@ class LocalEngine:
             memory_limit=memory_limit,
             worker_class=RecordingNanny,
             preload=["astrosurvey.core.worker", *preload],
-            preload_argv=[["--gpus", str(gpus)], *([] for _ in preload)],
+            preload_argv=[["--gpus", str(gpus), "--threads", str(threads)], *([] for _ in preload)],
             silence_logs=logging.CRITICAL,
         )
         self._client = Client(self._cluster)
         self._client.subscribe_topic("astrosurvey-progress", self._progress)
+        self._client.subscribe_topic("astrosurvey-notes", lambda event: self._notes.put(tuple(event[1])))
 
     @property
     def dashboard(self) -> str:
@@ -154,6 +165,7 @@ class LocalEngine:
     def as_completed(self, timeout: float) -> Iterator[Outcome]:
         """Yield finished tasks; a worker that died is a failure that a retry may mend."""
         while True:
+            self._say_notes()
             try:
                 future = self._done.get(timeout=timeout)
             except queue.Empty:
@@ -162,6 +174,11 @@ class LocalEngine:
             order = self._orders.pop(future, None)
             if order is not None:
                 yield self._outcome(order, future)
+
+    def _say_notes(self) -> None:
+        while self.on_note and not self._notes.empty():
+            stage, tile, text = self._notes.get()
+            self.on_note((stage, tile), text)
 
     def _outcome(self, order: Order, future: Any) -> Outcome:
         from distributed.scheduler import KilledWorker
@@ -212,7 +229,10 @@ def run_on_worker(order: Order) -> Outcome:
             last = time.monotonic()
             worker.log_event("astrosurvey-progress", [order.name, order.task[1], done, total])
 
-    return execute(order, progress)
+    def note(text: str) -> None:
+        worker.log_event("astrosurvey-notes", [order.name, order.task[1], text])
+
+    return execute(order, progress, note)
 
 
 def _exit_reason(code: int | None) -> str:

@@ -17,8 +17,8 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        kind: run_started, task_started, task_progress, task_log, task_retried, task_finished or
-            run_finished.
+        kind: run_started, task_started, task_progress, task_note, task_log, task_retried, task_finished
+            or run_finished.
         time: seconds since the epoch.
         stage: the stage's name in the pipeline; "" for events of the run.
         tile: the tile's name, or None at survey scope.

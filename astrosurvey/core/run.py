@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .digests import write_atomically
-from .engine import Engine, InlineEngine
+from .engine import Engine, InlineEngine, OnNote, OnProgress
 from .events import Events, JsonLog, Listener
 from .lock import RunLock
 from .pipeline import Pipeline
@@ -133,6 +133,7 @@ class _Coordinator:
         self.batches: dict[tuple[str, str | None], float] = {}
         self.later: list[tuple[float, Task]] = []
         self.failures: list[tuple[str, str | None, Failure]] = []
+        self.noted: set[str] = set()
         self.draining = False
         self.started = time.time()
 
@@ -143,7 +144,7 @@ class _Coordinator:
         try:
             about = {"tasks": dict(tasks), "tiles": len(self.plan.tiles), "device": self.device, "out": str(self.store.root)}
             self.events.emit("run_started", data=about)
-            with self.draining_on_signals(), contextlib.closing(_LazyEngine(make_engine, self.on_progress)) as engine:
+            with self.draining_on_signals(), contextlib.closing(_LazyEngine(make_engine, self.on_progress, self.on_note)) as engine:
                 try:
                     self.loop(engine)
                 except BaseException:
@@ -297,6 +298,12 @@ class _Coordinator:
     def on_progress(self, name: tuple[str, str | None], done: int, total: int) -> None:
         self.events.emit("task_progress", *name, {"done": done, "total": total})
 
+    def on_note(self, name: tuple[str, str | None], text: str) -> None:
+        """Say something once, however many workers say it."""
+        if text not in self.noted:
+            self.noted.add(text)
+            self.events.emit("task_note", *name, {"line": text})
+
     def disk_full(self) -> str:
         return f"stopped: no space left on the disk of {self.store.root}; make room and run the same command again to resume"
 
@@ -351,8 +358,8 @@ class _Coordinator:
 class _LazyEngine:
     """Makes the engine when the first task needs it: a rerun with nothing to do starts no workers."""
 
-    def __init__(self, make: Callable[[], Engine], on_progress: Callable[[tuple[str, str | None], int, int], None]) -> None:
-        self._make, self._on_progress = make, on_progress
+    def __init__(self, make: Callable[[], Engine], on_progress: OnProgress, on_note: OnNote) -> None:
+        self._make, self._on_progress, self._on_note = make, on_progress, on_note
         self._engine: Any = None
 
     @property
@@ -363,6 +370,7 @@ class _LazyEngine:
         if self._engine is None:
             self._engine = self._make()
             self._engine.on_progress = self._on_progress
+            self._engine.on_note = self._on_note
         self._engine.submit(order)
 
     def as_completed(self, timeout: float) -> Iterator[Outcome]:

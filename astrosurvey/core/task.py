@@ -32,6 +32,10 @@ from .store import RECORD, SCRATCH, Record, Store, Stored
 from .tiles import Tile
 
 Progress = Callable[[int, int], None]
+Note = Callable[[str], None]
+
+NOTES = "astrosurvey.notes"
+"""The logger for what a person should hear of at once, such as that a kernel is being compiled."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,15 @@ class _Lines(logging.Handler):
             self.warnings.append(text)
 
 
+class _Notes(logging.Handler):
+    def __init__(self, note: Note) -> None:
+        super().__init__()
+        self.note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.note(record.getMessage())
+
+
 class _Printed(io.TextIOBase):
     """Takes what a stage prints into the task's log: standard output belongs to the command."""
 
@@ -121,9 +134,16 @@ class _Printed(io.TextIOBase):
         return len(text)
 
 
-def execute(order: Order, progress: Progress | None = None) -> Outcome:
-    """Run a task and publish what it made; every exception but an interrupt becomes a Failure."""
+def execute(order: Order, progress: Progress | None = None, note: Note | None = None) -> Outcome:
+    """Run a task and publish what it made; every exception but an interrupt becomes a Failure.
+
+    What is logged meanwhile comes with the outcome; what is logged to `NOTES` goes to `note` at once, too.
+    """
     lines = _Lines()
+    notes, heard = logging.getLogger(NOTES), _Notes(note or (lambda text: None))
+    notes.setLevel(logging.INFO)
+    notes.addHandler(lines)
+    notes.addHandler(heard)
     log = logging.getLogger(f"astrosurvey.task.{order.name}")
     log.addHandler(lines)
     log.setLevel(logging.INFO)
@@ -137,6 +157,8 @@ def execute(order: Order, progress: Progress | None = None) -> Outcome:
         return Outcome(order, failure=_failure(error, order), log=lines.lines)
     finally:
         log.removeHandler(lines)
+        notes.removeHandler(lines)
+        notes.removeHandler(heard)
 
 
 def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -> Record:

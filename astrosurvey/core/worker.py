@@ -10,10 +10,12 @@ import click
 
 @click.command()
 @click.option("--gpus", type=int, default=0, help="GPUs to share out among the workers")
-def dask_setup(worker: Any, gpus: int) -> None:
-    """Leave Ctrl-C to the coordinator, which lets running tasks finish, and take one GPU if there are any."""
+@click.option("--threads", type=int, default=1, help="threads of this worker's compiled loops")
+def dask_setup(worker: Any, gpus: int, threads: int) -> None:
+    """Leave Ctrl-C to the coordinator, which lets running tasks finish; take one GPU if there are any, and a share of the cores."""
     import os
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(int(worker.name) % gpus)
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))  # before numba is imported

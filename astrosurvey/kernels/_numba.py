@@ -1,51 +1,98 @@
-"""The one door to numba and numba-cuda: decorators, the compiler's cache, and device arrays.
+"""The one door to numba and numba-cuda: decorators, the compiler's settings, and device arrays.
 
 The arithmetic of a kernel is written once, as `helper` functions. Its CPU twin loops over them in a
 `parallel` function, its CUDA twin in functions that `launch` compiles and starts. Torch owns device
 memory and streams. In numba's simulator (NUMBA_ENABLE_CUDASIM=1) device arrays are NumPy arrays.
+
+Threads: numba's OpenMP layer comes first, since it alone of the two that numba's wheels bring may be
+entered by several Python threads at once; the other, "workqueue", ends the process then. OpenMP
+in turn ends a process that was *forked* after a loop has run and runs one itself: start processes with
+"spawn", torch's DataLoader workers too. NUMBA_NUM_THREADS says how many threads loops use; the local
+engine shares the cores out among its workers by it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
-from functools import cache, partial
-from pathlib import Path
+from functools import cache, wraps
 from typing import Any
+
+# Read when numba is imported. Torch's stream orders our launches, so numba need not wait for the device
+# before each of them; and small images fill no GPU, which is no news to warn of.
+os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
+os.environ.setdefault("NUMBA_CUDA_ARRAY_INTERFACE_SYNC", "0")
+os.environ.setdefault("NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS", "0")
 
 import numba
 import numpy as np
 from numba import cuda as cuda
 from numba import prange as prange
+from numba.core import event
+
+from . import _cache
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 
+CACHE_FOLDER = _cache.make_folder()
 
-def _cache_folder() -> str:
-    """Return the cache's folder, named by all that compiled code depends on but numba does not look at."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources) + numba.__version__.encode()).hexdigest()[:16]
-    home = os.environ.get("NUMBA_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "astrosurvey" / "kernels"
-    return str(Path(home) / key)
+event.register("numba:compile", _cache.Announcer(CACHE_FOLDER))
 
 
-CACHE_FOLDER = _cache_folder()
-numba.config.CACHE_DIR = CACHE_FOLDER  # type: ignore[attr-defined]
+def _cpu_compiler(**options: Any) -> Callable[..., Any]:
+    def decorate(function: Callable[..., Any]) -> Any:
+        # A function's place on disk is fixed here. Elsewhere the setting is left as it is, for it is the whole process's.
+        before = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+        numba.config.CACHE_DIR = str(CACHE_FOLDER)  # type: ignore[attr-defined]
+        try:
+            return numba.njit(error_model="numpy", nogil=True, cache=True, **options)(function)
+        finally:
+            numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
 
-helper: Callable[..., Any] = partial(numba.njit, error_model="numpy", nogil=True, cache=True)
+    return decorate
+
+
+helper: Callable[..., Any] = _cpu_compiler()
 """Arithmetic that both twins use: scalars, and arrays that are handed in."""
 
 serial = helper
 """A CPU function that runs in one thread."""
 
-parallel: Callable[..., Any] = partial(numba.njit, parallel=True, error_model="numpy", nogil=True, cache=True)
+parallel: Callable[..., Any] = _cpu_compiler(parallel=True)
 """A CPU function that loops with `prange`. Its result must not depend on the number of threads."""
 
 
 @cache
+def without_contraction() -> None:
+    """Have a * b + c rounded twice on the GPU, as on the CPU, from now on: results must not depend on the device."""
+    from numba.cuda import compiler, dispatcher
+
+    def wrapped(compile_cuda: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(compile_cuda)
+        def without(*arguments: Any, **named: Any) -> Any:
+            named["nvvm_options"] = {**(named.get("nvvm_options") or {}), "fma": False}
+            return compile_cuda(*arguments, **named)
+
+        return without
+
+    compiler.compile_cuda = dispatcher.compile_cuda = wrapped(compiler.compile_cuda)  # type: ignore[attr-defined]
+
+
+if SIMULATED:
+    from numba.cuda.simulator import kernel as _simulator
+
+    # The simulator hands arrays over in a wrapper that compiled helpers do not take.
+    _simulator.FakeWithinKernelCUDAArray = lambda array: array._ary  # type: ignore[misc,assignment]
+
+
+@cache
 def _jitted(function: Callable[..., None]) -> Any:
-    return cuda.jit(function)
+    # Link-time optimisation would contract multiplications and additions again.
+    if SIMULATED:
+        return cuda.jit(function)
+    without_contraction()
+    options: dict[str, Any] = {"lto": False}
+    return cuda.jit(function, **options)
 
 
 def launch(function: Callable[..., None], blocks: int | tuple[int, ...], threads: int | tuple[int, ...], *arguments: Any) -> None:
@@ -64,15 +111,15 @@ def upload(array: np.ndarray) -> Any:
         return np.array(array)
     import torch
 
-    return torch.as_tensor(np.ascontiguousarray(array), device="cuda")
+    pinned = torch.empty(array.shape, dtype=getattr(torch, array.dtype.name), pin_memory=True)
+    np.copyto(pinned.numpy(), array)
+    return pinned.to("cuda", non_blocking=True)
 
 
 def empty(shape: int | tuple[int, ...], dtype: Any) -> Any:
     """Return an uninitialised device array; in the simulator it is filled so that reading it shows."""
     if SIMULATED:
-        host = np.empty(shape, dtype)
-        host.fill(np.nan if host.dtype.kind == "f" else np.iinfo(host.dtype).max)
-        return host
+        return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else -1).astype(dtype)
     import torch
 
     return torch.empty(shape, dtype=getattr(torch, np.dtype(dtype).name), device="cuda")

@@ -43,6 +43,7 @@ class KernelSpec:
             the generator it is given.
         rtol: relative tolerance between the twins and the reference; 0 where they must be equal.
         atol: absolute tolerance.
+        large: returns one tuple of arguments of a survey's size, to be run and timed where there is a GPU.
         float64: whether the CUDA twin may calculate in double precision, and why; "" for no.
     """
 
@@ -55,6 +56,7 @@ class KernelSpec:
     example: Callable[[np.random.Generator], Sequence[tuple[Any, ...]]]
     rtol: float
     atol: float = 0.0
+    large: Callable[[np.random.Generator], tuple[Any, ...]] | None = None
     float64: str = ""
 
     def on(self, device: Literal["cpu", "cuda"]) -> Callable[..., Any]:

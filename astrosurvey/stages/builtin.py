@@ -29,11 +29,13 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
     from .photometry.stage import AperturePhotometry, KronPhotometry
+    from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
     for stage in (
         ReadImage,
         SimulateSky,
+        SimulateField,
         MeshBackground,
         SegmentDetection,
         WatershedDeblending,

@@ -496,6 +496,9 @@ CREATE TABLE "truth" (
     "theta" FLOAT,
     "bulge_radius" FLOAT,
     "disk_radius" FLOAT,
+    "n_sersic" FLOAT,
+    "snr" FLOAT,
+    "pair_id" BIGINT,
     "primary" BOOLEAN NOT NULL,
     "_healpix_29" BIGINT,
     PRIMARY KEY ("truth_id", "band"),
@@ -523,5 +526,8 @@ COMMENT ON COLUMN "truth"."semi_minor" IS 'semi-minor axis of the ellipse that h
 COMMENT ON COLUMN "truth"."theta" IS 'angle of the major axis from the +x axis towards +y; NaN for stars [deg]';
 COMMENT ON COLUMN "truth"."bulge_radius" IS 'half-light semi-major axis of the bulge; NaN where there is none [pixel]';
 COMMENT ON COLUMN "truth"."disk_radius" IS 'half-light semi-major axis of the disk; NaN for stars [pixel]';
+COMMENT ON COLUMN "truth"."n_sersic" IS 'index of the Sérsic profile of a galaxy of one component; NaN for stars';
+COMMENT ON COLUMN "truth"."snr" IS 'signal-to-noise ratio with which the object''s own shape would find it, were it alone';
+COMMENT ON COLUMN "truth"."pair_id" IS 'truth_id of the brighter member of the pair that the object was placed in; null for others';
 COMMENT ON COLUMN "truth"."primary" IS 'the centre lies in the half-open core cell of its tile';
 COMMENT ON COLUMN "truth"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';

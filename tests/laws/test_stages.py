@@ -13,6 +13,7 @@ from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
+from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.testing import Example, StageLaws, make_image
 
@@ -64,6 +65,22 @@ class TestSimulateSky(StageLaws):
 
     def example(self):
         return Example(config={"bands": ["r"], "galaxy_density": 0.5}, tile=TILES[1])
+
+    def wrong_without_window(self):
+        return Example()
+
+
+class TestSimulateField(StageLaws):
+    stage = SimulateField
+
+    def example(self):
+        return Example(config={"seeing": [2.4, 6.5], "psf_ellipticity": [0.0, 0.1]}, tile=TILES[0])
+
+    def example_bands(self):
+        return Example(config={"bands": ["g", "r"], "noise_correlation": 0.8, "pairs": 2000.0, "pair_unit": "seeing"}, tile=TILES[1])
+
+    def example_empty(self):
+        return Example(config={"density": 0.0, "pairs": 0.0}, tile=TILES[0])
 
     def wrong_without_window(self):
         return Example()

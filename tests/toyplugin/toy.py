@@ -42,6 +42,23 @@ class Number:
         return {"value": self.value}
 
 
+class Loop(Stage):
+    """Run a compiled parallel loop, and tell with how many threads."""
+
+    name = "toy.loop"
+    outputs = {"number": Number}
+
+    def run(self, ctx):
+        import numba
+        import numpy as np
+        from toyloops import squares
+
+        out = np.zeros(1000)
+        squares(1000, out)
+        assert out[999] == 999**2
+        return {"number": Number(numba.get_num_threads())}
+
+
 class Make(Stage):
     """Make a number from the tile's name."""
 
@@ -180,7 +197,7 @@ def register_products(register):
 
 @hookimpl
 def register_stages(register):
-    for stage in (Make, Read, Add, Random, Break, Total, Share):
+    for stage in (Make, Read, Add, Random, Break, Total, Share, Loop):
         register(stage)
 
 

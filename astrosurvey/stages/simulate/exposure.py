@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.wcs import WCS
@@ -13,9 +12,6 @@ from ...products import Image
 from .detector import observe
 from .scene import Scene
 from .survey import psf_stamp
-
-if TYPE_CHECKING:
-    from .stage import SimulateSky
 
 
 def image_of(scene: Scene, window: Box, wcs: WCS, progress: Callable[[int, int], None] = lambda done, total: None) -> Image:
@@ -60,19 +56,20 @@ def image_of(scene: Scene, window: Box, wcs: WCS, progress: Callable[[int, int],
     return Image(data, config.bands, variance=variance, mask=mask, psf=psf, wcs=wcs, meta=meta)
 
 
-def tangent_wcs(config: SimulateSky.Config, window: Box) -> WCS:
+def tangent_wcs(center: tuple[float, float], pixel_scale: float, window: Box) -> WCS:
     """Return the world coordinates of a window: one tangent plane for the whole sky, north up and east left.
 
     Args:
-        config: the settings of `simulate.sky`.
+        center: right ascension and declination (deg) of the sky's pixel (0, 0).
+        pixel_scale: arcsec per pixel.
         window: pixels of the sky.
     """
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.cunit = ["deg", "deg"]
-    wcs.wcs.crval = config.center
+    wcs.wcs.crval = center
     wcs.wcs.crpix = [1.0 - window.x0, 1.0 - window.y0]
-    wcs.wcs.cdelt = [-config.pixel_scale / 3600.0, config.pixel_scale / 3600.0]
+    wcs.wcs.cdelt = [-pixel_scale / 3600.0, pixel_scale / 3600.0]
     wcs.wcs.radesys = "ICRS"
     wcs.pixel_shape = (window.shape[1], window.shape[0])
     wcs.wcs.set()

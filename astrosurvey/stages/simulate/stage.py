@@ -102,5 +102,5 @@ class SimulateSky(Stage):
                 f"simulate.sky renders a window of one sky, but tile {name} has none; write `tiles: {{count: 8, size: 1024, overlap: 128}}`"
             )
         scene = Scene(self.config, bands(self.config))
-        wcs = tangent_wcs(self.config, tile.window)
+        wcs = tangent_wcs(self.config.center, self.config.pixel_scale, tile.window)
         return {"image": image_of(scene, tile.window, wcs, ctx.progress), "truth": truth_catalog(scene, tile, tile.window, wcs)}

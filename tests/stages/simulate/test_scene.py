@@ -17,7 +17,7 @@ def scene(**settings):
 
 
 def image(sky, window):
-    return image_of(sky, window, tangent_wcs(sky.config, window))
+    return image_of(sky, window, tangent_wcs(sky.config.center, sky.config.pixel_scale, window))
 
 
 # crowded with saturated stars, cosmic rays and bad columns, so that every effect crosses every border

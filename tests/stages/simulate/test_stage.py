@@ -162,7 +162,10 @@ def test_stars_are_as_wide_as_the_psf(tmp_path):
 
 def test_one_tangent_plane_serves_the_whole_sky():
     config = SimulateSky.Config(center=(10.0, -30.0))
-    origin, other = tangent_wcs(config, Box(0, 0, 100, 100)), tangent_wcs(config, Box(5000, -300, 5100, -200))
+    origin, other = (
+        tangent_wcs(config.center, config.pixel_scale, Box(0, 0, 100, 100)),
+        tangent_wcs(config.center, config.pixel_scale, Box(5000, -300, 5100, -200)),
+    )
     assert origin.pixel_to_world_values(0, 0) == (pytest.approx(10.0), pytest.approx(-30.0))
     assert other.pixel_to_world_values(7.0, 9.0) == tuple(pytest.approx(v, abs=1e-11) for v in origin.pixel_to_world_values(5007.0, -291.0))
     east = origin.pixel_to_world_values(-1, 0)[0] - 10.0

@@ -1,0 +1,169 @@
+"""From a field's objects to its image, its truth table and its true segmentation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from ...catalog.footprint import describe
+from ...catalog.ids import object_ids
+from ...catalog.ownership import primary
+from ...core.tiles import Box, Tile
+from ...products import Catalog, Image, Segmentation
+from .exposure import tangent_wcs
+from .field_draw import Field, draw_field
+from .render import matched_norms, render, smoothing_loss
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+    from .field import SimulateField
+
+
+@dataclass(frozen=True)
+class Made:
+    """A field, rendered.
+
+    Attributes:
+        field: what it holds.
+        image: with noise, variance and the point-spread function.
+        truth: a row for each object and band, the brightest object first.
+        segmentation: label k is the k-th object of the truth, counted from one.
+    """
+
+    field: Field
+    image: Image
+    truth: Catalog
+    segmentation: Segmentation
+
+
+def field(
+    config: SimulateField.Config, tile: Tile, rng: np.random.Generator, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Made:
+    """Return a random field of the size of a tile's window.
+
+    Args:
+        config: the settings of `simulate.field`.
+        tile: a tile that has a window.
+        rng: draws everything.
+        progress: called with (done, total).
+    """
+    assert tile.window is not None
+    shape = tile.window.shape
+    drawn = draw_field(rng, config, shape)
+    light, labels, snr = compose(drawn, shape, config, progress)
+    data = light + sky(config, drawn, shape) + noise(rng, light.shape, config.noise, drawn.correlation)
+    wcs = tangent_wcs(config.center, config.pixel_scale, tile.window)
+    meta = {
+        "origin": "simulate.field",
+        "seeing": {band: round(float(w) * config.pixel_scale, 4) for band, w in zip(config.bands, drawn.psf.fwhm, strict=True)},
+        "noise_correlation": round(drawn.correlation, 4),
+    }
+    image = Image(
+        data.astype(np.float32),
+        config.bands,
+        variance=np.full(data.shape, config.noise**2, np.float32),
+        psf=drawn.psf.stamp(),
+        wcs=wcs,
+        meta=meta,
+    )
+    return Made(drawn, image, truth(drawn, snr, config, tile, wcs), Segmentation(labels))
+
+
+def compose(
+    drawn: Field, shape: tuple[int, int], config: SimulateField.Config, progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Add up the light of all objects.
+
+    Returns:
+        light: (band, y, x) float32.
+        labels: (y, x) int32, the object that is the brightest in a pixel and there above the mask level, counted from one.
+        snr: (n, band) matched-filter signal-to-noise ratio of each object as if it were alone.
+    """
+    bodies = drawn.bodies
+    n_bands = len(config.bands)
+    light = np.zeros((n_bands, *shape), np.float32)
+    brightest = np.full(shape, config.mask_level * config.noise * math.sqrt(n_bands), np.float32)
+    labels = np.zeros(shape, np.int32)
+    snr = np.zeros((len(bodies), n_bands))
+    done = 0
+    for which, x0, y0, stamps in render(bodies, drawn.psf, np.full(n_bands, config.noise)):
+        snr[which] = matched_norms(stamps, drawn.correlation) / config.noise
+        size = stamps.shape[-1]
+        for i, x, y, stamp in zip(which.tolist(), x0.tolist(), y0.tolist(), stamps, strict=True):
+            rows, columns = slice(max(y, 0), min(y + size, shape[0])), slice(max(x, 0), min(x + size, shape[1]))
+            part = stamp[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+            light[:, rows, columns] += part
+            own, best = part.sum(axis=0) if n_bands > 1 else part[0], brightest[rows, columns]
+            ahead = own > best
+            best[ahead] = own[ahead]
+            labels[rows, columns][ahead] = i + 1
+        done += len(which)
+        progress(done, len(bodies))
+    return light, labels, snr
+
+
+def sky(config: SimulateField.Config, drawn: Field, shape: tuple[int, int]) -> np.ndarray:
+    """Return the sky's level, (y, x) float32: a tilted plane."""
+    y, x = ((np.arange(n, dtype=np.float32) + 0.5) / n - 0.5 for n in shape)
+    slope = y[:, None] * math.sin(drawn.direction) + x * math.cos(drawn.direction)
+    return np.asarray(config.sky * (1.0 + drawn.gradient * slope), np.float32)
+
+
+def noise(rng: np.random.Generator, shape: tuple[int, int, int], sigma: float, correlation: float) -> np.ndarray:
+    """Return Gaussian noise, (band, y, x) float32, of a given standard deviation, smoothed by a Gaussian of sigma `correlation`."""
+    white = rng.standard_normal(shape, dtype=np.float32)
+    if correlation > 0.0:
+        white = gaussian_filter(white, correlation, axes=(1, 2), mode="wrap") / np.float32(math.sqrt(smoothing_loss(correlation)))
+    return np.asarray(np.float32(sigma) * white)
+
+
+def truth(drawn: Field, snr: np.ndarray, config: SimulateField.Config, tile: Tile, wcs: WCS) -> Catalog:
+    """Return the truth table: a row for each object and band."""
+    assert tile.window is not None
+    bodies, n_bands = drawn.bodies, len(config.bands)
+    box: Box = tile.window
+    meta = {"tile": describe(tile, box.shape, wcs)}
+    n = len(bodies)
+    if n == 0:
+        return Catalog.empty("truth", meta)
+    star = bodies.half_light == 0.0
+    ids = object_ids(tile.number, n)
+    ra, dec = wcs.pixel_to_world_values(bodies.x, bodies.y)
+    stretch = np.sqrt(bodies.ratio)
+    of_galaxies = {
+        "half_light_radius": bodies.half_light,
+        "semi_major": bodies.half_light / stretch,
+        "semi_minor": bodies.half_light * stretch,
+        "theta": np.rad2deg(bodies.theta),
+        "n_sersic": bodies.index,
+    }
+    columns = {
+        "truth_id": ids,
+        "object_type": np.where(star, "star", "galaxy"),
+        "x": bodies.x,
+        "y": bodies.y,
+        "ra": ra,
+        "dec": dec,
+        **{name: np.where(star, np.nan, values) for name, values in of_galaxies.items()},
+        "pair_id": np.ma.masked_array(ids[_first_of_pair(drawn.pair)], drawn.pair < 0),
+        "primary": primary(tile, bodies.x, bodies.y),
+    }
+    spread = {name: np.ma.repeat(v, n_bands) if isinstance(v, np.ma.MaskedArray) else np.repeat(v, n_bands) for name, v in columns.items()}
+    return Catalog.from_columns(
+        "truth",
+        {**spread, "band": np.tile(config.bands, n), "tile_id": np.int64(tile.number), "flux": bodies.flux.ravel(), "snr": snr.ravel()},
+        meta,
+    )
+
+
+def _first_of_pair(pair: np.ndarray) -> np.ndarray:
+    """Return for each object the first member of its pair, or itself."""
+    first = np.arange(len(pair))
+    numbers, where, which = np.unique(pair, return_index=True, return_inverse=True)
+    return np.where(pair >= 0, where[which], first) if len(numbers) else first

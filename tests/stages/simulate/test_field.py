@@ -1,0 +1,141 @@
+"""`simulate.field`: the statistics that its settings promise, and the truth about each pixel."""
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from astrosurvey.core.stage import DataError
+from astrosurvey.core.tiles import Box
+from astrosurvey.stages.simulate.field import SimulateField
+from astrosurvey.stages.simulate.field_draw import draw_field, power_law
+from astrosurvey.stages.simulate.field_image import compose, field, noise
+from tests.stages.running import a_tile, run
+
+
+def tile(ny, nx=None, x0=0, y0=0):
+    box = Box(x0, y0, x0 + (nx or ny), y0 + ny)
+    return a_tile(window=box, core=box)
+
+
+def made(shape=256, seed=1, **settings):
+    return field(SimulateField.Config(**settings), tile(shape), np.random.default_rng(seed))
+
+
+def test_counts_follow_the_density_and_the_power_law():
+    n = 20_000
+    flux = power_law(np.random.default_rng(2), n, 100.0, 1e5, 0.9)
+    assert flux.min() >= 100.0
+    assert flux.max() <= 1e5
+    for f in (200.0, 1000.0, 10_000.0):
+        rarest = 1e-3**0.9
+        expected = ((100.0 / f) ** 0.9 - rarest) / (1 - rarest)
+        assert np.mean(flux > f) == pytest.approx(expected, abs=4 * np.sqrt(expected / n))
+    counts = [
+        len(draw_field(np.random.default_rng(s), SimulateField.Config(density=1000.0, pairs=100.0), (500, 500)).pair) for s in range(40)
+    ]
+    assert np.mean(counts) == pytest.approx(300.0, abs=4 * np.sqrt(300 / 40) * 1.2)
+
+
+def test_pairs_have_their_separation_and_flux_ratio():
+    config = SimulateField.Config(
+        density=0.0, pairs=2000.0, pair_unit="seeing", pair_separation=(1.0, 2.0), pair_ratio=(0.2, 0.5), seeing=3.0
+    )
+    drawn = draw_field(np.random.default_rng(3), config, (400, 400))
+    numbers = np.unique(drawn.pair)
+    assert len(numbers) > 200
+    for number in numbers:
+        first, second = np.flatnonzero(drawn.pair == number)
+        apart = np.hypot(drawn.bodies.x[first] - drawn.bodies.x[second], drawn.bodies.y[first] - drawn.bodies.y[second])
+        assert 3.0 - 1e-9 <= apart <= 6.0 + 1e-9
+        assert 0.2 <= drawn.bodies.flux[second, 0] / drawn.bodies.flux[first, 0] <= 0.5
+
+
+def test_the_image_is_sky_light_and_noise():
+    result = made(256, noise=2.0, sky=50.0, sky_gradient=0.4, density=300.0)
+    config = SimulateField.Config(noise=2.0, sky=50.0, sky_gradient=0.4, density=300.0)
+    light, _, _ = compose(result.field, (256, 256), config)
+    residual = result.image.data - light
+    y, x = np.mgrid[:256, :256] / 256 + 0.5 / 256 - 0.5
+    plane = 50.0 * (1 + 0.4 * (x * np.cos(result.field.direction) + y * np.sin(result.field.direction)))
+    rest = residual[0] - plane
+    assert rest.std() == pytest.approx(2.0, rel=0.015)
+    assert abs(rest.mean()) < 5 * 2.0 / 256
+    assert (result.image.variance == 4.0).all()
+    assert np.array_equal(result.image.data, made(256, noise=2.0, sky=50.0, sky_gradient=0.4, density=300.0).image.data)
+
+
+def test_correlated_noise_keeps_its_variance_in_each_pixel():
+    values = noise(np.random.default_rng(4), (1, 512, 512), 3.0, 1.0)
+    assert values.std() == pytest.approx(3.0, rel=0.02)
+    # Two pixels sqrt(2 ln 2) 2 sigma apart share half: exp(-d^2 / 4 sigma^2) of the variance.
+    shared = np.mean(values[0, :, 2:] * values[0, :, :-2]) / 9.0
+    assert shared == pytest.approx(np.exp(-1.0), abs=0.03)
+
+
+def test_the_segmentation_is_the_brightest_object_of_each_pixel():
+    result = made(128, density=2000.0, pairs=500.0, bands=("g", "r"))
+    light = np.zeros((len(result.field.bodies), 128, 128))
+    from astrosurvey.stages.simulate.render import render
+
+    for which, x0, y0, stamps in render(result.field.bodies, result.field.psf, np.full(2, 5.0)):
+        for i, x, y, stamp in zip(which, x0, y0, stamps, strict=True):
+            padded = np.pad(stamp.sum(axis=0), 300)
+            light[i] = padded[300 - y : 428 - y, 300 - x : 428 - x]
+    expected = np.where(light.max(axis=0) > 0.5 * 5.0 * np.sqrt(2), light.argmax(axis=0) + 1, 0)
+    assert np.mean(result.segmentation.labels != expected) < 1e-4
+    assert (expected > 0).any()
+
+
+def test_truth_says_what_is_there():
+    result = made(256, bands=("g", "r"), pairs=400.0)
+    truth = result.truth
+    n = len(result.field.bodies)
+    assert len(truth.rows) == 2 * n
+    assert (np.diff(truth.column("flux").reshape(n, 2).prod(axis=1)) <= 1e-6 * truth.column("flux").max() ** 2).all()
+    star = truth.column("object_type") == "star"
+    assert np.isnan(truth.column("half_light_radius")[star]).all()
+    assert np.isfinite(truth.column("n_sersic")[~star]).all()
+    assert 0.2 < star.mean() < 0.4
+    pair = truth.rows.column("pair_id").to_numpy(zero_copy_only=False)
+    ids, counts = np.unique(pair[np.isfinite(pair)], return_counts=True)
+    assert (counts == 4).all()
+    assert set(ids) <= set(truth.column("truth_id"))
+    snr = truth.column("snr").astype(float)
+    points = np.flatnonzero(star & (truth.column("band") == "r"))
+    # Of a point source it is flux times the root of the sum of the squared PSF, over the noise.
+    sharp = np.sqrt(np.sum(result.image.psf[1].astype(float) ** 2))
+    np.testing.assert_allclose(snr[points], truth.column("flux")[points] * sharp / 5.0, rtol=2e-3)
+
+
+def test_a_range_is_drawn_anew_for_each_tile():
+    widths = [made(32, seed, seeing=(2.4, 6.5)).field.psf.fwhm[0] for seed in range(30)]
+    assert 2.4 <= min(widths) < 3.5
+    assert 5.5 < max(widths) <= 6.5
+
+
+@pytest.mark.parametrize(("ny", "nx"), [(1, 40), (40, 1), (1, 1), (7, 300)])
+def test_odd_shapes(ny, nx):
+    settings = {"density": 20_000.0, "pairs": 5000.0}
+    result = run(SimulateField, settings, tile=tile(ny, nx))
+    assert result["image"].data.shape == (1, ny, nx)
+    assert result["segmentation"].labels.shape == (ny, nx)
+    x, y = result["truth"].column("x"), result["truth"].column("y")
+    assert ((x >= -0.5) & (x < nx - 0.5) & (y >= -0.5) & (y < ny - 0.5)).all()
+
+
+def test_tiles_own_their_objects_on_one_grid():
+    left, right = tile(64), tile(64, x0=64)
+    config = SimulateField.Config(density=5000.0)
+    one, two = (field(config, t, np.random.default_rng(5)) for t in (left, right))
+    assert one.truth.column("primary").all()
+    assert two.truth.column("primary").all()
+    ra = one.image.wcs.pixel_to_world_values(64.0, 10.0)
+    np.testing.assert_allclose(ra, two.image.wcs.pixel_to_world_values(0.0, 10.0), rtol=0, atol=1e-9)
+
+
+def test_wrong_settings_are_told():
+    for wrong in ({"seeing": (5.0, 3.0)}, {"seeing": 0.0}, {"psf_beta": 1.0}, {"density": -1.0}, {"pair_ratio": (1.0, 0.1)}):
+        with pytest.raises(ValidationError):
+            SimulateField.Config(**wrong)
+    with pytest.raises(DataError, match="size: 1024"):
+        run(SimulateField, tile=a_tile())
