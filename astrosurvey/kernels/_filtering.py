@@ -8,6 +8,8 @@ does not depend on the tile it falls into.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ._numba import helper
@@ -55,7 +57,7 @@ def lookup(table, value):  # type: ignore[no-untyped-def]
 @helper
 def significance_of_sum(squares, seen, chi):  # type: ignore[no-untyped-def]
     """Return the significance of a sum of squared signal-to-noise ratios over `seen` bands."""
-    return max(lookup(chi[seen], np.sqrt(squares)), ZERO) if seen > 0 else ZERO
+    return max(lookup(chi[seen], math.sqrt(squares)), ZERO) if seen > 0 else ZERO
 
 
 @helper
@@ -159,7 +161,7 @@ def _finish_row(sums, seen, chi, first, flux, snr):  # type: ignore[no-untyped-d
             new[j] = significance_of_sum(squares[j], seen[j], chi)
     else:
         for j in range(seen.shape[0]):
-            ratio = signals[j] / np.sqrt(noises[j])
+            ratio = signals[j] / math.sqrt(noises[j])
             new[j] = ratio if seen[j] > 0 else ZERO
     if first:
         for j in range(seen.shape[0]):

@@ -12,6 +12,7 @@ greatest of its filters', its flux that of its first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -76,7 +77,10 @@ def cpu(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what `reference` does, tile by tile and in as many threads as numba has."""
     flux, snr = _outputs(data, group)
-    _all_tiles(data, variance, mask, typical, *bits, np.stack([taps, taps * taps, taps, taps], axis=2), reach, group, chi, flux, snr)
+    read_only = [plane.view() for plane in (data, variance, mask, typical)]
+    for plane in read_only:  # whatever the caller's are, one compiled function serves
+        plane.setflags(write=False)
+    _all_tiles(*read_only, *bits, np.stack([taps, taps * taps, taps, taps], axis=2), reach, group, chi, flux, snr)
     return flux, snr
 
 
@@ -144,7 +148,7 @@ def finish(sums, seen, chi, first, flux, snr):  # type: ignore[no-untyped-def]
     if chi.shape[0] > 0:
         new = significance_of_sum(sums[3, y, x], seen[y, x], chi)
     else:
-        new = sums[0, y, x] / np.sqrt(sums[1, y, x]) if covered else ZERO
+        new = sums[0, y, x] / math.sqrt(sums[1, y, x]) if covered else ZERO
     if first:
         flux[y, x] = sums[0, y, x] / sums[2, y, x] if covered else ZERO
     else:

@@ -62,8 +62,8 @@ def measure(labels: np.ndarray, detection: DetectionImage) -> dict[str, np.ndarr
     value = np.where((total(value) > 0)[group], value, np.maximum(snr, np.finfo(float).tiny))
     flux = total(value)
     x, y = total(value * px) / flux, total(value * py) / flux
-    variance = detection.variance.ravel()[where].astype(float)
-    variance = np.where(np.isfinite(variance), variance, 0)
+    variance, bits = detection.pixels(where)
+    variance = np.where(np.isfinite(variance), variance, 0).astype(float)
     dx, dy = px - x[group], py - y[group]
     x_var, y_var, xy_cov = (total(variance * a * b) / flux**2 for a, b in ((dx, dx), (dy, dy), (dx, dy)))
 
@@ -75,7 +75,7 @@ def measure(labels: np.ndarray, detection: DetectionImage) -> dict[str, np.ndarr
     for i, (rows, columns) in enumerate(ndimage.find_objects(labels, n)):
         y_min[i], y_max[i], x_min[i], x_max[i] = rows.start, rows.stop, columns.start, columns.stop
 
-    flags = _pixel_flags(detection.bits.ravel()[where], group, n)
+    flags = _pixel_flags(bits, group, n)
     flags |= SOURCE["EDGE"] * ((x_min == 0) | (y_min == 0) | (x_max == nx) | (y_max == ny))
     outside = labels[np.rint(y).astype(int), np.rint(x).astype(int)] != np.arange(1, n + 1)
     flags |= SOURCE["NO_CENTROID"] * outside
