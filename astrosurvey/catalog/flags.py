@@ -85,5 +85,6 @@ SOURCE = FlagSet(
     (9, "NO_SKY_POSITION", "the image has no usable world coordinates, so ra and dec are empty"),
     (10, "DEBLEND_SKIPPED", "too large or too many peaks: kept as one source"),
     (11, "NO_CENTROID", "the centroid fell outside the footprint; the brightest pixel stands in for it"),
+    (12, "SEEDED", "found by another detector, whose seed it is; too faint for this one's own threshold"),
 )
 """Bits of the `flags` columns of the source and photometry tables."""

@@ -24,7 +24,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
     from .deblending.stage import WatershedDeblending
-    from .detection.stage import SegmentDetection
+    from .detection.stage import MatchedDetection, SegmentDetection
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
@@ -38,6 +38,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateField,
         MeshBackground,
         SegmentDetection,
+        MatchedDetection,
         WatershedDeblending,
         KronPhotometry,
         AperturePhotometry,

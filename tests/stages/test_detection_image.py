@@ -173,7 +173,7 @@ def test_arc_gets_its_brightest_pixel():
     snr[ring] = 10
     snr[20, 30] = 50
     image = make_image(np.zeros((40, 40)), 1)
-    detection = matched.DetectionImage(np.where(ring, 5, 0).astype(np.float32), snr, image, [0], np.zeros(1, np.float32))
+    detection = matched.DetectionImage(np.where(ring, 5, 0).astype(np.float32), snr, image, [0], np.zeros(1, np.float32), 1.0)
     found = measure(label(snr, 5, 5), detection)
     assert found["flags"][0] & SOURCE["NO_CENTROID"]
     assert (found["x"][0], found["y"][0]) == (30, 20)

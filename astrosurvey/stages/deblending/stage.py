@@ -27,7 +27,7 @@ class WatershedDeblending(Stage):
     References: Bertin & Arnouts (1996), A&AS 117, 393.
     """
 
-    name = "deblending.watershed"
+    name, version = "deblending.watershed", 2
     inputs = {"image": Image, "segmentation": Segmentation, "sources": Catalog.of("source")}
     outputs = {"segmentation": Segmentation, "sources": Catalog.of("source", passes="sources")}
 
@@ -67,7 +67,7 @@ class WatershedDeblending(Stage):
             return {"segmentation": segmentation, "sources": sources}
         config = self.config
         fwhm, _ = matched.smoothing(image, config.fwhm)
-        sharp = matched.detection_image(image, config.bands, config.smoothing * fwhm)
+        sharp, detection = matched.detection_images(image, config.bands, [[config.smoothing * fwhm], [fwhm]], device=ctx.device)
         noise = np.full(sharp.flux.shape, np.inf, np.float32)
         np.divide(sharp.flux, sharp.snr, out=noise, where=sharp.snr != 0)
 
@@ -80,7 +80,6 @@ class WatershedDeblending(Stage):
         skipped[0] = False
         if skipped.any():
             ctx.log.warning("%d islands of more than %d pixels are kept whole; see `max_pixels`", skipped.sum(), config.max_pixels)
-        detection = matched.detection_image(image, config.bands, fwhm)
         return self._result(ctx, image, detection, segmentation, sources, pieces, parent, skipped[1:])
 
     def _result(

@@ -37,6 +37,7 @@ class DetectionImage:
         image: what it was made of.
         chosen: the places of the bands it was made of.
         typical: (band,) float32, the variance of saturated pixels of these bands whose own is not known.
+        sigma: standard deviation in pixels of the filter that made `flux`, a mean over the bands.
     """
 
     flux: np.ndarray
@@ -44,6 +45,7 @@ class DetectionImage:
     image: Image
     chosen: Sequence[int]
     typical: np.ndarray
+    sigma: float
 
     @cached_property
     def variance(self) -> np.ndarray:
@@ -184,7 +186,8 @@ def detection_images(
     group = np.repeat(np.arange(len(banks)), [len(bank) for bank in banks])
     chi = chi_table(len(chosen)) if combine == "chi" else np.zeros((0, KNOTS), np.float32)
     flux, snr = KERNEL.on(device)(data, variance, mask, typical, Bits(UNUSABLE, PIXEL["SAT"]), taps, reach, group, chi)
-    return [DetectionImage(f, s, image, chosen, typical) for f, s in zip(flux, snr, strict=True)]
+    sigmas = [float(np.mean(bank[0][chosen]) / FWHM_PER_SIGMA) for bank in banks]
+    return [DetectionImage(f, s, image, chosen, typical, sigma) for f, s, sigma in zip(flux, snr, sigmas, strict=True)]
 
 
 def _typical_variance(data: np.ndarray, variance: np.ndarray, mask: np.ndarray) -> float:
