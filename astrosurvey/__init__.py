@@ -29,6 +29,7 @@ _WHERE = {
     "Pipeline": "core.pipeline",
     "PipelineError": "core.problems",
     "ProductError": "core.product",
+    "PsfModel": "products",
     "RunResult": "core.run",
     "Samples": "products",
     "Segmentation": "products",
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
     from .products import Metric as Metric
     from .products import Metrics as Metrics
     from .products import Model as Model
+    from .products import PsfModel as PsfModel
     from .products import Samples as Samples
     from .products import Segmentation as Segmentation
     from .products import Spectra as Spectra

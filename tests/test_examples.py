@@ -9,10 +9,14 @@ import pytest
 from scipy.spatial import cKDTree
 
 import astrosurvey
-from astrosurvey import Catalog
+from astrosurvey import Catalog, Model
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+TRAINING = {
+    "train-unet": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
+}
+"""Examples that train, and what makes a toy of them; what they are worth, the tests of the built-in models say."""
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text()]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
@@ -26,9 +30,20 @@ def run(example, folder, overrides=()):
     return len(result.read("survey", "sources", Catalog))
 
 
-@pytest.mark.parametrize("example", [path for path in EXAMPLES if path not in NEEDS_DATA], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example", [path for path in EXAMPLES if path not in NEEDS_DATA and path.stem not in TRAINING], ids=lambda path: path.stem
+)
 def test_examples_without_data(example, tmp_path):
     assert run(example, tmp_path, SMALL) > 50
+
+
+@pytest.mark.parametrize("example", TRAINING)
+def test_examples_that_train(example, tmp_path):
+    result = astrosurvey.run(astrosurvey.load(ROOT / "examples" / f"{example}.yaml", overrides=TRAINING[example]), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    model = result.read("net", "model", Model)
+    assert model.card["training"]["steps"] == 2
+    assert not list((tmp_path / "run" / "checkpoints").glob("*/*"))
 
 
 @pytest.mark.real

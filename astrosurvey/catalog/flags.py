@@ -86,5 +86,6 @@ SOURCE = FlagSet(
     (10, "DEBLEND_SKIPPED", "too large or too many peaks: kept as one source"),
     (11, "NO_CENTROID", "the centroid fell outside the footprint; the brightest pixel stands in for it"),
     (12, "SEEDED", "found by another detector, whose seed it is; too faint for this one's own threshold"),
+    (24, "NETWORK_BLIND", "bright, but not seen by the network that detected the others; its probability is unknown"),
 )
 """Bits of the `flags` columns of the source and photometry tables."""

@@ -111,6 +111,8 @@ class Context:
         log: this task's logger; warnings reach the report.
         progress: call `progress(done, total)` now and then in long loops.
         scratch: an empty folder for temporary files, emptied when the task ends.
+        checkpoint: a folder's path in which a long task may keep its state: what it puts there is still there when
+            the same task is tried again after a crash or an interrupt, and gone when it is done. None outside a run.
         batch: the fraction (1, 0.5, …) of its usual batch a stage should work in; halved after an
             out-of-memory retry. Results must not depend on it.
     """
@@ -122,6 +124,7 @@ class Context:
     progress: Callable[[int, int], None]
     scratch: Path
     batch: float = 1.0
+    checkpoint: Path | None = None
 
 
 class Stage:

@@ -17,6 +17,7 @@ from .tiling import SURVEY
 
 RECORD = "task.json"
 SCRATCH = "scratch"
+CHECKPOINTS = "checkpoints"
 _TEMPORARY, _OLD = ".new-", ".old-"
 
 

@@ -28,8 +28,9 @@ from typing import Any
 from .digests import digest_path
 from .product import ProductError, Tiles
 from .stage import Context, DataError, NoWork, Stage, StageError, ports
-from .store import RECORD, SCRATCH, Record, Store, Stored
+from .store import CHECKPOINTS, RECORD, SCRATCH, Record, Store, Stored
 from .tiles import Tile
+from .tiling import SURVEY
 
 Progress = Callable[[int, int], None]
 Note = Callable[[str], None]
@@ -165,7 +166,9 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
     store = Store(order.run)
     started, cpu = time.perf_counter(), time.process_time()
     with store.publishing(*order.task) as folder, _scratch_folder(order.run) as scratch:
-        context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch)  # type: ignore[arg-type]
+        kept = Path(order.run, CHECKPOINTS, order.name, order.tile.name if order.tile else SURVEY)
+        checkpoint = kept / order.key[:16]
+        context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch, checkpoint)  # type: ignore[arg-type]
         stage = _stage(order, context)
         try:
             inputs = _inputs(stage, order)
@@ -189,6 +192,8 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
         }
         record = Record(order.key, order.fields, state, outputs, facts)
         (folder / RECORD).write_bytes(record.as_json())
+    if kept.exists():  # with what tasks of other settings left here
+        shutil.rmtree(kept, ignore_errors=True)
     return record
 
 

@@ -11,8 +11,9 @@ from .lightcurves import LightCurves
 from .metrics import Metric as Metric
 from .metrics import Metrics
 from .model import Model
+from .psf import PsfModel
 from .samples import Samples
 from .segmentation import Segmentation
 from .spectra import Spectra
 
-__all__ = ["Catalog", "Cube", "Export", "Image", "LightCurves", "Metrics", "Model", "Samples", "Segmentation", "Spectra"]
+__all__ = ["Catalog", "Cube", "Export", "Image", "LightCurves", "Metrics", "Model", "PsfModel", "Samples", "Segmentation", "Spectra"]

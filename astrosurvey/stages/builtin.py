@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from ..hookspecs import hookimpl
 
@@ -25,10 +27,16 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .catalog.stage import MergeCatalogs
     from .deblending.stage import WatershedDeblending
     from .detection.stage import MatchedDetection, SegmentDetection
+    from .detection.unet.explain import ExplainDetection
+    from .detection.unet.stage import TrainUNet, UNetDetection
+    from .evaluate.agreement import EvaluateAgreement
+    from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
+    from .models.stage import LoadModel
     from .photometry.stage import AperturePhotometry, KronPhotometry
+    from .psf.stage import MeasurePsf
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
@@ -39,13 +47,29 @@ def register_stages(register: Callable[[type], None]) -> None:
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
+        UNetDetection,
+        TrainUNet,
+        ExplainDetection,
+        LoadModel,
         WatershedDeblending,
+        MeasurePsf,
         KronPhotometry,
         AperturePhotometry,
         MergeCatalogs,
         EvaluateDetection,
+        EvaluateAgreement,
+        EvaluateDeblending,
+        EvaluateSegmentation,
         ExportFits,
         ExportVOTable,
         ExportRegions,
     ):
         register(stage)
+
+
+@hookimpl
+def report_sections(run: Path, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Show the pictures of `detection.explain`."""
+    from .detection.unet.explain import report_section
+
+    return report_section(run, summary["stages"])

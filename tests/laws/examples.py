@@ -55,6 +55,35 @@ def truth(index: int) -> Any:
     return Catalog.from_columns("truth", {**columns, "tile_id": tile.number, "object_type": "star", "primary": primary(tile, x, y)})
 
 
+@cache
+def small_detector() -> Any:
+    """Return a detector that has learnt nothing, as a Model."""
+    import torch
+
+    from astrosurvey.networks.unet import UNet
+    from astrosurvey.stages.models.load import to_model
+
+    torch.manual_seed(3)
+    config = {"in_channels": 4, "heads": {"centre": 1, "offset": 2, "mask": 1, "star": 1}, "widths": [4, 6, 8]}
+    knots = [0.0, 0.5, 1.0]
+    calibration = {"score": knots, "probability": knots, "threshold": 0.6, "purity": 0.97}
+    card = {"task": "detection", "bands": None, "calibration": calibration, "trained_on": {"fwhm": [2.0, 7.0]}}
+    return to_model(UNet(**config), "unet", config, card)
+
+
+@cache
+def simulated(number: int) -> Any:
+    """Return a small simulated tile: sky-subtracted image, truth, true segmentation."""
+    from astrosurvey.stages.simulate.field import SimulateField
+
+    log = logging.getLogger("astrosurvey.task.example")
+    import numpy as np
+
+    tile = Tile(f"s{number}", number=20 + number, index=number, window=Box(0, 0, 192, 192), core=Box(0, 0, 192, 192))
+    context = Context(tile, np.random.default_rng(number), "cpu", log, lambda done, total: None, Path())
+    return dict(SimulateField(SimulateField.Config(sky=0.0, pairs=300.0)).run(context))
+
+
 def _run(cls: Any, index: int, config: dict[str, Any], **inputs: Any) -> Any:
     import numpy as np
 

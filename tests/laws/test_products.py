@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from astrosurvey import Catalog, Cube, Export, Image, LightCurves, Metrics, Model, Samples, Segmentation, Spectra, plugins
+from astrosurvey import Catalog, Cube, Export, Image, LightCurves, Metrics, Model, PsfModel, Samples, Segmentation, Spectra, plugins
 from astrosurvey.testing import ProductLaws, make_image
 from tests.products import test_round_trip as made
 
@@ -117,6 +117,22 @@ class TestModel(ProductLaws):
 
     def wrong_config(self):
         return replace(made.model(), config={"f": object()})
+
+
+class TestPsfModel(ProductLaws):
+    product = PsfModel
+
+    def example(self):
+        return made.psf_model()
+
+    def example_without_stars(self):
+        return replace(made.psf_model(), stars=made.psf_model().stars[:0], n_star=np.zeros(2, np.int64))
+
+    def wrong_normalisation(self):
+        return replace(made.psf_model(), basis=2 * made.psf_model().basis)
+
+    def wrong_terms(self):
+        return replace(made.psf_model(), basis=made.psf_model().basis[:, :2].copy())
 
 
 class TestExport(ProductLaws):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from astrosurvey import plugins
@@ -9,15 +11,21 @@ from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.stage import WatershedDeblending
 from astrosurvey.stages.detection.stage import MatchedDetection, SegmentDetection
+from astrosurvey.stages.detection.unet.explain import ExplainDetection
+from astrosurvey.stages.detection.unet.stage import TrainUNet, UNetDetection
+from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
+from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.stage import ReadImage
+from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
+from astrosurvey.stages.psf.stage import MeasurePsf
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.testing import Example, StageLaws, make_image
 
-from .examples import TILES, detected, measured, tile_image, truth
+from .examples import TILES, detected, measured, simulated, small_detector, tile_image, truth
 
 
 def test_every_built_in_stage_is_tried():
@@ -134,6 +142,58 @@ class TestMatchedDetection(StageLaws):
         return Example({"image": tile_image(0)}, {"bands": ["z"]})
 
 
+class TestUNetDetection(StageLaws):
+    stage = UNetDetection
+
+    def example(self):
+        return Example({"image": tile_image(0), "model": small_detector()}, {"window": 128}, tile=TILES[0])
+
+    def example_with_dropout(self):
+        return Example({"image": tile_image(0), "model": small_detector()}, {"samples": 3, "precision": "float32"}, tile=TILES[0])
+
+    def wrong_task(self):
+        model = small_detector()
+        return Example({"image": tile_image(0), "model": replace(model, card={**model.card, "task": "spectra"})}, tile=TILES[0])
+
+    def wrong_bands(self):
+        model = small_detector()
+        return Example({"image": tile_image(0), "model": replace(model, card={**model.card, "bands": ["u"]})}, tile=TILES[0])
+
+
+class TestTrainUNet(StageLaws):
+    stage = TrainUNet
+
+    def example(self):
+        tiles = {port: [simulated(number)[port] for number in range(2)] for port in ("image", "truth", "segmentation")}
+        return Example(tiles, {"steps": 2, "widths": [4, 6, 8]})
+
+    def wrong_size(self):
+        tiny = {port: [tile_image(0) if port == "image" else simulated(0)[port]] for port in ("image", "truth", "segmentation")}
+        return Example(tiny, {"steps": 2})
+
+
+class TestExplainDetection(StageLaws):
+    stage = ExplainDetection
+
+    def example(self):
+        return Example({"image": tile_image(0), "sources": detected(0)["sources"], "model": small_detector()}, {"count": 2}, tile=TILES[0])
+
+    def example_of_places(self):
+        places = {"near": [[30.0, 40.0], [1.0, 1.0]]}
+        return Example({"image": tile_image(0), "sources": detected(0)["sources"], "model": small_detector()}, places, tile=TILES[0])
+
+
+class TestLoadModel(StageLaws):
+    stage = LoadModel
+
+    def example(self, tmp_path):
+        small_detector().write(tmp_path / "detector")
+        return Example(config={"path": str(tmp_path / "detector")})
+
+    def wrong_name(self):
+        return Example(config={"model": "builtin:no-such-model"})
+
+
 class TestWatershedDeblending(StageLaws):
     stage = WatershedDeblending
 
@@ -173,6 +233,23 @@ class TestAperturePhotometry(StageLaws):
         return Example({"image": tile_image(0), "sources": detected(0)["sources"]}, {"neighbours": "mask"})
 
 
+class TestMeasurePsf(StageLaws):
+    stage = MeasurePsf
+
+    def example(self):
+        return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
+
+    def example_oversampled(self):
+        return Example({"image": tile_image(0), **detected(0)}, {"oversampling": 2, "min_snr": 8.0, "contamination": 0.2}, tile=TILES[0])
+
+    def example_without_stars(self):
+        return Example({"image": tile_image(0), **detected(0)}, {"min_snr": 1e6}, tile=TILES[0])
+
+    def wrong_without_anything_known(self):
+        image = replace(tile_image(0), psf=None, meta={})
+        return Example({"image": image, **detected(0)}, {"min_snr": 1e6}, tile=TILES[0])
+
+
 class TestMergeCatalogs(StageLaws):
     stage = MergeCatalogs
 
@@ -199,6 +276,40 @@ class TestEvaluateDetection(StageLaws):
 
     def wrong_band(self):
         return Example({"sources": [detected(0)["sources"]], "truth": [truth(0)]}, {"band": "z"})
+
+
+class TestEvaluateDeblending(StageLaws):
+    stage = EvaluateDeblending
+
+    def example(self):
+        sources = [detected(0)["sources"], detected(1)["sources"]]
+        return Example({"sources": sources, "truth": [truth(0), truth(1)], "photometry": [measured(0), measured(1)]}, {"max_scatter": 0.1})
+
+    def wrong_band(self):
+        return Example({"sources": [detected(0)["sources"]], "truth": [truth(0)]}, {"band": "z"})
+
+    def wrong_unit(self):
+        return Example({"sources": [detected(0)["sources"]], "truth": [truth(0)]}, {"unit": "seeing"})
+
+
+class TestEvaluateSegmentation(StageLaws):
+    stage = EvaluateSegmentation
+
+    def example(self):
+        labels = [detected(i)["segmentation"] for i in (0, 1)]
+        return Example({"segmentation": labels, "true_segmentation": labels[::-1]}, {"min_iou": 0.5})
+
+    def wrong_number_of_tiles(self):
+        labels = [detected(i)["segmentation"] for i in (0, 1)]
+        return Example({"segmentation": labels, "true_segmentation": labels[:1]})
+
+
+class TestEvaluateAgreement(StageLaws):
+    stage = EvaluateAgreement
+
+    def example(self):
+        tiles = [detected(0)["sources"], detected(1)["sources"]]
+        return Example({"sources": tiles, "reference": tiles}, {"min_found": 0.9})
 
 
 class _Exports:

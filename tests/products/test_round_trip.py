@@ -13,7 +13,8 @@ from astropy.wcs import WCS
 
 from astrosurvey.core.product import Product, ProductError
 from astrosurvey.core.stage import DataError
-from astrosurvey.products import Cube, Export, Image, LightCurves, Metric, Metrics, Model, Samples, Segmentation, Spectra
+from astrosurvey.products import Cube, Export, Image, LightCurves, Metric, Metrics, Model, PsfModel, Samples, Segmentation, Spectra
+from astrosurvey.products.psf import STAR
 
 
 def sky_wcs() -> WCS:
@@ -88,6 +89,17 @@ def model() -> Model:
     return Model("unet", {"depth": 3, "widths": [8, 16]}, weights, {"licence": "BSD-3-Clause"})
 
 
+def psf_model() -> PsfModel:
+    rng = np.random.default_rng(7)
+    basis = rng.uniform(size=(2, 3, 13, 17))
+    basis[:, 0] *= 4 / basis[:, 0].sum(axis=(1, 2), keepdims=True)
+    basis[:, 1:] -= basis[:, 1:].mean(axis=(2, 3), keepdims=True)
+    stars = np.zeros(3, STAR)
+    stars["source_id"], stars["band"], stars["x"], stars["chi2"] = [2**52, 3, 4], [0, 0, 1], 1 / 3, math.nan
+    numbers = np.array([2.5, 1 / 3]), np.array([0.1, 0.0]), np.array([2, 1])
+    return PsfModel(basis.astype(np.float32), ("g", "O'III"), 2, (100, 1), *numbers, stars, {"g": {"origin": "stars"}})
+
+
 def segmentation() -> Segmentation:
     labels = np.zeros((300, 270), np.int32)
     labels[10:40, 250:] = 2**31 - 1
@@ -95,7 +107,7 @@ def segmentation() -> Segmentation:
     return Segmentation(labels, {"connectivity": 8})
 
 
-MAKERS = [image, cube, spectra, light_curves, samples, metrics, model, segmentation]
+MAKERS = [image, cube, spectra, light_curves, samples, metrics, model, psf_model, segmentation]
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -174,6 +186,12 @@ WRONG = [
     (image, {"unit": "Jy"}, "must be 'nJy'"),
     (image, {"meta": {"x": math.nan}}, "JSON values only"),
     (image, {"meta": {"x": (1, 2)}}, "as it went in"),
+    (psf_model, {"bands": ("g", "g")}, "each band once"),
+    (psf_model, {"basis": np.zeros((2, 2, 13, 17), np.float32)}, "no whole polynomial"),
+    (psf_model, {"basis": np.zeros((2, 3, 12, 17), np.float32)}, "odd number of pixels"),
+    (psf_model, {"basis": np.ones((2, 3, 13, 17), np.float32)}, "must sum to one"),
+    (psf_model, {"fwhm": np.array([1.0, -1.0])}, "widths must be positive"),
+    (psf_model, {"n_star": np.array([1, 1])}, "must hold the stars"),
     (segmentation, {"labels": -np.ones((4, 4), np.int32)}, "must not be negative"),
     (cube, {"beam": (0.001, 0.002, 0.0)}, "0 < minor <= major"),
     (cube, {"rest_frequency": -1.0}, "rest_frequency must be positive"),

@@ -76,6 +76,14 @@ def sources_of(tiles: Tiles[Catalog]) -> Objects:
     return _objects(columns, ids, first, columns["significance"][first], known)
 
 
+def column_of(tiles: Tiles[Catalog], found: Objects, name: str) -> np.ndarray:
+    """Return another column of the sources, (n,) float64 in their order, NaN where it is null."""
+    columns, _ = _columns(tiles, ("source_id", name), primary_only=True)
+    _, first = np.unique(columns["source_id"], return_index=True)
+    assert len(first) == len(found)
+    return columns[name][first].astype(np.float64)
+
+
 def truth_of(tiles: Tiles[Catalog]) -> tuple[Objects, dict[str, Fluxes]]:
     """Return the primary true objects of all tiles, each once, and their true fluxes by band."""
     columns, known = _columns(tiles, ("truth_id", "band", "tile_id", "x", "y", "ra", "dec", "flux"), primary_only=True)
@@ -89,6 +97,47 @@ def truth_of(tiles: Tiles[Catalog]) -> tuple[Objects, dict[str, Fluxes]]:
         bands[band] = Fluxes(flux, np.full(len(ids), np.nan))
         total += np.nan_to_num(flux)
     return _objects(columns, ids, first, total, known), bands
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a simulation tells of its objects beyond places and fluxes; arrays (n,).
+
+    Attributes:
+        snr: matched-filter signal-to-noise ratio of each as if it were alone; NaN where unknown.
+        pair: number of the pair that it was placed in, -1 for none.
+        seeing: width of the PSF (pixel); NaN where unknown.
+    """
+
+    snr: np.ndarray
+    pair: np.ndarray
+    seeing: np.ndarray
+
+
+def details_of(tiles: Tiles[Catalog], truth: Objects, band: str | None = None) -> Details:
+    """Return the details of true objects, in the order of `truth`.
+
+    Args:
+        tiles: the truth of all tiles.
+        truth: its objects.
+        band: of the signal-to-noise ratio and the seeing; that of all bands together, and the mean, when left out.
+    """
+    n = len(truth)
+    power, pair, seeing = np.full(n, np.nan), np.full(n, -1, np.int64), np.full(n, np.nan)
+    for _, catalog in tiles.items():
+        keep = catalog.column("primary") & ((catalog.column("band") == band) if band else True)
+        place = np.searchsorted(truth.ids, catalog.column("truth_id")[keep])
+        snr = catalog.column("snr")[keep].astype(np.float64)
+        known = np.isfinite(snr)
+        fresh = place[known & np.isnan(power[place])]
+        power[fresh] = 0.0
+        np.add.at(power, place[known], snr[known] ** 2)
+        pair[place] = catalog.rows.column("pair_id").fill_null(-1).to_numpy()[keep]
+        widths = catalog.meta.get("psf_fwhm", {})
+        if widths:
+            seeing[place] = widths[band] if band else float(np.mean(list(widths.values())))
+    _, numbers = np.unique(pair, return_inverse=True)
+    return Details(np.sqrt(power), np.where(pair >= 0, numbers, -1), seeing)
 
 
 def photometry_of(tiles: Tiles[Catalog], sources: Objects) -> dict[tuple[str, str], Fluxes]:
@@ -117,6 +166,7 @@ class Space:
         radius: the greatest distance of a match, in that space.
         unit: of the offsets between truth and sources, "arcsec" or "pixel".
         flat_truth, flat_found: (n, 2) right ascension and declination in degrees, or x and y in pixels.
+        pixel: length of a pixel in that space; NaN where unknown.
     """
 
     truth: np.ndarray
@@ -126,6 +176,7 @@ class Space:
     unit: Literal["arcsec", "pixel"]
     flat_truth: np.ndarray
     flat_found: np.ndarray
+    pixel: float
 
     def offsets(self, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
         """Return (k, 2) offsets of sources from true objects along right ascension and declination, or x and y."""
@@ -164,10 +215,11 @@ def space_of(truth: Objects, found: Objects, radius: float, unit: Literal["arcse
             moved.append(unit_vectors(ra, dec))
         here, there = unit_vectors(truth.ra, truth.dec), unit_vectors(found.ra, found.dec)
         flat_truth, flat_found = np.stack([truth.ra, truth.dec], axis=1), np.stack([found.ra, found.dec], axis=1)
-        return Space(here, there, tuple(moved), chord(arcsec), "arcsec", flat_truth, flat_found)
+        pixel = chord(float(np.median(scales))) if scales else np.nan
+        return Space(here, there, tuple(moved), chord(arcsec), "arcsec", flat_truth, flat_found, pixel)
     here, there = _frame(truth, tiles, radius * 1e3), _frame(found, tiles, radius * 1e3)
     steps = aside * radius * np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
-    return Space(here, there, tuple(there + step for step in steps), radius, "pixel", here[:, :2], there[:, :2])
+    return Space(here, there, tuple(there + step for step in steps), radius, "pixel", here[:, :2], there[:, :2], 1.0)
 
 
 def _frame(objects: Objects, tiles: Mapping[int, Mapping[str, Any]], apart: float) -> np.ndarray:

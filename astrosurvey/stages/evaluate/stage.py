@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 from ...core.product import Tiles, optional
@@ -17,8 +18,9 @@ class EvaluateDetection(Stage):
 
     Primary sources and primary true objects are matched one to one within a radius, bright true objects
     choosing first. Works on the catalogues of the tiles and on a merged one alike: an object counts
-    once. Where true objects are dense some matches are chance; `chance_match_fraction` tells how many, from
-    sources moved aside.
+    once. Where the truth knows the signal-to-noise ratio of its objects, completeness, positions and fluxes are
+    told by it too, for objects without a neighbour within 12 pixels, and at a purity of choice. Where true
+    objects are dense some matches are chance; `chance_match_fraction` tells how many, from sources moved aside.
 
     References: Wilson (1927), JASA 22, 209.
     """
@@ -41,6 +43,10 @@ class EvaluateDetection(Stage):
         band: str | None = Field(None, description="band of `magnitude_limit`; the mean flux of all bands when left out")
         magnitude_limit: float | None = Field(None, description="only true objects brighter than this count in the overall completeness")
         bright_snr: float = Field(20.0, gt=0, description="signal-to-noise ratio from which fluxes count in the overall bias and scatter")
+        at_purity: float | None = Field(
+            None, gt=0, le=1, description="tell the completeness also of the surest sources alone, as many as are this pure"
+        )
+        rank: Literal["significance", "probability"] = Field("significance", description="how sure a source is, for `at_purity`")
         min_completeness: float | None = Field(None, ge=0, le=1, description="bar on the overall completeness")
         min_purity: float | None = Field(None, ge=0, le=1, description="bar on the purity")
         max_flux_bias: float | None = Field(
@@ -49,7 +55,7 @@ class EvaluateDetection(Stage):
 
     def run(self, ctx: Context, *, sources: Tiles[Catalog], truth: Tiles[Catalog], photometry: Tiles[Catalog] | None) -> Mapping[str, Any]:
         """Return the metrics, with curves in bins of magnitude and of signal-to-noise ratio."""
-        from . import gather, scores
+        from . import gather, scores, signal
         from .match import one_to_one
 
         config = self.config
@@ -77,5 +83,19 @@ class EvaluateDetection(Stage):
         more, flux_curves = scores.flux_scores(
             sample, width=config.magnitude_bin, bright=config.bright_snr, max_flux_bias=config.max_flux_bias
         )
+        values += more
+        curves.update(flux_curves)
+        details = gather.details_of(truth, known, config.band)
+        if np.isfinite(details.snr).any() and np.isfinite(space.pixel):
+            rank = found.rank if config.rank == "significance" else gather.column_of(sources, found, config.rank)
+            matched = signal.matched_in(space, known, details, rank)
+            parts = [signal.completeness_scores(matched), ([], signal.quality_curves(matched, true_flux, measured))]
+            if config.at_purity is not None:
+                parts.append(signal.purest(matched, space.radius / space.pixel, config.at_purity))
+            for more, signal_curves in parts:
+                values += more
+                curves.update({name: curve for name, curve in signal_curves.items() if curve["n"]})
+        elif config.at_purity is not None and len(known):
+            raise DataError("the truth has no signal-to-noise ratios (`snr`), which `at_purity` needs: leave it out, or use simulate.field")
         meta = {"match_radius": config.radius, "match_unit": config.unit, "tiles": len(sources)}
-        return {"metrics": Metrics(tuple(values + more), {**curves, **flux_curves}, meta)}
+        return {"metrics": Metrics(tuple(values), curves, meta)}

@@ -49,7 +49,7 @@ class SimulateField(Stage):
     name, version = "simulate.field", 1
     outputs: ClassVar[Mapping[str, Any]] = {
         "image": Image,
-        "truth": Catalog.of("truth", fills=["half_light_radius", "semi_major", "semi_minor", "theta", "n_sersic", "snr", "pair_id"]),
+        "truth": Catalog.of("truth", fills=["half_light_radius", "semi_major", "semi_minor", "theta", "n_sersic", "snr"]),
         "segmentation": Segmentation,
     }
 

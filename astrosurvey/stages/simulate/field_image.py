@@ -124,11 +124,12 @@ def noise(rng: np.random.Generator, shape: tuple[int, int, int], sigma: float, c
 
 
 def truth(drawn: Field, snr: np.ndarray, config: SimulateField.Config, tile: Tile, wcs: WCS) -> Catalog:
-    """Return the truth table: a row for each object and band."""
+    """Return the truth table: a row for each object and band; its `meta["psf_fwhm"]` is the seeing in pixels."""
     assert tile.window is not None
     bodies, n_bands = drawn.bodies, len(config.bands)
     box: Box = tile.window
-    meta = {"tile": describe(tile, box.shape, wcs)}
+    widths = {band: round(float(width), 6) for band, width in zip(config.bands, drawn.psf.fwhm, strict=True)}
+    meta = {"tile": describe(tile, box.shape, wcs), "psf_fwhm": widths}
     n = len(bodies)
     if n == 0:
         return Catalog.empty("truth", meta)

@@ -1,0 +1,1 @@
+"""Networks: plain torch modules and the one training loop. They know nothing of stages and products."""

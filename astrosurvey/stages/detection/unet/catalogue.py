@@ -1,0 +1,108 @@
+"""From the network's maps to the two products of a detector: a segmentation and its sources."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from ....catalog.flags import SOURCE
+from ....catalog.ids import object_ids
+from ....core.tiles import Tile
+from .. import footprints
+from ..filter import FWHM_PER_SIGMA
+from ..rows import source_rows
+from .calibrate import Calibration
+from .decode import Peaks, peaks
+from .features import Features
+from .predict import Maps
+
+if TYPE_CHECKING:
+    from ....products import Catalog, Image
+
+INSIDE = 0.5
+"""Of the network's mask, from which a pixel belongs to a source."""
+POSITION_FLOOR = 0.1
+"""Pixels; the network's positions are not better than this, however bright the source."""
+
+
+def build(
+    tile: Tile,
+    image: Image,
+    seen: Features,
+    maps: Maps,
+    calibration: Calibration,
+    *,
+    threshold: float,
+    footprint: float,
+    certain: float,
+) -> tuple[np.ndarray, Catalog]:
+    """Return labels (y, x) int32 and the sources, label i being row i - 1, in (y, x) order.
+
+    The pixels that the network or the filtered significance call bright are flooded from the peaks of the centre map; what no
+    peak reaches is sky.
+
+    Args:
+        tile: the tile.
+        image: its image.
+        seen: what the network saw.
+        maps: what it said.
+        calibration: of its scores.
+        threshold: least probability of a source.
+        footprint: filtered significance to which footprints reach.
+        certain: filtered significance from which connected pixels are a source although the network sees none in them.
+    """
+    from ....kernels.seeded_flood import KERNEL
+
+    detection = seen.detection
+    found = peaks(maps.centre, maps.offset, maps.star, calibration.least(threshold))
+    found, overlooked = with_overlooked(found, detection.snr, certain)
+    bright = (maps.mask > INSIDE) | (detection.snr > footprint)
+    bright[found.row, found.column] = True
+    labels = KERNEL.cpu(bright, detection.flux, found.row.astype(np.int64), found.column.astype(np.int64))
+    measured = footprints.measure(labels, detection)
+    sigma2 = (seen.fwhm / FWHM_PER_SIGMA) ** 2 / np.maximum(measured["significance"], 1.0) ** 2 + POSITION_FLOOR**2
+    flags = measured["flags"] & ~SOURCE["NO_CENTROID"]
+    flags |= SOURCE["BLENDED"] * _shared(bright, found.row, found.column) | SOURCE["NETWORK_BLIND"] * overlooked
+    columns = {
+        **measured,
+        # A pair without a saddle has one centroid: the network's own positions count.
+        "x": found.x,
+        "y": found.y,
+        "x_var": sigma2,
+        "y_var": sigma2,
+        "xy_cov": np.zeros_like(sigma2),
+        "flags": flags,
+        "probability": np.where(overlooked, np.nan, np.clip(calibration(found.score), 0.0, 1.0)),
+        "star_probability": found.star.astype(np.float64),
+    }
+    if maps.scatter is not None:
+        columns["probability_err"] = np.abs(calibration.slope(found.score)) * maps.scatter[found.row, found.column]
+    labels, columns = footprints.in_raster_order(labels, columns)
+    return labels, source_rows(tile, image, columns, source_id=object_ids(tile.number, len(found.x)))
+
+
+def with_overlooked(found: Peaks, snr: np.ndarray, certain: float) -> tuple[Peaks, np.ndarray]:
+    """Return the peaks, with the brightest pixel of each connected group above `certain` that holds none; and which are those.
+
+    A network may be blind for what it was never shown, such as the flat top of a saturated star.
+    """
+    islands, n = ndimage.label(snr > certain, structure=np.ones((3, 3)))
+    seen = np.zeros(n + 1, bool)
+    seen[islands[found.row, found.column]] = True
+    missing = np.flatnonzero(~seen[1:]) + 1
+    if not missing.size:
+        return found, np.zeros(len(found.x), bool)
+    at = np.array(ndimage.maximum_position(snr, islands, missing), np.int64).reshape(-1, 2)
+    extra = Peaks(at[:, 0], at[:, 1], at[:, 0].astype(float), at[:, 1].astype(float), np.zeros(len(at)), np.full(len(at), np.nan))
+    both = Peaks(*(np.concatenate([getattr(found, f.name), getattr(extra, f.name)]) for f in fields(Peaks)))
+    return both, np.arange(len(both.x)) >= len(found.x)
+
+
+def _shared(bright: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Return which seeds share their connected pixels with another one."""
+    islands, n = ndimage.label(bright, structure=np.ones((3, 3)))
+    mine = islands[row, column]
+    return np.asarray(np.bincount(mine, minlength=n + 1)[mine] > 1)

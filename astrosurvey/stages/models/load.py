@@ -1,0 +1,54 @@
+"""From a Model product to a network and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...core.stage import DataError
+from ...networks.determinism import seeded
+from ...networks.unet import UNet
+from ...products import Model
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet}
+"""What a model's `architecture` may name: functions that build a network from the model's config."""
+
+
+def to_network(model: Model) -> nn.Module:
+    """Return the network a model describes, with its weights, in single precision and evaluation mode.
+
+    Raises:
+        DataError: no such architecture, or weights that do not fit it.
+    """
+    try:
+        build = ARCHITECTURES[model.architecture]
+    except KeyError:
+        known = ", ".join(ARCHITECTURES)
+        raise DataError(f"the model's architecture {model.architecture!r} is not known here ({known}); is a plugin missing?") from None
+    try:
+        with seeded(0):  # the weights it is made with are thrown away, and must not use up anybody's random numbers
+            network = build(**model.config)
+        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.weights.items()})
+    except (RuntimeError, TypeError) as error:
+        raise DataError(f"the model's weights do not fit its architecture {model.architecture!r}: {str(error).splitlines()[0]}") from error
+    return network.float().eval()
+
+
+def to_model(network: nn.Module, architecture: str, config: Mapping[str, Any], card: Mapping[str, Any]) -> Model:
+    """Return a network as a Model; weights are stored in half precision.
+
+    Args:
+        network: on any device.
+        architecture: a key of `ARCHITECTURES`.
+        config: what the network was built with.
+        card: see `astrosurvey.products.Model`.
+    """
+    weights = {}
+    for name, tensor in network.state_dict().items():
+        array = tensor.detach().cpu().numpy()
+        weights[name] = array.astype(np.float16) if array.dtype == np.float32 else np.array(array)
+    return Model(architecture, config, weights, card)

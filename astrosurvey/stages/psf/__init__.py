@@ -1,0 +1,1 @@
+"""The point-spread function, measured on stars, and what it tells stars from galaxies."""

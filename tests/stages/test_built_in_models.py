@@ -1,0 +1,95 @@
+"""The models that ship with astrosurvey: small, described, and as good on fresh skies as their cards say."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from astrosurvey import Box, Model, Tile, load, plugins
+from astrosurvey.stages.background.stage import MeshBackground
+from astrosurvey.stages.detection.unet.calibrate import Calibration
+from astrosurvey.stages.detection.unet.examples import Scene, scene
+from astrosurvey.stages.detection.unet.train import detect, judge, matched
+from astrosurvey.stages.models.load import to_network
+from astrosurvey.stages.simulate.field import SimulateField
+
+from .running import context
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TILES, SIZE = 10, 384
+
+
+def built_in() -> dict[str, Path]:
+    return dict(plugins.load().models)
+
+
+@pytest.mark.parametrize("name", sorted(built_in()))
+def test_the_card_says_what_a_user_must_know(name):
+    model = Model.read(built_in()[name])
+    to_network(model)
+    card = model.card
+    for key in ("task", "title", "inputs", "trained_on", "training", "metrics", "limits", "licence"):
+        assert card[key], key
+    assert card["training"]["hours"] > 0
+    assert (EXAMPLES.parent / card["training"]["pipeline"]).is_file()
+    for metric in card["metrics"].values():
+        assert set(metric) == {"value", "error"}
+
+
+def test_all_of_them_stay_within_ten_megabytes():
+    size = sum(path.stat().st_size for folder in built_in().values() for path in folder.iterdir())
+    assert size < 10e6
+
+
+@cache
+def fresh_skies() -> list[Scene]:
+    """Return skies as training draws them, of a seed it never saw."""
+    settings = load(EXAMPLES / "train-unet.yaml").nodes["field"].config
+    skies = []
+    for number in range(TILES):
+        tile = Tile(f"fresh{number}", number=number, index=number, window=Box(0, 0, SIZE, SIZE), core=Box(0, 0, SIZE, SIZE))
+        here = context(tile)
+        object.__setattr__(here, "rng", np.random.default_rng((71, number)))
+        made = dict(SimulateField(settings).run(here))
+        flat = MeshBackground(MeshBackground.Config()).run(here, image=made["image"])["image"]
+        skies.append(scene(flat, made["truth"], made["segmentation"], None))
+    return skies
+
+
+def test_the_detector_is_as_good_as_its_card_says():
+    model = Model.read(built_in()["unet-v1"])
+    calibration = Calibration.from_card(model.card["calibration"])
+    skies = fresh_skies()
+    found = list(detect(to_network(model), skies))
+    all_of_them = judge(skies, found, calibration)
+    # Skies differ, and few are drawn: the scatter comes from leaving out one at a time.
+    left_out: dict[str, list[float]] = {}
+    for k in range(TILES):
+        for name, (value, _) in judge(skies[:k] + skies[k + 1 :], found[:k] + found[k + 1 :], calibration).items():
+            left_out.setdefault(name, []).append(value)
+    for name, metric in model.card["metrics"].items():
+        scatter = math.sqrt((TILES - 1) * np.var(left_out[name]))
+        margin = 4.0 * math.hypot(scatter, metric["error"])
+        assert margin < 0.12, f"{name}: too few skies to tell"
+        assert abs(all_of_them[name][0] - metric["value"]) < margin, name
+
+
+def test_its_probabilities_are_those_of_being_real():
+    model = Model.read(built_in()["unet-v1"])
+    calibration = Calibration.from_card(model.card["calibration"])
+    skies = fresh_skies()
+    found = list(detect(to_network(model), skies))
+    probability = np.concatenate([calibration(f.score) for f in found])
+    real = np.concatenate([matched(sky, f)[1] for sky, f in zip(skies, found, strict=True)])
+    for low, high in ((0.1, 0.4), (0.4, 0.7), (0.7, 0.95), (0.95, 1.01)):
+        here = (probability >= low) & (probability < high)
+        n = int(here.sum())
+        if n < 20:
+            continue
+        said = float(probability[here].mean())
+        # Four standard errors of the fraction, and what skies differ by.
+        assert abs(float(real[here].mean()) - said) < 4.0 * math.sqrt(said * (1 - said) / n) + 0.05
