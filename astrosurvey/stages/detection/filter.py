@@ -14,7 +14,7 @@ from ...core.stage import DataError
 from ..sky import pixel_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ...products import Image
 
@@ -50,30 +50,32 @@ class DetectionImage:
     @cached_property
     def variance(self) -> np.ndarray:
         """The variance per pixel of the unsmoothed mean over the bands, float32; inf where no band is usable."""
-        return self.pixels(np.arange(self.flux.size))[0].reshape(self.flux.shape)
+        return self.variance_of(np.arange(self.flux.size)).reshape(self.flux.shape)
 
-    def pixels(self, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the variance of the unsmoothed mean over the bands, and the mask bits that any of them has, of some pixels.
+    def variance_of(self, where: np.ndarray) -> np.ndarray:
+        """Return the same, float32, of pixels by their flat indices."""
+        inverse = np.zeros(where.size, np.float32)
+        for (data, variance, mask), typical in zip(self._planes(where), self.typical, strict=True):
+            saturated = (mask & UNUSABLE) == PIXEL["SAT"]
+            known = np.isfinite(variance) & (variance > 0)
+            used = np.where(known, variance, np.where(saturated & (typical > 0), typical, np.inf))
+            inverse += np.where(np.isfinite(data) & (((mask & UNUSABLE) == 0) | saturated), np.float32(1) / used, np.float32(0))
+        return np.divide(np.float32(1), inverse, out=np.full(where.size, np.inf, np.float32), where=inverse > 0)
 
-        Args:
-            where: (n,) flat indices of the pixels.
+    def bits_of(self, where: np.ndarray) -> np.ndarray:
+        """Return the mask bits that any of the bands has at pixels by their flat indices, int32; NO_DATA where it says nothing."""
+        bits = np.zeros(where.size, np.int32)
+        for data, variance, mask in self._planes(where):
+            told = np.isfinite(data) & np.isfinite(variance) & (variance > 0) | ((mask & UNUSABLE) != 0)
+            bits |= mask | np.where(told, 0, PIXEL["NO_DATA"]).astype(np.int32)
+        return bits
 
-        Returns:
-            (n,) float32, inf where no band is usable; and (n,) int32.
-        """
-        inverse, bits = np.zeros(where.size, np.float32), np.zeros(where.size, np.int32)
+    def _planes(self, where: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         image = self.image
         assert image.variance is not None
-        for b, typical in zip(self.chosen, self.typical, strict=True):
-            data, variance = image.data[b].reshape(-1)[where], image.variance[b].reshape(-1)[where]
+        for b in self.chosen:
             mask = image.mask[b].reshape(-1)[where] if image.mask is not None else np.zeros(where.size, np.int32)
-            known = np.isfinite(variance) & (variance > 0)
-            saturated = (mask & UNUSABLE) == PIXEL["SAT"]
-            used = np.where(known, variance, np.where(saturated & (typical > 0), typical, np.inf))
-            here = np.isfinite(data) & (((mask & UNUSABLE) == 0) | saturated)
-            inverse += np.where(here, np.float32(1) / used, np.float32(0))
-            bits |= mask | np.where((known & np.isfinite(data)) | ((mask & UNUSABLE) != 0), 0, PIXEL["NO_DATA"]).astype(np.int32)
-        return np.divide(np.float32(1), inverse, out=np.full(where.size, np.inf, np.float32), where=inverse > 0), bits
+            yield image.data[b].reshape(-1)[where], image.variance[b].reshape(-1)[where], mask
 
 
 def effective_fwhm(psf: np.ndarray) -> float:

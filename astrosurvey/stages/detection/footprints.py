@@ -65,20 +65,7 @@ def measure(labels: np.ndarray, detection: DetectionImage, at: Literal["moment",
     n = int(group[-1]) + 1 if where.size else 0
     first = np.searchsorted(group, np.arange(n))
     py, px = np.divmod(where, nx)
-    value = np.maximum(detection.flux.reshape(-1)[where], 0).astype(float)
-    snr = detection.snr.reshape(-1)[where].astype(float)
-
-    def total(what: np.ndarray) -> np.ndarray:
-        return np.bincount(group, what, n)
-
-    # A footprint may hold no positive mean flux where the bands were combined by chi; its significance then weighs.
-    value = np.where((total(value) > 0)[group], value, np.maximum(snr, np.finfo(float).tiny))
-    flux = total(value)
-    x, y = total(value * px) / flux, total(value * py) / flux
-    variance, bits = detection.pixels(where)
-    variance = np.where(np.isfinite(variance), variance, 0).astype(float)
-    dx, dy = px - x[group], py - y[group]
-    x_var, y_var, xy_cov = (total(variance * a * b) / flux**2 for a, b in ((dx, dx), (dy, dy), (dx, dy)))
+    snr = detection.snr.reshape(-1)[where]
 
     def each(ufunc: np.ufunc, what: np.ndarray) -> np.ndarray:
         return np.asarray(ufunc.reduceat(what, first)) if n else np.zeros(0, what.dtype)
@@ -87,23 +74,44 @@ def measure(labels: np.ndarray, detection: DetectionImage, at: Literal["moment",
     at_peak = np.flatnonzero(snr == significance[group])
     brightest = at_peak[np.searchsorted(group[at_peak], np.arange(n))]  # the first in raster order of equals
     x_min, x_max, y_min, y_max = each(np.minimum, px), each(np.maximum, px) + 1, each(np.minimum, py), each(np.maximum, py) + 1
-
-    flags = _pixel_flags(bits, group, n)
+    flags = _pixel_flags(detection.bits_of(where), group, n)
     flags |= SOURCE["EDGE"] * ((x_min == 0) | (y_min == 0) | (x_max == nx) | (y_max == ny))
+
+    place = np.full((5, n), np.nan)  # x, y, x_var, y_var, xy_cov
     if at == "peak":
-        peak = positions.peaks(detection.flux, significance, py[brightest], px[brightest], detection.sigma)
-        use = np.isfinite(peak[0]) & ((flags & SOURCE["SATURATED"]) == 0)
-        x, y, x_var, y_var, xy_cov = (np.where(use, a, b) for a, b in zip(peak, (x, y, x_var, y_var, xy_cov), strict=True))
-    outside = labels[np.rint(y).astype(int), np.rint(x).astype(int)] != np.arange(1, n + 1)
-    if at == "peak":
-        outside &= ~use  # a peak within a pixel of the footprint's brightest is its own
+        place[:] = positions.peaks(detection.flux, significance.astype(float), py[brightest], px[brightest], detection.sigma)
+        place[:, (flags & SOURCE["SATURATED"]) != 0] = np.nan
+    moment = np.isnan(place[0])
+    theirs = moment[group]
+    place[:, moment] = _moments(where[theirs], (np.cumsum(moment) - 1)[group[theirs]], int(moment.sum()), detection)
+    x, y, x_var, y_var, xy_cov = place
+    outside = moment & (labels[np.rint(y).astype(int), np.rint(x).astype(int)] != np.arange(1, n + 1))
     flags |= SOURCE["NO_CENTROID"] * outside
     x[outside], y[outside] = px[brightest[outside]], py[brightest[outside]]
     return {
         "x": x, "y": y, "x_var": x_var, "y_var": y_var, "xy_cov": xy_cov,
         "x_min": x_min, "x_max": x_max, "y_min": y_min, "y_max": y_max,
-        "n_pixels": np.bincount(group, minlength=n), "significance": significance, "flags": flags,
+        "n_pixels": np.diff(first, append=where.size), "significance": significance.astype(float), "flags": flags,
     }  # fmt: skip
+
+
+def _moments(where: np.ndarray, group: np.ndarray, n: int, detection: DetectionImage) -> np.ndarray:
+    """Return (5, n): x, y, x_var, y_var and xy_cov by the first moments of the smoothed flux in n groups of pixels."""
+    py, px = np.divmod(where, detection.flux.shape[1])
+    value = np.maximum(detection.flux.reshape(-1)[where], 0).astype(float)
+
+    def total(what: np.ndarray) -> np.ndarray:
+        return np.bincount(group, what, n)
+
+    # A footprint may hold no positive mean flux where the bands were combined by chi; its significance then weighs.
+    snr = detection.snr.reshape(-1)[where].astype(float)
+    value = np.where((total(value) > 0)[group], value, np.maximum(snr, np.finfo(float).tiny))
+    flux = total(value)
+    x, y = total(value * px) / flux, total(value * py) / flux
+    variance = detection.variance_of(where)
+    variance = np.where(np.isfinite(variance), variance, 0).astype(float)
+    dx, dy = px - x[group], py - y[group]
+    return np.array([x, y, *(total(variance * a * b) / flux**2 for a, b in ((dx, dx), (dy, dy), (dx, dy)))])
 
 
 def _pixel_flags(bits: np.ndarray, group: np.ndarray, n: int) -> np.ndarray:
