@@ -25,12 +25,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 Columns = dict[str, np.ndarray]
-CHAINS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
-    "segment": (("background.mesh", {}), ("detection.segment", {}), ("deblending.watershed", {}), ("photometry.kron", {})),
-    "classical": (("background.mesh", {}), ("detection.matched", {}), ("deblending.persistence", {}), ("photometry.total", {})),
-    "unet": (("background.mesh", {}), ("detection.unet", {}), ("photometry.total", {})),
+CHAINS: dict[str, tuple[str, ...]] = {
+    "segment": ("background.mesh", "detection.segment", "deblending.watershed", "photometry.kron"),
+    "classical": ("background.mesh", "detection.matched", "deblending.persistence", "photometry.total"),
+    "unet": ("background.mesh", "detection.unet", "photometry.total|photometry.kron"),
+    "unet+deblender": ("background.mesh", "detection.unet", "deblending.unet", "photometry.total|photometry.kron"),
+    "unet+templates": ("background.mesh", "detection.unet", "deblending.templates", "photometry.total|photometry.kron"),
 }
-"""Our pipelines: those whose stages are all installed can be compared."""
+"""Our pipelines, of which those can be compared whose stages are all installed; of alternatives, the first that is."""
 
 SEP_THRESHOLDS = (1.5, 1.1, 1.05, 1.0)
 """Scalar thresholds of sep, in units of the noise; which of them is as pure as wanted depends on the sky."""
@@ -144,30 +146,43 @@ def ours(scene: dict[str, np.ndarray], clock: Clock, chain: str) -> Columns:
     data = np.ascontiguousarray(scene["data"][None])
     image = Image(data, ("r",), variance=np.full_like(data, float(scene["noise"]) ** 2), psf=np.ascontiguousarray(scene["psf"][None]))
     products: dict[str, Any] = {"image": image}
-    for name, settings in CHAINS[chain]:
+    wishes = json.loads(str(scene["wishes"]))
+    for name in stages_of(chain, registry):
         cls = registry.stages[name]
-        stage = cls(cls.Config(**settings))
-        inputs = {port: _input(cls, port, products, registry) for port in cls.inputs}
+        stage = cls(cls.Config(**wishes["settings"].get(name, {})))
+        inputs = {port: _input(cls, port, products, registry, wishes["models"].get(name)) for port in cls.inputs}
         context = _context(tile)
         stage.setup(context)
         with clock(name):
             products.update(stage.run(context, **inputs))
     sources, photometry = products["sources"], products.get("photometry")
     columns = {key: np.asarray(sources.column(key), np.float64) for key in ("x", "y")}
-    rank = sources.column("probability") if chain == "unet" else sources.column("significance")
+    rank = sources.column("probability") if "detection.unet" in CHAINS[chain] else sources.column("significance")
     columns["rank"] = np.asarray(rank, np.float64)
     columns["flux"], columns["flux_err"] = _total(sources, photometry)
     return {**columns, "wx": columns["x"], "wy": columns["y"]}
 
 
-def _input(cls: Any, port: str, products: dict[str, Any], registry: Any) -> Any:
+def stages_of(chain: str, registry: Any) -> list[str]:
+    """Return the stages of one of our pipelines; none if one of them, or the model it falls back to, is not installed."""
+    chosen = [next((name for name in step.split("|") if name in registry.stages), "") for step in CHAINS[chain]]
+    return chosen if all(chosen) else []
+
+
+def default_models(name: str, registry: Any) -> list[str]:
+    """Return the built-in models that a stage falls back to."""
     from astrosurvey.core.stage import ports
+
+    return [p.default.removeprefix("builtin:") for p in ports(registry.stages[name], "inputs").values() if p.default]
+
+
+def _input(cls: Any, port: str, products: dict[str, Any], registry: Any, model: str | None) -> Any:
+    from astrosurvey.core.stage import ports
+    from astrosurvey.products import Model
 
     declared = ports(cls, "inputs")[port]
     if port not in products and declared.default:
-        from astrosurvey.products import Model
-
-        return Model.read(registry.models[declared.default.removeprefix("builtin:")])
+        return Model.read(Path(model or registry.models[declared.default.removeprefix("builtin:")]))
     return products.get(port)
 
 
@@ -199,17 +214,25 @@ TOOLS: dict[str, Callable[[dict[str, np.ndarray], Clock], Columns]] = {
 }
 
 
-def available() -> list[str]:
-    """Return the tools that are installed."""
+def available(models: dict[str, str]) -> list[str]:
+    """Return the tools that are installed.
+
+    Args:
+        models: folders of models by the stage that shall use them.
+    """
     from importlib.util import find_spec
     from shutil import which
 
     from astrosurvey import plugins
 
-    stages = plugins.load().stages
+    registry = plugins.load()
     there = [f"sep-{threshold:g}" for threshold in SEP_THRESHOLDS if find_spec("sep")]
     there += ["sextractor"] * bool(which("source-extractor")) + ["photutils"] * bool(find_spec("photutils") and find_spec("skimage"))
-    return there + [chain for chain, steps in CHAINS.items() if all(name in stages for name, _ in steps)]
+    for chain in CHAINS:
+        stages = stages_of(chain, registry)
+        if stages and all(s in models or set(default_models(s, registry)) <= set(registry.models) for s in stages):
+            there.append(chain)
+    return there
 
 
 def work(tool: str, scene_file: Path, out: Path) -> None:

@@ -36,7 +36,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .io.stage import ReadImage
     from .models.stage import LoadModel
     from .photometry.stage import AperturePhotometry, KronPhotometry
-    from .psf.stage import MeasurePsf
+    from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
 
@@ -53,6 +53,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         LoadModel,
         WatershedDeblending,
         MeasurePsf,
+        StarGalaxy,
         KronPhotometry,
         AperturePhotometry,
         MergeCatalogs,

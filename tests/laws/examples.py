@@ -10,6 +10,7 @@ from typing import Any
 from astrosurvey import Box, Catalog, Context, Tile
 from astrosurvey.stages.detection.stage import SegmentDetection
 from astrosurvey.stages.photometry.stage import AperturePhotometry
+from astrosurvey.stages.psf.stage import MeasurePsf
 from astrosurvey.testing import make_image
 
 TILES = (
@@ -37,6 +38,12 @@ def measured(index: int) -> Any:
     return _run(AperturePhotometry, index, {"radii": [3.0]}, image=tile_image(index), sources=sources, segmentation=None, photometry=None)[
         "photometry"
     ]
+
+
+@cache
+def psf(index: int) -> Any:
+    """Return the PSF model of a tile."""
+    return _run(MeasurePsf, index, {}, image=tile_image(index), **detected(index))["psf"]
 
 
 @cache

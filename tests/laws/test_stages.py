@@ -20,12 +20,12 @@ from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOT
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
-from astrosurvey.stages.psf.stage import MeasurePsf
+from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.testing import Example, StageLaws, make_image
 
-from .examples import TILES, detected, measured, simulated, small_detector, tile_image, truth
+from .examples import TILES, detected, measured, psf, simulated, small_detector, tile_image, truth
 
 
 def test_every_built_in_stage_is_tried():
@@ -248,6 +248,22 @@ class TestMeasurePsf(StageLaws):
     def wrong_without_anything_known(self):
         image = replace(tile_image(0), psf=None, meta={})
         return Example({"image": image, **detected(0)}, {"min_snr": 1e6}, tile=TILES[0])
+
+
+class TestStarGalaxy(StageLaws):
+    stage = StarGalaxy
+
+    def example(self):
+        return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
+
+    def example_with_a_model(self):
+        return Example({"image": tile_image(0), **detected(0), "psf": psf(0)}, tile=TILES[0])
+
+    def wrong_bands(self):
+        return Example({"image": tile_image(0), **detected(0), "psf": replace(psf(0), bands=("y", "z"))}, tile=TILES[0])
+
+    def wrong_without_psf(self):
+        return Example({"image": replace(tile_image(0), psf=None), **detected(0)}, tile=TILES[0])
 
 
 class TestMergeCatalogs(StageLaws):

@@ -196,7 +196,7 @@ def test_detection_is_told_by_true_signal_to_noise(field):
     assert all(b == pytest.approx(-0.03, abs=1e-4) for b in bias)
     places = metrics.curves["position error by true signal to noise"]
     # The median of the absolute value of a Gaussian is 0.6745 sigma.
-    assert np.average(places["median"], weights=places["n"]) == pytest.approx(0.067, abs=0.02)
+    assert np.average(places["position_error"], weights=places["n"]) == pytest.approx(0.067, abs=0.02)
 
 
 def test_purity_cannot_be_asked_for_without_signal_to_noise(field):
@@ -233,7 +233,7 @@ def test_segmentation_of_itself_and_shifted(field):
     assert 0.2 < off["iou_median"].value < 0.7
     assert off["iou_median"].passed is False
     assert off["panoptic_quality"].value < 0.5
-    curve = off.curves["iou by true area"]
+    curve = off.curves["intersection over union by true area"]
     assert curve["iou"][-1] > curve["iou"][1], "large objects lose a smaller part"
 
 

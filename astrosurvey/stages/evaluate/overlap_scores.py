@@ -64,5 +64,8 @@ def overlap_scores(parts: Sequence[Overlaps], min_pixels: int, bar: float | None
             row = (low, high if np.isfinite(high) else None, median, uncertainty, int(here.sum()))
             for column, value in zip(curve, row, strict=True):
                 curve[column].append(value)
-    curves = {"iou by true area": curve, "overlap of more than a half by true area": fraction_curve("area", AREAS, "fraction", fractions)}
+    curves = {
+        "intersection over union by true area": curve,
+        "objects that agree by more than a half by true area": fraction_curve("area", AREAS, "fraction", fractions),
+    }
     return values, {name: curve for name, curve in curves.items() if curve["n"]}

@@ -73,7 +73,7 @@ def completeness_scores(matched: scorer.Matched, suffix: str = "", what: str = "
         values.append(fraction_metric(f"isolated_completeness{suffix}.{low:g}-{high:g}", fraction, description))
     isolated = fraction_curve("snr", EDGES, "completeness", scorer.completeness(matched, EDGES))
     everything = fraction_curve("snr", EDGES, "completeness", scorer.completeness(matched, EDGES, isolated=False))
-    panel = "completeness by true signal to noise" + what
+    panel = f"completeness{what} by true signal to noise"
     return values, {f"{panel}, isolated": isolated, f"{panel}, all": everything}
 
 
@@ -88,7 +88,7 @@ def quality_curves(matched: scorer.Matched, true: Mapping[str, Fluxes], measured
     at = np.flatnonzero(matched.hit & matched.isolated)
     of, snr = matched.match[at], matched.known.snr[at]
     apart = np.linalg.norm(matched.detected.points[of] - matched.known.points[at], axis=1) / matched.pixel
-    curves = {"position error by true signal to noise": _curve(snr, ("median",), lambda here: robust(apart[here])[:1])}
+    curves = {"position error by true signal to noise": _curve(snr, ("position_error",), lambda here: robust(apart[here])[:1])}
     for (method, band), fluxes in measured.items():
         if band not in true:
             continue

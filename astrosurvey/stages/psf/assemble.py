@@ -93,6 +93,17 @@ def model_of(image: Image, bands: Sequence[Measured]) -> PsfModel:
     return PsfModel(whole, image.bands, oversampling, (ny, nx), fwhm, ellipticity, model.n_star, stars, quality)
 
 
+def model_from_image(image: Image) -> PsfModel:
+    """Return the image's own PSF as a model that does not drift.
+
+    Raises:
+        DataError: it has none.
+    """
+    if image.psf is None:
+        raise DataError("there is no PSF: wire the output `psf` of a psf.measure stage, or read the image with its PSF")
+    return model_of(image, [fallback(image, band, None, 4.0, [], usable=False) for band in range(len(image.bands))])
+
+
 def _json(value: float) -> float | None:
     return value if np.isfinite(value) else None
 

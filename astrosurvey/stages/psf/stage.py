@@ -1,15 +1,19 @@
-"""The point-spread function from the stars of a tile."""
+"""The point-spread function from the stars of a tile, and which sources it tells to be stars."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from ...core.product import optional
 from ...core.stage import Context, DataError, Stage, StageConfig
 from ...products import Catalog, Image, PsfModel, Segmentation
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class MeasurePsf(Stage):
@@ -78,3 +82,61 @@ class MeasurePsf(Stage):
             scale = pixel_scale(image.wcs)
             meta["seeing"] = {name: round(float(width) * scale, 6) for name, width in zip(image.bands, model.fwhm, strict=True)}
         return {"image": replace(image, psf=model.at((nx - 1) / 2, (ny - 1) / 2), meta=meta), "psf": model}
+
+
+class StarGalaxy(Stage):
+    """Give every source the probability that it is a point source.
+
+    The light under the PSF is compared with that under a slightly wider model, in every band, under
+    inverse-variance weights; the bands are combined. Stars and galaxies of the tile are then told apart
+    as a mixture in which both the noise and the part of stars depend on brightness, so the probability is
+    calibrated on the tile itself, and near its mean for sources too faint to tell. Sources that cannot be judged
+    have NaN and a flag.
+
+    References: Desai et al. (2012), ApJ 757, 83; Sebok (1979), AJ 84, 1526; Henrion et al. (2011), MNRAS 412, 2286.
+    """
+
+    name = "psf.stargalaxy"
+    inputs = {"image": Image, "segmentation": Segmentation, "sources": Catalog.of("source"), "psf": optional(PsfModel)}
+    outputs = {"sources": Catalog.of("source", fills=["star_probability"], passes="sources")}
+
+    def run(self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog, psf: PsfModel | None) -> Mapping[str, Any]:
+        """Return the sources with `star_probability` filled."""
+        from ...catalog.flags import SOURCE
+        from ..detection.linked import check_linked
+        from .assemble import model_from_image
+        from .mixture import fit
+        from .spread import DOUBTFUL, measure_spread
+
+        check_linked(image, segmentation, sources)
+        if image.variance is None:
+            raise DataError("the image has no variance, so nothing says how much a pixel counts; put a background.mesh stage before")
+        model = psf or model_from_image(image)
+        if model.bands != image.bands or tuple(model.shape) != image.data.shape[1:]:
+            raise DataError(
+                f"the PSF is of bands {', '.join(model.bands)} on {model.shape} pixels, the image of {', '.join(image.bands)} "
+                f"on {image.data.shape[1:]}: wire both from the same tile's stages"
+            )
+        x, y = sources.column("x"), sources.column("y")
+        found = measure_spread(image, segmentation.labels, x, y, model, ctx.batch, ctx.progress)
+        probability = fit(found.value, found.error, found.snr).probability(found.value, found.error, found.snr)
+        unknown = ~(probability >= 0)
+        doubtful = ~unknown & (found.missing > DOUBTFUL)
+        if psf is not None and (reason := _distrust(psf, x, y, probability)):
+            ctx.log.warning("%s: every star probability is flagged as doubtful", reason)
+            doubtful = ~unknown
+        flags = sources.column("flags") | SOURCE["NO_STAR_PROBABILITY"] * unknown | SOURCE["STAR_DOUBTFUL"] * doubtful
+        return {"sources": sources.replace(star_probability=probability, flags=flags)}
+
+
+def _distrust(psf: PsfModel, x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> str:
+    """Return why no probability can be trusted under this PSF, or ""."""
+    import numpy as np
+
+    if not psf.n_star.any():
+        return "the PSF was not measured on stars"
+    near = [np.hypot(x - star["x"], y - star["y"]) for star in psf.stars] if len(x) else []
+    theirs = np.array([probability[distance.argmin()] for distance in near if distance.min() < 1.0])
+    if theirs.size >= 5 and np.mean(theirs > 0.5) < 0.5:
+        return "most of the stars that the PSF was measured on do not look like stars under it (is the detector linear?)"
+    return ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from ...core.stage import Context, DataError, Stage, StageConfig
+from ...core.stage import Context, DataError, FilePath, Stage, StageConfig
 from ...products import Catalog, Image, Segmentation
+
+if TYPE_CHECKING:
+    from .real import Templates
 
 
 def _ordered(value: float | tuple[float, float]) -> float | tuple[float, float]:
@@ -84,6 +87,13 @@ class SimulateField(Stage):
         half_light: Between = Field((0.8, 10.0), description="least and greatest circularised half-light radius of galaxies (pixel)")
         half_light_median: float = Field(2.2, gt=0, description="median of the half-light radius (pixel); its scatter is a factor 1.65")
         axis_ratio: Between = Field((0.3, 1.0), description="least and greatest axis ratio of galaxies")
+        real_galaxies: FilePath | None = Field(
+            None, description="FITS file with the stamp of a real galaxy in each HDU, looks for some of the galaxies"
+        )
+        real_fraction: float = Field(0.3, ge=0, le=1, description="part of the galaxies that look like one of `real_galaxies`")
+        real_keep: Literal["all", "training", "held out"] = Field(
+            "all", description="which stamps to take; of every seven, the last two are held out of training"
+        )
         colours: float = Field(0.3, ge=0, description="scatter of the colour between neighbouring bands (mag)")
         noise: float = Field(5.0, gt=0, description="standard deviation of the noise of a pixel")
         noise_correlation: NotNegative = Field(
@@ -95,6 +105,15 @@ class SimulateField(Stage):
             0.5, gt=0, description="an object owns the pixels in which it is the brightest and above this part of the noise"
         )
 
+    templates: Templates | None = None
+
+    def setup(self, ctx: Context) -> None:
+        """Read the real galaxies."""
+        if self.config.real_galaxies:
+            from .real import read_templates
+
+            self.templates = read_templates(self.config.real_galaxies, self.config.real_keep)
+
     def run(self, ctx: Context) -> Mapping[str, Any]:
         """Return the tile's `image`, `truth` and true `segmentation`."""
         from .field_image import field
@@ -105,5 +124,5 @@ class SimulateField(Stage):
             raise DataError(
                 f"simulate.field renders a tile of given size, but tile {name} has none; write `tiles: {{count: 8, size: 1024}}`"
             )
-        made = field(self.config, tile, ctx.rng, ctx.progress)
+        made = field(self.config, tile, ctx.rng, ctx.progress, self.templates)
         return {"image": made.image, "truth": made.truth, "segmentation": made.segmentation}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,8 +61,8 @@ def draw_psf(rng: np.random.Generator, config: SimulateField.Config) -> Moffat:
     return Moffat(beta, fwhm, ellipticity, np.full(n, rng.uniform(0.0, math.pi)))
 
 
-def draw_field(rng: np.random.Generator, config: SimulateField.Config, shape: tuple[int, int]) -> Field:
-    """Return a field of (ny, nx) pixels."""
+def draw_field(rng: np.random.Generator, config: SimulateField.Config, shape: tuple[int, int], n_templates: int = 0) -> Field:
+    """Return a field of (ny, nx) pixels; with real galaxies, some objects are told to look like one of them."""
     psf = draw_psf(rng, config)
     area = shape[0] * shape[1] / 1e6
     depth = drawn(rng, config.depth)
@@ -85,6 +85,8 @@ def draw_field(rng: np.random.Generator, config: SimulateField.Config, shape: tu
     order = np.argsort(-flux, kind="stable")
     place, flux, pair = place[order], flux[order], pair[order]
     bodies = Bodies(place[:, 0], place[:, 1], in_bands(rng, flux, config), *draw_shapes(rng, len(flux), config))
+    if n_templates:
+        bodies = replace(bodies, template=draw_templates(rng, bodies.half_light > 0.0, n_templates, config.real_fraction))
     gradient, direction = drawn(rng, config.sky_gradient), float(rng.uniform(0.0, 2.0 * math.pi))
     return Field(psf, drawn(rng, config.noise_correlation), gradient, direction, bodies, pair)
 
@@ -112,6 +114,12 @@ def draw_shapes(rng: np.random.Generator, n: int, config: SimulateField.Config) 
     ratio = rng.uniform(*config.axis_ratio, n)
     theta = rng.uniform(0.0, math.pi, n)
     return np.where(star, 0.0, radius), index, ratio, theta
+
+
+def draw_templates(rng: np.random.Generator, galaxy: np.ndarray, n_templates: int, fraction: float) -> np.ndarray:
+    """Return (n,) numbers of real galaxies, -1 for stars and for the galaxies that stay profiles."""
+    number = rng.integers(0, n_templates, len(galaxy))
+    return np.where(galaxy & (rng.random(len(galaxy)) < fraction), number, -1)
 
 
 def in_bands(rng: np.random.Generator, flux: np.ndarray, config: SimulateField.Config) -> np.ndarray:

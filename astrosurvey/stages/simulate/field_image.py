@@ -17,6 +17,7 @@ from ...core.tiles import Box, Tile
 from ...products import Catalog, Image, Segmentation
 from .exposure import tangent_wcs
 from .field_draw import Field, draw_field
+from .real import Templates
 from .render import matched_norms, render, smoothing_loss
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ class Made:
 
 
 def field(
-    config: SimulateField.Config, tile: Tile, rng: np.random.Generator, progress: Callable[[int, int], None] = lambda done, total: None
+    config: SimulateField.Config,
+    tile: Tile,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    templates: Templates | None = None,
 ) -> Made:
     """Return a random field of the size of a tile's window.
 
@@ -52,11 +57,12 @@ def field(
         tile: a tile that has a window.
         rng: draws everything.
         progress: called with (done, total).
+        templates: real galaxies, of which `config.real_fraction` of the galaxies get their looks.
     """
     assert tile.window is not None
     shape = tile.window.shape
-    drawn = draw_field(rng, config, shape)
-    light, labels, snr = compose(drawn, shape, config, progress)
+    drawn = draw_field(rng, config, shape, len(templates) if templates is not None else 0)
+    light, labels, snr = compose(drawn, shape, config, progress, templates)
     data = light + sky(config, drawn, shape) + noise(rng, light.shape, config.noise, drawn.correlation)
     wcs = tangent_wcs(config.center, config.pixel_scale, tile.window)
     meta = {
@@ -76,7 +82,11 @@ def field(
 
 
 def compose(
-    drawn: Field, shape: tuple[int, int], config: SimulateField.Config, progress: Callable[[int, int], None] = lambda done, total: None
+    drawn: Field,
+    shape: tuple[int, int],
+    config: SimulateField.Config,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    templates: Templates | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Add up the light of all objects.
 
@@ -92,7 +102,7 @@ def compose(
     labels = np.zeros(shape, np.int32)
     snr = np.zeros((len(bodies), n_bands))
     done = 0
-    for which, x0, y0, stamps in render(bodies, drawn.psf, np.full(n_bands, config.noise)):
+    for which, x0, y0, stamps in render(bodies, drawn.psf, np.full(n_bands, config.noise), templates):
         snr[which] = matched_norms(stamps, drawn.correlation) / config.noise
         size = stamps.shape[-1]
         for i, x, y, stamp in zip(which.tolist(), x0.tolist(), y0.tolist(), stamps, strict=True):
@@ -136,13 +146,14 @@ def truth(drawn: Field, snr: np.ndarray, config: SimulateField.Config, tile: Til
     star = bodies.half_light == 0.0
     ids = object_ids(tile.number, n)
     ra, dec = wcs.pixel_to_world_values(bodies.x, bodies.y)
-    stretch = np.sqrt(bodies.ratio)
+    real = np.zeros(n, bool) if bodies.template is None else bodies.template >= 0
+    stretch = np.where(real, np.nan, np.sqrt(bodies.ratio))
     of_galaxies = {
         "half_light_radius": bodies.half_light,
         "semi_major": bodies.half_light / stretch,
         "semi_minor": bodies.half_light * stretch,
-        "theta": np.rad2deg(bodies.theta),
-        "n_sersic": bodies.index,
+        "theta": np.where(real, np.nan, np.rad2deg(bodies.theta)),
+        "n_sersic": np.where(real, np.nan, bodies.index),
     }
     columns = {
         "truth_id": ids,

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 
 from .profiles import moffat_alpha, moffat_brightness, moffat_table
 from .psf import ellipse_form
+from .real import Templates
 from .sersic import START, STEP, sersic_level, sersic_outside, sersic_rows
 from .stamps import SIZES
 
@@ -43,7 +44,8 @@ class Bodies:
         half_light: circularised half-light radius before seeing (pixel); 0 for a point source.
         index: Sérsic index.
         ratio: minor over major axis.
-        theta: rad, of the major axis from +x to +y.
+        theta: rad, of the major axis from +x to +y; by which a real galaxy is turned.
+        template: number of the real galaxy that it looks like, -1 for a Sérsic profile. None: all are profiles.
     """
 
     x: np.ndarray
@@ -53,13 +55,15 @@ class Bodies:
     index: np.ndarray
     ratio: np.ndarray
     theta: np.ndarray
+    template: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def take(self, which: np.ndarray) -> Bodies:
         """Return some of the objects, by index or mask."""
-        return Bodies(*(getattr(self, f.name)[which] for f in fields(self)))
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Bodies(**{name: column[which] for name, column in columns.items() if column is not None})
 
 
 @dataclass(frozen=True)
@@ -130,13 +134,16 @@ def corners(x: np.ndarray, size: int) -> np.ndarray:
     return np.floor(x + 0.5).astype(np.int64) - size // 2
 
 
-def render(bodies: Bodies, psf: Moffat, noise: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+def render(
+    bodies: Bodies, psf: Moffat, noise: np.ndarray, templates: Templates | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Yield every object once, in batches of one stamp size.
 
     Args:
         bodies: the objects.
         psf: the point-spread function.
         noise: (band,) standard deviation of a pixel, by which stamps are cut.
+        templates: the real galaxies that bodies may look like.
 
     Yields:
         which: (m,) indices of the objects.
@@ -151,10 +158,10 @@ def render(bodies: Bodies, psf: Moffat, noise: np.ndarray) -> Iterator[tuple[np.
         for start in range(0, len(same), step):
             which = same[start : start + step]
             some = bodies.take(which)
-            yield which, corners(some.x, size), corners(some.y, size), stamps(some, psf, size)
+            yield which, corners(some.x, size), corners(some.y, size), stamps(some, psf, size, templates)
 
 
-def stamps(bodies: Bodies, psf: Moffat, size: int) -> np.ndarray:
+def stamps(bodies: Bodies, psf: Moffat, size: int, templates: Templates | None = None) -> np.ndarray:
     """Return each object's own image, (m, band, size, size) float32, centred to within a pixel; see `corners`.
 
     The pixels of a stamp sum to the flux: what lies beyond its edge wraps around.
@@ -164,9 +171,14 @@ def stamps(bodies: Bodies, psf: Moffat, size: int) -> np.ndarray:
     kx = np.arange(n // 2 + 1) * (2.0 * math.pi / size)
     ky = np.fft.fftfreq(n, 1.0 / n) * (2.0 * math.pi / size)
     waves = _shift(kx, bodies.x - corners(bodies.x, size))[:, None, :] * _shift(ky, bodies.y - corners(bodies.y, size))[:, :, None]
-    extended = np.flatnonzero(bodies.half_light > 0.0)
+    real = np.zeros(len(bodies), bool) if bodies.template is None else bodies.template >= 0
+    extended = np.flatnonzero((bodies.half_light > 0.0) & ~real)
     if len(extended):
         waves[extended] *= _sersic(bodies.take(extended), kx, ky)
+    for i in np.flatnonzero(real).tolist():
+        assert templates is not None
+        assert bodies.template is not None
+        waves[i] *= templates.transform(int(bodies.template[i]), float(bodies.half_light[i]), float(bodies.theta[i]), kx, ky)
     seen = _moffat(psf, kx, ky) * np.float32(samples**2)
     result = np.empty((len(bodies), len(psf.fwhm), size, size), np.float32)
     for band, flux in enumerate(bodies.flux.T.astype(np.float32)):

@@ -1,5 +1,7 @@
 """`simulate.field`: the statistics that its settings promise, and the truth about each pixel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -9,6 +11,8 @@ from astrosurvey.core.tiles import Box
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.field_draw import draw_field, power_law
 from astrosurvey.stages.simulate.field_image import compose, field, noise
+from astrosurvey.stages.simulate.real import read_templates
+from astrosurvey.stages.simulate.render import Bodies, Moffat, stamps
 from tests.stages.running import a_tile, run
 
 
@@ -77,8 +81,8 @@ def test_the_segmentation_is_the_brightest_object_of_each_pixel():
     light = np.zeros((len(result.field.bodies), 128, 128))
     from astrosurvey.stages.simulate.render import render
 
-    for which, x0, y0, stamps in render(result.field.bodies, result.field.psf, np.full(2, 5.0)):
-        for i, x, y, stamp in zip(which, x0, y0, stamps, strict=True):
+    for which, x0, y0, images in render(result.field.bodies, result.field.psf, np.full(2, 5.0)):
+        for i, x, y, stamp in zip(which, x0, y0, images, strict=True):
             padded = np.pad(stamp.sum(axis=0), 300)
             light[i] = padded[300 - y : 428 - y, 300 - x : 428 - x]
     expected = np.where(light.max(axis=0) > 0.5 * 5.0 * np.sqrt(2), light.argmax(axis=0) + 1, 0)
@@ -139,3 +143,88 @@ def test_wrong_settings_are_told():
             SimulateField.Config(**wrong)
     with pytest.raises(DataError, match="size: 1024"):
         run(SimulateField, tile=a_tile())
+
+
+@pytest.fixture(scope="module")
+def galaxies(tmp_path_factory):
+    """A FITS file of ten Gaussian galaxies, 2 to 1, with noise around them; the first HDU is the narrowest."""
+    from astropy.io import fits
+
+    path = tmp_path_factory.mktemp("real") / "galaxies.fits"
+    rng = np.random.default_rng(9)
+    y, x = np.mgrid[:60, :64]
+    hdus = []
+    for i in range(10):
+        sigma = 4.0 + 0.2 * i
+        light = np.exp(-0.5 * (((x - 33.3) / sigma) ** 2 + ((y - 28.6) / (0.5 * sigma)) ** 2))
+        stamp = (0.3 + light + rng.normal(0, 0.003, light.shape)).astype(np.float32)
+        hdus.append(fits.PrimaryHDU(stamp) if i == 0 else fits.ImageHDU(stamp))
+    fits.HDUList(hdus).writeto(path)
+    return str(path)
+
+
+def test_a_real_galaxy_is_shrunk_turned_and_seen_through_the_psf(galaxies):
+    templates = read_templates(galaxies, "all")
+    assert len(templates) == 10
+    # Half of the light of an elliptical Gaussian of axes s and s / 2 lies within 0.863 s of the centre (numerical integral).
+    assert templates.half_light[0] == pytest.approx(0.863 * 4.0, rel=0.03)
+    theta, half_light = 0.6, 2.0
+    body = Bodies(
+        *(np.array([v]) for v in (32.2, 31.7)),
+        np.array([[500.0]]),
+        np.array([half_light]),
+        *np.ones((2, 1)),
+        np.array([theta]),
+        np.array([0]),
+    )
+    psf = Moffat(4.0, np.array([3.0]), np.zeros(1), np.zeros(1))
+    image = stamps(body, psf, 64, templates)[0, 0].astype(float)
+    star = stamps(replace(body, half_light=np.zeros(1), template=np.array([-1])), psf, 64)[0, 0].astype(float)
+    assert image.sum() == pytest.approx(500.0, rel=1e-4)
+    y, x = np.mgrid[:64, :64]
+    dx, dy = x - 32.2, y - 31.7
+    assert (dx * image).sum() / 500 == pytest.approx(0.0, abs=0.02)
+    assert (dy * image).sum() / 500 == pytest.approx(0.0, abs=0.02)
+    near = np.hypot(dx, dy) < 15
+    moments = [(w * (image - star))[near].sum() / 500 for w in (dx * dx, dx * dy, dy * dy)]
+    major = (half_light / templates.half_light[0] * 4.0) ** 2
+    c, s = np.cos(theta), np.sin(theta)
+    expected = [major * (c * c + s * s / 4), major * c * s * 0.75, major * (s * s + c * c / 4)]
+    np.testing.assert_allclose(moments, expected, atol=0.06 * major)
+
+
+def test_held_out_stamps_are_kept_apart(galaxies):
+    training, held_out = read_templates(galaxies, "training"), read_templates(galaxies, "held out")
+    assert (len(training), len(held_out)) == (8, 2)
+    everything = read_templates(galaxies, "all")
+    np.testing.assert_array_equal(held_out.half_light, everything.half_light[[5, 6]])
+
+
+def test_real_galaxies_are_told_by_the_truth(galaxies):
+    stage = SimulateField(SimulateField.Config(real_galaxies=galaxies, real_fraction=0.5, density=3000.0))
+    from tests.stages.running import context
+
+    where = context(tile(128))
+    stage.setup(where)
+    made = stage.run(where)
+    truth = made["truth"]
+    truth.check()
+    galaxy = truth.column("object_type") == "galaxy"
+    assert np.isfinite(truth.column("half_light_radius")[galaxy]).all()
+    assert 0.2 < np.mean(np.isnan(truth.column("n_sersic")[galaxy])) < 0.8
+
+
+def test_a_file_without_galaxies_is_told(tmp_path):
+    from astropy.io import fits
+
+    fits.PrimaryHDU(np.zeros((40, 40), np.float32)).writeto(tmp_path / "none.fits")
+    with pytest.raises(DataError, match="holds no stamp"):
+        read_templates(str(tmp_path / "none.fits"), "all")
+
+
+@pytest.mark.real
+def test_the_galaxies_of_cosmos(real_data):
+    templates = read_templates(str(real_data / "images" / "cosmos_real_galaxy_images_extension.fits"), "all")
+    assert len(templates) == 69, "one of the 70 is larger than the grid holds"
+    assert (templates.half_light > 1.5).all()
+    assert (templates.half_light < 30).all()
