@@ -20,6 +20,7 @@ _WHERE = {
     "Export": "products",
     "Field": "core.stage",
     "FilePath": "core.stage",
+    "Fractions": "products",
     "Image": "products",
     "LightCurves": "products",
     "Metric": "products",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from .products import Catalog as Catalog
     from .products import Cube as Cube
     from .products import Export as Export
+    from .products import Fractions as Fractions
     from .products import Image as Image
     from .products import LightCurves as LightCurves
     from .products import Metric as Metric

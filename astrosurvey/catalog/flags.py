@@ -88,6 +88,8 @@ SOURCE = FlagSet(
     (12, "SEEDED", "found by another detector, whose seed it is; too faint for this one's own threshold"),
     (19, "NO_STAR_PROBABILITY", "no usable pixel in the core, or no flux there: whether it is a star cannot be told"),
     (20, "STAR_DOUBTFUL", "a neighbour or masked pixels in the core, or a PSF not measured on stars: its star probability may be wrong"),
+    (21, "DEBLEND_NO_FLUX", "its neighbours account for all of its light: no flux was left for it"),
+    (22, "DEBLEND_POOR", "the deblender's templates leave more than the noise in the source's pixels, or do not reach to its end"),
     (24, "NETWORK_BLIND", "bright, but not seen by the network that detected the others; its probability is unknown"),
 )
 """Bits of the `flags` columns of the source and photometry tables."""

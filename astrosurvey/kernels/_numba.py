@@ -26,11 +26,13 @@ os.environ.setdefault("NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS", "0")
 
 import numba
 import numpy as np
-from numba import cuda as cuda
+from numba import cuda as _cuda
 from numba import prange as prange
 from numba.core import event
 
 from . import _cache
+
+cuda: Any = _cuda  # it has no types
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 
@@ -91,8 +93,7 @@ def _jitted(function: Callable[..., None]) -> Any:
     if SIMULATED:
         return cuda.jit(function)
     without_contraction()
-    options: dict[str, Any] = {"lto": False}
-    return cuda.jit(function, **options)
+    return cuda.jit(function, lto=False)
 
 
 def launch(function: Callable[..., None], blocks: int | tuple[int, ...], threads: int | tuple[int, ...], *arguments: Any) -> None:

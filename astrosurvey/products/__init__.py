@@ -6,6 +6,7 @@
 from .catalog import Catalog
 from .cube import Cube
 from .export import Export
+from .fractions import Fractions
 from .image import Image
 from .lightcurves import LightCurves
 from .metrics import Metric as Metric
@@ -16,4 +17,17 @@ from .samples import Samples
 from .segmentation import Segmentation
 from .spectra import Spectra
 
-__all__ = ["Catalog", "Cube", "Export", "Image", "LightCurves", "Metrics", "Model", "PsfModel", "Samples", "Segmentation", "Spectra"]
+__all__ = [
+    "Catalog",
+    "Cube",
+    "Export",
+    "Fractions",
+    "Image",
+    "LightCurves",
+    "Metrics",
+    "Model",
+    "PsfModel",
+    "Samples",
+    "Segmentation",
+    "Spectra",
+]

@@ -25,6 +25,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
+    from .deblending.fractional import TemplateDeblending
     from .deblending.stage import WatershedDeblending
     from .detection.stage import MatchedDetection, SegmentDetection
     from .detection.unet.explain import ExplainDetection
@@ -52,6 +53,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         ExplainDetection,
         LoadModel,
         WatershedDeblending,
+        TemplateDeblending,
         MeasurePsf,
         StarGalaxy,
         KronPhotometry,

@@ -6,7 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from astrosurvey import Catalog, Cube, Export, Image, LightCurves, Metrics, Model, PsfModel, Samples, Segmentation, Spectra, plugins
+from astrosurvey import (
+    Catalog,
+    Cube,
+    Export,
+    Fractions,
+    Image,
+    LightCurves,
+    Metrics,
+    Model,
+    PsfModel,
+    Samples,
+    Segmentation,
+    Spectra,
+    plugins,
+)
 from astrosurvey.testing import ProductLaws, make_image
 from tests.products import test_round_trip as made
 
@@ -43,6 +57,34 @@ class TestSegmentation(ProductLaws):
 
     def wrong_label(self):
         return Segmentation(np.full((4, 4), -1, np.int32))
+
+
+class TestFractions(ProductLaws):
+    product = Fractions
+
+    def example(self):
+        return made.fractions()
+
+    def example_shared_by_bands(self):
+        return Fractions.from_stamps((8, 9), np.array([[0, 9, 0, 8]]), [np.full((8, 9), 1 / 3)])
+
+    def example_without_sources(self):
+        return Fractions.from_stamps((8, 9), np.zeros((0, 4)), [], ("g",))
+
+    def wrong_sum(self):
+        return Fractions.from_stamps((8, 9), np.array([[0, 3, 0, 3]] * 2), [np.full((3, 3), 0.6)] * 2)
+
+    def wrong_box(self):
+        return Fractions.from_stamps((8, 9), np.array([[7, 10, 0, 3]]), [np.ones((3, 3))])
+
+    def wrong_length(self):
+        return replace(made.fractions(), values=made.fractions().values[1:])
+
+    def wrong_value(self):
+        return replace(made.fractions(), values=-made.fractions().values)
+
+    def wrong_steps(self):
+        return replace(made.fractions(), values=made.fractions().values * np.float32(0.99))
 
 
 class TestCatalog(ProductLaws):

@@ -13,7 +13,20 @@ from astropy.wcs import WCS
 
 from astrosurvey.core.product import Product, ProductError
 from astrosurvey.core.stage import DataError
-from astrosurvey.products import Cube, Export, Image, LightCurves, Metric, Metrics, Model, PsfModel, Samples, Segmentation, Spectra
+from astrosurvey.products import (
+    Cube,
+    Export,
+    Fractions,
+    Image,
+    LightCurves,
+    Metric,
+    Metrics,
+    Model,
+    PsfModel,
+    Samples,
+    Segmentation,
+    Spectra,
+)
 from astrosurvey.products.psf import STAR
 
 
@@ -107,7 +120,15 @@ def segmentation() -> Segmentation:
     return Segmentation(labels, {"connectivity": 8})
 
 
-MAKERS = [image, cube, spectra, light_curves, samples, metrics, model, psf_model, segmentation]
+def fractions() -> Fractions:
+    rng = np.random.default_rng(7)
+    first, second = rng.random((2, 9, 11)), rng.random((2, 7, 8))
+    first[:, 4:, 5:] *= 0.5
+    second[:, :5, :6] *= 0.5
+    return Fractions.from_stamps((30, 40), np.array([[3, 14, 2, 11], [8, 16, 6, 13]]), [first, second], ("g", "r"), {"method": "templates"})
+
+
+MAKERS = [image, cube, spectra, light_curves, samples, metrics, model, psf_model, segmentation, fractions]
 
 
 def contents(path: Path) -> dict[str, bytes]:

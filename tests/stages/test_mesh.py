@@ -5,18 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from astrosurvey.stages.background.mesh import clipped_rms, mesh, sky, source_mask
+from astrosurvey.kernels import sky_pixels
+from astrosurvey.stages.background.mesh import clipped_rms, filled, filtered, sky
 
 from .scenes import gaussians
 
 SETTINGS = {"box": 64, "filter_size": 3, "clip": 3.0, "min_good": 0.5}
 SKY = {**SETTINGS, "mask_sources": True, "threshold": 2.0, "dilation": 4}
+FIRST = {**SKY, "mask_sources": False}
 
 
 def test_flat_noise_gives_level_and_rms_without_bias():
     rng = np.random.default_rng(1)
     data = rng.normal(1e5, 3.0, (512, 512)).astype(np.float32)
-    level, rms = mesh(data, np.ones(data.shape, bool), **SETTINGS)
+    level, rms = sky(data, np.ones(data.shape, bool), **FIRST)
     # 512^2 pixels tell the mean to 3 / 512 and the rms to 3 / 724; float32 at 1e5 rounds to 0.008.
     assert np.mean(level) == pytest.approx(1e5, abs=0.04)
     assert np.mean(rms) == pytest.approx(3.0, abs=0.03)
@@ -38,7 +40,7 @@ def test_gradient_is_followed():
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:512, :512]
     truth = 100 + 0.05 * x - 0.03 * y
-    level, _ = mesh((truth + rng.normal(0, 2, truth.shape)).astype(np.float32), np.ones(truth.shape, bool), **SETTINGS)
+    level, _ = sky((truth + rng.normal(0, 2, truth.shape)).astype(np.float32), np.ones(truth.shape, bool), **FIRST)
     assert np.abs(level - truth)[64:-64, 64:-64].max() < 1.0
 
 
@@ -49,7 +51,7 @@ def test_masking_sources_takes_their_light_out_of_the_sky():
     stars = gaussians(shape, rng.uniform(0, 512, n), rng.uniform(0, 512, n), 10 ** rng.uniform(2.5, 4.5, n), sigma=3.0)
     data = (stars + rng.normal(0, 5, shape)).astype(np.float32)
     good = np.ones(shape, bool)
-    plain = np.median(sky(data, good, **{**SKY, "mask_sources": False})[0])
+    plain = np.median(sky(data, good, **FIRST)[0])
     masked, rms = sky(data, good, **SKY)
     assert 0.3 < plain < 5
     assert abs(np.median(masked)) < 0.3 * plain
@@ -62,9 +64,9 @@ def test_masked_pixels_and_nan_do_not_matter():
     good = np.ones(data.shape, bool)
     good[:, 30:40] = False
     good[100:180, 100:180] = False
-    clean = mesh(data, good, **SETTINGS)
+    clean = sky(data, good, **FIRST)
     data[~good] = np.nan
-    dirty = mesh(data, good, **SETTINGS)
+    dirty = sky(data, good, **FIRST)
     np.testing.assert_array_equal(clean, dirty)
     assert np.isfinite(dirty[0]).all()
     assert dirty[0][140, 140] == pytest.approx(10, abs=0.5)
@@ -99,7 +101,8 @@ def test_constant_image_has_no_noise_and_no_sources():
     level, rms = sky(data, np.ones(data.shape, bool), **SKY)
     np.testing.assert_allclose(level, 12.5)
     assert not rms.any()
-    assert not source_mask(data - level, rms, np.ones(data.shape, bool), threshold=2, dilation=4).any()
+    one = np.full((1, 1), 12.5, np.float32)
+    assert sky_pixels.cpu(data, np.ones(data.shape, bool), one, 0 * one, data.shape, (0, 0), 2.0, 4).all()
 
 
 def test_a_field_full_of_light_keeps_its_first_pass():
@@ -117,3 +120,82 @@ def test_inputs_are_left_alone():
     before = data.copy()
     sky(data, good, **SKY)
     np.testing.assert_array_equal(data, before)
+
+
+def test_boxes_without_enough_pixels_take_over_from_their_neighbours():
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    known = np.ones(values.shape, bool)
+    known[1, 1] = False
+    full = filled(values, known)
+    assert full.dtype == np.float32
+    assert full[1, 1] == pytest.approx(5, abs=0.3)  # its neighbours lie around it evenly, but for one side
+    np.testing.assert_array_equal(full[known], values[known])
+    known[:] = False
+    known[0, 3] = True
+    np.testing.assert_array_equal(filled(values, known), np.full(values.shape, 3))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_median_filter_counts_only_what_is_there(size):
+    values = np.random.default_rng(9).normal(size=(6, 7)).astype(np.float32)
+    half = size // 2
+    around = [[np.median(values[max(y - half, 0) : y + half + 1, max(x - half, 0) : x + half + 1]) for x in range(7)] for y in range(6)]
+    np.testing.assert_allclose(filtered(values, size), around, rtol=1e-6)
+
+
+def test_level_and_rms_are_those_of_photutils():
+    from astropy.stats import SigmaClip
+    from photutils.background import Background2D, SExtractorBackground, StdBackgroundRMS
+
+    rng = np.random.default_rng(10)
+    shape = (640, 512)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    n = 300
+    stars = gaussians(shape, rng.uniform(0, 512, n), rng.uniform(0, 640, n), 10 ** rng.uniform(2.5, 4.5, n), sigma=3.0)
+    data = (stars + 50 + 0.02 * x - 0.01 * y + rng.normal(0, 5, shape)).astype(np.float32)
+    good = rng.random(shape) < 0.95
+    level, rms = sky(data, good, **FIRST)
+    clip = SigmaClip(sigma=3.0, maxiters=10)
+    oracle = Background2D(
+        data, 64, mask=~good, filter_size=3, sigma_clip=clip, exclude_percentile=50,
+        bkg_estimator=SExtractorBackground(sigma_clip=None), bkg_rms_estimator=StdBackgroundRMS(sigma_clip=None),
+    )  # fmt: skip
+    # A box tells the level to 5 / 64 = 0.08 and more where it is crowded; both see the same pixels.
+    inner = (slice(32, -32), slice(32, -32))  # beside the edges photutils' splines are scipy's, which are wrong there
+    assert np.abs(level - oracle.background)[inner].max() < 0.1
+    assert np.abs(level - oracle.background)[inner].mean() < 0.02
+    np.testing.assert_allclose(rms[inner] * clipped_rms(3.0), oracle.background_rms[inner], rtol=0.02)
+
+
+def test_overlapping_tiles_measure_the_same_sky():
+    data = np.random.default_rng(11).normal(20, 2, (320, 320)).astype(np.float32)
+    good = np.ones(data.shape, bool)
+    whole = sky(data, good, **{**SKY, "filter_size": 1})
+    part = sky(data[70:, 33:].copy(), good[70:, 33:].copy(), **{**SKY, "filter_size": 1}, origin=(70, 33))
+    for a, b in zip(whole, part, strict=True):
+        assert np.abs(a[70:, 33:] - b)[160:, 160:].max() < 0.02  # a spline feels the part's edge less and less
+
+
+@pytest.mark.parametrize("case", ["all masked", "constant", "1 x N", "NaN blocks", "huge values"])
+def test_known_bad_input(case):
+    data = np.random.default_rng(12).normal(0, 1, (150, 170)).astype(np.float32)
+    good = np.ones(data.shape, bool)
+    if case == "all masked":
+        good[:] = False
+    elif case == "constant":
+        data[:] = -3.25
+    elif case == "1 x N":
+        data, good = data[:1].copy(), good[:1].copy()
+    elif case == "NaN blocks":
+        data[:80] = np.nan
+    else:
+        data[::7, ::11] = np.float32(3e38)
+    level, rms = sky(data, good, **SKY)
+    assert level.shape == rms.shape == data.shape
+    if case == "all masked":
+        assert np.isnan(level).all()
+        return
+    assert np.isfinite(level).all()
+    assert (rms >= 0).all()
+    assert np.abs(level - (-3.25 if case == "constant" else 0)).max() < 0.8
+    assert np.median(rms) == pytest.approx(0 if case == "constant" else 1, abs=0.15)

@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 import math
-import warnings
-from functools import cache, partial
-from typing import Any
+from functools import cache
+from typing import Literal
 
 import numpy as np
-from astropy.stats import SigmaClip
-from astropy.utils.exceptions import AstropyUserWarning
-from photutils.background import Background2D, SExtractorBackground, StdBackgroundRMS
-from scipy import ndimage
 
-MIN_SOURCE_PIXELS = 5
-"""Connected pixels above the masking threshold that make a source; fewer are noise and stay in the sky."""
+from ...kernels import mesh, sky_pixels, spread
+
+Pair = tuple[int, int]
+Planes = tuple[np.ndarray, np.ndarray]
+
+NEIGHBOURS = 10
+"""Boxes that a box with too few good pixels takes its values from."""
 
 
-def mesh(data: np.ndarray, good: np.ndarray, *, box: int, filter_size: int, clip: float, min_good: float) -> tuple[np.ndarray, np.ndarray]:
+def sky(
+    data: np.ndarray,
+    good: np.ndarray,
+    *,
+    box: int,
+    filter_size: int,
+    clip: float,
+    min_good: float,
+    mask_sources: bool,
+    threshold: float,
+    dilation: int,
+    origin: Pair = (0, 0),
+    device: Literal["cpu", "cuda"] = "cpu",
+) -> Planes:
     """Return the sky level and the rms of one band at every pixel.
 
     In each box the values are clipped about the median until they settle; the level is the mode
     estimated as 2.5 median - 1.5 mean, or the median where the box is crowded. Boxes with too few good
-    pixels take their values from the neighbouring boxes.
+    pixels take their values from the neighbouring boxes. A second pass leaves out the sources found over
+    the first sky; where they leave no box with enough good pixels, the first pass stands.
 
     Args:
-        data: (y, x) flux per pixel; its values where `good` is False do not matter.
+        data: (y, x) float32 flux per pixel; its values where `good` is False do not matter.
         good: (y, x) bool, the pixels to use.
         box: side of a mesh box in pixels; an image smaller than a box is one box.
         filter_size: odd side, in boxes, of the median filter over the mesh; 1 filters nothing.
         clip: where the values are clipped, in standard deviations.
         min_good: the fraction of good pixels a box needs, if any box has that many.
+        mask_sources: whether to make the second pass.
+        threshold: from where pixels are masked then, in units of the rms of the lightly smoothed image.
+        dilation: by how many pixels each masked source is grown on every side.
+        origin: (y, x) of the first pixel in the larger image that a tile is cut from: the boxes lie where
+            they would in that image, so overlapping tiles measure the same sky.
+        device: where the kernels run; the result is the same.
 
     Returns:
         (level, rms): (y, x) float32 each; NaN throughout if no pixel is good.
@@ -38,31 +58,69 @@ def mesh(data: np.ndarray, good: np.ndarray, *, box: int, filter_size: int, clip
     References:
         Bertin & Arnouts (1996), A&AS 117, 393; Da Costa (1992), ASP Conf. Ser. 23, 90.
     """
-    if not good.any():
+    height, width = data.shape
+    sides = (min(box, height), min(box, width))
+    first = (origin[0] % box, origin[1] % box) if min(data.shape) > box else (0, 0)
+    measure = mesh.KERNEL.on(device)
+    level, rms, count = measure(data, good, sides, first, clip)
+    if not count.any():
         nothing = np.full(data.shape, np.nan, np.float32)
         return nothing, nothing.copy()
-    values = np.where(good, data, 0).astype(np.float32)
-    # Clipping subtracts large numbers, so the sky's bulk goes first: a pedestal of 1e5 with an rms of 1 keeps its digits.
-    pedestal = np.float32(np.median(values[good]))
-    values -= pedestal
-    settings = {
-        "mask": ~good,
-        "filter_size": filter_size,
-        "sigma_clip": SigmaClip(sigma=clip, maxiters=10),
-        "bkg_estimator": SExtractorBackground(sigma_clip=None),
-        "bkg_rms_estimator": StdBackgroundRMS(sigma_clip=None),
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyUserWarning)
-        try:
-            maps = Background2D(values, box, exclude_percentile=100 * (1 - min_good), **settings)
-            level, rms = maps.background, maps.background_rms
-        except ValueError:  # no box has enough good pixels: let every box with any of them speak
-            maps = Background2D(values, box, exclude_percentile=100, **settings)
-            level, rms = maps.background, maps.background_rms
+    enough = count >= min_good * sides[0] * sides[1]
+    if not enough.any():
+        enough = count > 0
+    level, rms = _complete(level, rms, enough, filter_size, clip)
+    if mask_sources:
+        clean = sky_pixels.KERNEL.on(device)(data, good, level, rms, sides, first, threshold, dilation)
+        again, rms_again, count = measure(data, clean, sides, first, clip)
+        enough = count >= min_good * sides[0] * sides[1]
+        if enough.any():
+            level, rms = _complete(again, rms_again, enough, filter_size, clip)
     # A cubic spline through the mesh can overshoot; noise below the smallest box's is an artefact.
-    lowest = np.nanmin(maps.background_rms_mesh)
-    return level + pedestal, np.maximum(rms, lowest) / np.float32(clipped_rms(clip))
+    at_pixels = spread.KERNEL.on(device)
+    return (
+        at_pixels(level, data.shape, sides, first, level.min(), level.max()),
+        at_pixels(rms, data.shape, sides, first, rms.min(), rms.max()),
+    )
+
+
+def _complete(level: np.ndarray, rms: np.ndarray, enough: np.ndarray, filter_size: int, clip: float) -> Planes:
+    """Return a measured mesh with no gaps, filtered, and its rms that of pixels which are not clipped."""
+    narrowed = np.float32(clipped_rms(clip))
+    return filtered(filled(level, enough), filter_size), filtered(filled(rms, enough), filter_size) / narrowed
+
+
+def filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return a mesh whose unknown boxes have the mean of the nearest known ones, weighted by inverse distance.
+
+    Args:
+        values: (box, box).
+        known: (box, box) bool, at least one True.
+
+    Returns:
+        (box, box) of the type of `values`.
+    """
+    if known.all():
+        return values
+    from scipy.spatial import cKDTree
+
+    n = min(NEIGHBOURS, int(known.sum()))
+    distance, nearest = cKDTree(np.argwhere(known)).query(np.argwhere(~known), k=np.arange(1, n + 1))
+    result = values.copy()
+    result[~known] = np.average(values[known].astype(np.float64)[nearest], weights=1 / distance, axis=1)
+    return result
+
+
+def filtered(values: np.ndarray, size: int) -> np.ndarray:
+    """Return a mesh behind a median filter of `size` by `size` boxes; what lies beyond its edge does not count."""
+    if size == 1:
+        return values
+    around = np.pad(values, size // 2, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(around, (size, size)).reshape(*values.shape, -1)
+    ordered = np.sort(windows, axis=-1)  # NaN come last
+    n = np.isfinite(ordered).sum(axis=-1, keepdims=True)
+    middle = [np.take_along_axis(ordered, k, axis=-1)[..., 0] for k in ((n - 1) // 2, n // 2)]
+    return np.float32(0.5) * (middle[0] + middle[1])
 
 
 @cache
@@ -78,72 +136,3 @@ def clipped_rms(clip: float) -> float:
         kept = math.erf(k / math.sqrt(2))
         sigma = math.sqrt(max(1 - 2 * k * math.exp(-k * k / 2) / math.sqrt(2 * math.pi) / kept, 1e-6))
     return sigma
-
-
-def source_mask(residual: np.ndarray, rms: np.ndarray, good: np.ndarray, *, threshold: float, dilation: int) -> np.ndarray:
-    """Return the pixels of sources and their surroundings, to be left out of a second look at the sky.
-
-    Args:
-        residual: (y, x) sky-subtracted flux.
-        rms: (y, x) noise per pixel.
-        good: (y, x) bool, usable pixels.
-        threshold: in units of the rms of the lightly smoothed image.
-        dilation: by how many pixels each source is grown on every side.
-
-    Returns:
-        (y, x) bool, True on sources.
-    """
-    kernel = np.array([1.0, 2.0, 1.0]) / 4.0
-    smooth = np.where(good, residual, 0).astype(np.float32)
-    for axis in (0, 1):
-        smooth = ndimage.correlate1d(smooth, kernel, axis=axis, mode="constant")
-    bright = smooth > threshold * float(np.sum(kernel**2)) * rms
-    labels, n = ndimage.label(bright, structure=np.ones((3, 3)))
-    keep = np.bincount(labels.ravel(), minlength=n + 1) >= MIN_SOURCE_PIXELS
-    keep[0] = False
-    sources = keep[labels]
-    return ndimage.maximum_filter(sources, size=2 * dilation + 1)
-
-
-def sky(
-    data: np.ndarray,
-    good: np.ndarray,
-    *,
-    box: int,
-    filter_size: int,
-    clip: float,
-    min_good: float,
-    mask_sources: bool,
-    threshold: float,
-    dilation: int,
-    origin: tuple[int, int] = (0, 0),
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return sky level and rms of one band, with the sources of a first pass masked in a second if asked.
-
-    Args and returns are those of `mesh` and `source_mask`. `origin` is the (y, x) of the first pixel in the
-    larger image that a tile is cut from: the boxes lie where they would in that image, so overlapping
-    tiles measure the same sky. Where the masked sources leave no box with `min_good` good pixels, the
-    first pass stands.
-    """
-    if min(data.shape) > box and any(start % box for start in origin):
-        before = [start % box for start in origin]
-        padded = [np.pad(plane, [(n, 0) for n in before]) for plane in (data, good)]
-        settings: dict[str, Any] = {
-            "box": box,
-            "filter_size": filter_size,
-            "clip": clip,
-            "min_good": min_good,
-            "mask_sources": mask_sources,
-        }
-        level, rms = sky(*padded, **settings, threshold=threshold, dilation=dilation)
-        return level[before[0] :, before[1] :], rms[before[0] :, before[1] :]
-    on_mesh = partial(mesh, data, box=box, filter_size=filter_size, clip=clip, min_good=min_good)
-    level, rms = on_mesh(good)
-    if not mask_sources or not good.any():
-        return level, rms
-    clean = good & ~source_mask(data - level, rms, good, threshold=threshold, dilation=dilation)
-    ny, nx = data.shape
-    step_y, step_x = min(box, ny), min(box, nx)
-    whole = clean[: ny - ny % step_y, : nx - nx % step_x]
-    filled = whole.reshape(ny // step_y, step_y, nx // step_x, step_x).mean(axis=(1, 3))
-    return on_mesh(clean) if (filled > min_good).any() else (level, rms)

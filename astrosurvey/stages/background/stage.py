@@ -23,6 +23,7 @@ class MeshBackground(Stage):
     """
 
     name = "background.mesh"
+    version = 2
     inputs = {"image": Image}
     outputs = {"image": Image, "background": Image}
 
@@ -57,9 +58,9 @@ class MeshBackground(Stage):
         good = image.usable()
         window = ctx.tile.window if ctx.tile else None
         origin = (window.y0, window.x0) if window else (0, 0)
-        level, noise = np.empty(image.data.shape, np.float32), np.empty(image.data.shape, np.float32)
+        level, measured = np.empty(image.data.shape, np.float32), np.empty(image.data.shape, np.float32)
         for b, band in enumerate(image.bands):
-            level[b], noise[b] = sky(
+            level[b], noise = sky(
                 image.data[b],
                 good[b],
                 box=config.box,
@@ -70,14 +71,16 @@ class MeshBackground(Stage):
                 threshold=config.source_threshold,
                 dilation=config.dilation,
                 origin=origin,
+                device=ctx.device,
             )
             if not good[b].any():
                 ctx.log.warning("band %s has no usable pixel, so it has no sky", band)
-            elif not noise[b].any():
+                noise.fill(np.inf)
+            elif not noise.any():
                 ctx.log.warning("band %s has no noise at all: is the image constant?", band)
+            np.square(noise, out=measured[b])
             ctx.progress(b + 1, len(image.bands))
         data = image.data - level
-        measured = np.where(np.isfinite(noise), noise.astype(np.float64) ** 2, np.inf).astype(np.float32)
         background = Image(data=level, bands=image.bands, variance=measured, wcs=image.wcs, unit=image.unit, meta=image.meta)
         return {"image": replace(image, data=data, variance=self._variance(image, data, measured, good)), "background": background}
 
@@ -93,4 +96,5 @@ class MeshBackground(Stage):
             for b, ok in enumerate(good):
                 if ok.any():
                     variance[b] *= np.float32(np.median(measured[b][ok] / variance[b][ok]))
-        return np.where(np.isfinite(data), variance, np.float32(np.inf))
+        known = np.isfinite(data)
+        return variance if known.all() else np.where(known, variance, np.float32(np.inf))

@@ -1,0 +1,178 @@
+"""Template deblending: known fluxes in known blends, what is left over, and inputs that make no sense."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from astrosurvey import Box, Catalog, Context, Image, Segmentation, Tile
+from astrosurvey.catalog.flags import PIXEL, SOURCE
+from astrosurvey.catalog.ids import object_ids
+from astrosurvey.stages.deblending.fractional import TemplateDeblending
+from astrosurvey.stages.detection.rows import source_rows
+
+from .scenes import gaussians, psf_stamp
+
+SIGMA = 4.0 / 2.354820045
+
+
+def listed(image: Image, x: np.ndarray, y: np.ndarray, half: int = 6) -> tuple[Segmentation, Catalog]:
+    """Return a segmentation and sources at given positions, in (y, x) order; pixels go to the nearest."""
+    ny, nx = image.data.shape[1:]
+    rows, columns = np.mgrid[:ny, :nx]
+    distance = np.hypot(columns - x[:, None, None], rows - y[:, None, None])
+    labels = np.where(distance.min(0) < half, distance.argmin(0) + 1, 0).astype(np.int32)
+    zero = np.zeros(len(x))
+    edges = {
+        "x_min": np.clip(np.rint(x) - half, 0, nx - 1), "x_max": np.clip(np.rint(x) + half + 1, 1, nx),
+        "y_min": np.clip(np.rint(y) - half, 0, ny - 1), "y_max": np.clip(np.rint(y) + half + 1, 1, ny),
+    }  # fmt: skip
+    columns_ = {
+        "x": x, "y": y, "x_var": zero, "y_var": zero, "xy_cov": zero, "significance": zero + 9, "flags": np.zeros(len(x), np.int64),
+        "n_pixels": np.maximum(np.bincount(labels.ravel(), minlength=len(x) + 1)[1:], 1),
+        **{name: edge.astype(np.int64) for name, edge in edges.items()},
+    }  # fmt: skip
+    tile = Tile("t", 3, 0, Box(0, 0, nx, ny), Box(0, 0, nx, ny))
+    return Segmentation(labels), source_rows(tile, image, columns_, source_id=object_ids(3, len(x)))
+
+
+def deblend(image: Image, x, y, **config) -> dict:
+    segmentation, sources = listed(image, np.asarray(x, float), np.asarray(y, float))
+    ny, nx = image.data.shape[1:]
+    tile = Tile("t", 3, 0, Box(0, 0, nx, ny), Box(0, 0, nx, ny))
+    context = Context(tile, np.random.default_rng(1), "cpu", logging.getLogger("test"), lambda done, total: None, Path())
+    stage = TemplateDeblending(TemplateDeblending.Config.model_validate(config))
+    made = stage.run(context, image=image, segmentation=segmentation, sources=sources, photometry=None)
+    for product in made.values():
+        product.check()
+    return dict(made)
+
+
+def picture(data: np.ndarray, noise: float = 1.0, **more: object) -> Image:
+    data = data.reshape((-1, *data.shape[-2:])).astype(np.float32)
+    variance = np.full(data.shape, noise**2, np.float32)
+    return Image(data, tuple("gri"[: len(data)]), variance, psf=np.stack([psf_stamp()] * len(data)), **more)
+
+
+def pair(
+    separation: float, flux: tuple[float, float] = (4000.0, 1500.0), shape: tuple[int, int] = (64, 72)
+) -> tuple[np.ndarray, np.ndarray]:
+    x = np.array([32.3, 32.3 + separation])
+    return x, np.array([31.6, 31.6])
+
+
+@pytest.mark.parametrize("separation", [5.0, 8.0, 14.0])
+def test_the_fluxes_of_a_pair_of_stars_without_noise(separation):
+    x, y = pair(separation)
+    flux = np.array([4000.0, 1500.0])
+    made = deblend(picture(gaussians((64, 72), x, y, flux)), x, y)
+    np.testing.assert_allclose(made["photometry"].column("flux"), flux, rtol=0.02)
+    assert np.abs(made["residual"].data).max() < 1.5
+    share = made["sources"].column("blendedness")
+    assert share[1] > share[0]
+
+
+def test_each_band_has_its_own_fluxes_and_fractions():
+    x, y = pair(7.0)
+    flux = np.array([[4000.0, 500.0], [1000.0, 3000.0]])
+    data = np.stack([gaussians((64, 72), x, y, f) for f in flux])
+    made = deblend(picture(data), x, y)
+    found = made["photometry"].column("flux").reshape(2, 2)
+    np.testing.assert_allclose(found, flux.T, rtol=0.03)
+    assert made["fractions"].bands == ("g", "r")
+    image = picture(data)
+    sums = np.array([made["fractions"].apply(image, i).sum(axis=(1, 2)) for i in range(2)])
+    np.testing.assert_allclose(sums, flux.T, rtol=0.03)
+
+
+def test_errors_are_those_of_the_noise():
+    rng = np.random.default_rng(5)
+    x, y = pair(8.0)
+    flux = np.array([600.0, 300.0])
+    clean = gaussians((64, 72), x, y, flux)
+    pulls = []
+    for _ in range(40):
+        table = deblend(picture(clean + rng.normal(0, 3.0, clean.shape), 3.0), x, y)["photometry"]
+        pulls.append((table.column("flux") - flux) / table.column("flux_err"))
+    # 80 pulls scatter by 8 % about one; their mean by 0.11.
+    assert 0.6 < np.std(pulls) < 1.3
+    assert abs(np.mean(pulls)) < 0.5
+
+
+def test_a_crowd_of_more_than_a_thousand_members_in_one_island():
+    rng = np.random.default_rng(2)
+    side = 33
+    gy, gx = (g.ravel() * 8.0 + 6 + rng.uniform(-0.4, 0.4, side * side) for g in np.mgrid[:side, :side])
+    order = np.lexsort((gx, gy))
+    gx, gy = gx[order], gy[order]
+    flux = np.exp(rng.uniform(np.log(500), np.log(5000), gx.size))
+    clean = gaussians((268, 268), gx, gy, flux)
+    made = deblend(picture(clean + rng.normal(0, 1.0, clean.shape)), gx, gy, rounds=6)
+    error = made["photometry"].column("flux") / flux - 1
+    assert 1.4826 * np.median(np.abs(error)) < 0.05
+    assert (made["sources"].column("flags") & SOURCE["BLENDED"] > 0).mean() > 0.8
+
+
+def test_masked_pixels_are_filled_by_the_template():
+    x, y = pair(14.0)
+    clean = gaussians((64, 72), x, y, np.array([4000.0, 1500.0]))
+    mask = np.zeros((1, 64, 72), np.int32)
+    mask[:, 30:33, 33] = PIXEL["CR"]
+    data = clean.copy()
+    data[30:33, 33] = 1e5
+    made = deblend(picture(data, mask=mask), x, y)
+    np.testing.assert_allclose(made["photometry"].column("flux"), [4000, 1500], rtol=0.04)
+    assert made["photometry"].column("masked_fraction")[0] > 0.1
+
+
+def test_results_are_the_same_bytes_for_any_number_of_threads():
+    import torch
+
+    x, y = pair(6.0)
+    image = picture(gaussians((64, 72), x, y, np.array([4000.0, 1500.0])) + np.random.default_rng(1).normal(0, 1, (64, 72)))
+    before = torch.get_num_threads()
+    first = deblend(image, x, y)
+    try:
+        torch.set_num_threads(2)
+        second = deblend(image, x, y)
+    finally:
+        torch.set_num_threads(before)
+    assert first["fractions"].values.tobytes() == second["fractions"].values.tobytes()
+    assert first["photometry"].rows.equals(second["photometry"].rows)
+
+
+@pytest.mark.parametrize("kind", ["masked", "constant", "nan block", "infinite variance", "one row"])
+def test_images_without_sense_give_sound_results(kind):
+    x, y = pair(8.0)
+    image = picture(gaussians((64, 72), x, y, np.array([4000.0, 1500.0])))
+    if kind == "masked":
+        image = replace(image, mask=np.full(image.data.shape, PIXEL["BAD"], np.int32))
+    elif kind == "constant":
+        image = replace(image, data=np.full_like(image.data, 7.0))
+    elif kind == "nan block":
+        data = image.data.copy()
+        data[:, 20:40, 20:36] = np.nan
+        image = replace(image, data=data)
+    elif kind == "infinite variance":
+        image = replace(image, variance=np.full_like(image.data, np.inf))
+    else:
+        image = picture(np.ascontiguousarray(image.data[0, 31:32]))
+        y = np.zeros(2)
+    made = deblend(image, x, y)
+    flux, flags = made["photometry"].column("flux"), made["photometry"].column("flags")
+    assert (np.isfinite(flux) | ((flags & SOURCE["NO_FLUX"]) > 0)).all()
+    if kind in ("masked", "infinite variance"):
+        assert (flags & SOURCE["NO_FLUX"]).all()
+
+
+def test_a_source_that_is_not_there_gets_nothing_and_says_so():
+    x, y = pair(6.0)
+    clean = gaussians((64, 72), x[:1], y[:1], np.array([4000.0]))
+    clean[:, 42:] -= 4.0  # where the second is listed there is less than nothing
+    made = deblend(picture(clean), np.array([32.3, 52.0]), np.array([31.6, 31.6]))
+    assert made["sources"].column("flags")[1] & SOURCE["DEBLEND_NO_FLUX"]
+    assert made["photometry"].column("flux")[1] <= 0
