@@ -86,6 +86,7 @@ SOURCE = FlagSet(
     (10, "DEBLEND_SKIPPED", "too large or too many peaks: kept as one source"),
     (11, "NO_CENTROID", "the centroid fell outside the footprint; the brightest pixel stands in for it"),
     (12, "SEEDED", "found by another detector, whose seed it is; too faint for this one's own threshold"),
+    (14, "SHOULDER", "split off on the shoulder of another source: there is no saddle between them unless the image is sharpened"),
     (19, "NO_STAR_PROBABILITY", "no usable pixel in the core, or no flux there: whether it is a star cannot be told"),
     (20, "STAR_DOUBTFUL", "a neighbour or masked pixels in the core, or a PSF not measured on stars: its star probability may be wrong"),
     (21, "DEBLEND_NO_FLUX", "its neighbours account for all of its light: no flux was left for it"),

@@ -12,7 +12,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, cast
 
@@ -54,7 +54,7 @@ class UNet(nn.Module):
 
     Args:
         in_channels: channels of the input.
-        heads: name and number of channels of each head.
+        heads: name and number of channels of each head; their order is that of the last layer's weights.
         widths: channels of each level, from half resolution down; each level halves the resolution again.
         dropout: chance for a channel of the decoder's lower levels to be dropped in training, and in
             evaluation mode when `sample_dropout` is set.
@@ -62,9 +62,11 @@ class UNet(nn.Module):
     Shapes: (batch, in_channels, y, x) with sides that are multiples of `multiple` -> a mapping of heads to (batch, channels, y, x).
     """
 
-    def __init__(self, in_channels: int, heads: Mapping[str, int], widths: Sequence[int] = (32, 48, 64, 96), dropout: float = 0.1) -> None:
+    def __init__(
+        self, in_channels: int, heads: Sequence[tuple[str, int]], widths: Sequence[int] = (32, 48, 64, 96), dropout: float = 0.1
+    ) -> None:
         super().__init__()
-        self.heads = dict(heads)
+        self.heads = {name: int(channels) for name, channels in heads}
         self.multiple = STEM * 2 ** (len(widths) - 1)
         self.dropout = dropout
         self.sample_dropout = False

@@ -101,6 +101,33 @@ class Fractions:
             total[:, *self.window(i)] += stamp
         return total
 
+    def of_others(self, i: int, window: tuple[slice, slice], total: np.ndarray) -> np.ndarray:
+        """Return the part of every pixel of a window that belongs to other sources than i.
+
+        Times one minus this, an image shows source i and the sky alone.
+
+        Args:
+            i: row of the source; -1 for none of them.
+            window: (y, x) slices of the image with start and stop.
+            total: what `total` returned.
+
+        Returns:
+            (band or 1, y, x) float32.
+        """
+        others = total[:, *window].copy()
+        if i < 0:
+            return others
+        own = self.window(i)
+        first = [max(w.start, o.start) for w, o in zip(window, own, strict=True)]
+        last = [min(w.stop, o.stop) for w, o in zip(window, own, strict=True)]
+        if first[0] < last[0] and first[1] < last[1]:
+            start, end = self.offsets[i : i + 2]
+            stamp = self.values[start:end].reshape(self.planes, own[0].stop - own[0].start, own[1].stop - own[1].start)
+            here = tuple(slice(a - w.start, b - w.start) for a, b, w in zip(first, last, window, strict=True))
+            there = tuple(slice(a - o.start, b - o.start) for a, b, o in zip(first, last, own, strict=True))
+            others[:, *here] -= stamp[:, *there]
+        return others.clip(0, 1)
+
     def apply(self, image: Image, i: int) -> np.ndarray:
         """Return source i's flux in every pixel of its box.
 

@@ -26,6 +26,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
     from .deblending.fractional import TemplateDeblending
+    from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
     from .detection.stage import MatchedDetection, SegmentDetection
     from .detection.unet.explain import ExplainDetection
@@ -52,6 +53,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         TrainUNet,
         ExplainDetection,
         LoadModel,
+        PersistenceDeblending,
         WatershedDeblending,
         TemplateDeblending,
         MeasurePsf,
@@ -68,6 +70,13 @@ def register_stages(register: Callable[[type], None]) -> None:
         ExportRegions,
     ):
         register(stage)
+
+
+@hookimpl
+def register_models(register: Callable[[str, Path], None]) -> None:
+    """Register the trained models that ship with astrosurvey, one folder each."""
+    for folder in sorted((Path(__file__).parents[1] / "models").iterdir()):
+        register(folder.name, folder)
 
 
 @hookimpl

@@ -154,7 +154,7 @@ def test_memory_that_was_not_written_shows_in_the_simulator():
     [
         ("add.rn.f32 \t%f3, %f1, %f2;", False, False),
         ("@%p1 bra \t$L__BB0_2;", False, False),
-        ("fma.rn.f32 \t%f3, %f1, %f2, %f0;", False, True),
+        ("fma.rn.f32 \t%f3, %f1, %f2, %f0;", False, False),
         ("mul.f32 \t%f3, %f1, %f2;", False, True),
         ("mul.rn.f64 \t%fd3, %fd1, %fd2;", True, False),
         ("@%p2 cvt.f64.f32 \t%fd1, %f1;", True, False),

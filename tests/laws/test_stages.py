@@ -10,6 +10,7 @@ from astrosurvey import plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
+from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.deblending.stage import WatershedDeblending
 from astrosurvey.stages.detection.stage import MatchedDetection, SegmentDetection
 from astrosurvey.stages.detection.unet.explain import ExplainDetection
@@ -218,6 +219,21 @@ class TestTemplateDeblending(StageLaws):
 
     def wrong_band(self):
         return Example({"image": tile_image(0), **detected(0)}, {"bands": ["z"]})
+
+    def wrong_pair(self):
+        return Example(
+            {"image": tile_image(0), "segmentation": detected(0)["segmentation"], "sources": detected(1)["sources"].empty("source")}
+        )
+
+
+class TestPersistenceDeblending(StageLaws):
+    stage = PersistenceDeblending
+
+    def example(self):
+        return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
+
+    def example_without_sharpening(self):
+        return Example({"image": tile_image(0), **detected(0)}, {"sharpening": 0.0, "bands": ["r"]}, tile=TILES[0])
 
     def wrong_pair(self):
         return Example(

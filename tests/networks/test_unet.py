@@ -7,7 +7,7 @@ import torch
 
 from astrosurvey.networks.unet import UNet, folded
 
-HEADS = {"centre": 1, "offset": 2}
+HEADS = (("centre", 1), ("offset", 2))
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_folding_changes_nothing_but_rounding(network):
     x = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         before, after = network(x), folded(network)(x)
-    for name in HEADS:
+    for name, _ in HEADS:
         torch.testing.assert_close(after[name], before[name], rtol=1e-4, atol=1e-5)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded(network).modules())
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from astrosurvey import Box, Catalog, Context, Image, Segmentation, Tile
+from astrosurvey import Box, Catalog, Context, DataError, Fractions, Image, Segmentation, Tile
 from astrosurvey.catalog.flags import PIXEL, SOURCE
 from astrosurvey.catalog.ids import object_ids
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
@@ -176,3 +176,23 @@ def test_a_source_that_is_not_there_gets_nothing_and_says_so():
     made = deblend(picture(clean), np.array([32.3, 52.0]), np.array([31.6, 31.6]))
     assert made["sources"].column("flags")[1] & SOURCE["DEBLEND_NO_FLUX"]
     assert made["photometry"].column("flux")[1] <= 0
+
+
+def test_photometry_counts_each_members_own_part():
+    from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
+
+    x, y = pair(9.0)
+    flux = np.array([4000.0, 1500.0])
+    image = picture(gaussians((64, 72), x, y, flux) + np.random.default_rng(3).normal(0, 1.0, (64, 72)))
+    segmentation, sources = listed(image, x, y)
+    fractions = deblend(image, x, y)["fractions"]
+    context = Context(Tile("t", 3, 0), np.random.default_rng(1), "cpu", logging.getLogger("test"), lambda done, total: None, Path())
+    inputs = {"image": image, "segmentation": segmentation, "sources": sources, "photometry": None}
+    for stage, config in ((AperturePhotometry, {"radii": [8.0]}), (KronPhotometry, {})):
+        made = stage(stage.Config.model_validate(config))
+        alone = made.run(context, **inputs, fractions=fractions)["photometry"].column("flux")
+        np.testing.assert_allclose(alone, flux, rtol=0.05)
+    kept = AperturePhotometry(AperturePhotometry.Config(radii=(8.0,))).run(context, **inputs)["photometry"].column("flux")
+    assert kept[1] > 1.5 * flux[1]
+    with pytest.raises(DataError, match="same stage"):
+        made.run(context, **inputs, fractions=Fractions.from_stamps((64, 72), np.zeros((0, 4)), []))

@@ -20,7 +20,7 @@ from astrosurvey.stages.detection.unet.features import features
 from astrosurvey.stages.detection.unet.predict import predict
 from astrosurvey.stages.detection.unet.saliency import saliency
 from astrosurvey.stages.detection.unet.stage import UNetDetection
-from astrosurvey.stages.detection.unet.targets import Objects, losses, paint
+from astrosurvey.stages.detection.unet.targets import HEADS, Objects, losses, paint
 from astrosurvey.testing import make_image
 from tests.laws.examples import small_detector
 
@@ -128,7 +128,7 @@ def test_calibrated_probabilities_are_those_that_were_drawn():
 
 
 def test_the_size_of_the_windows_changes_nothing_but_rounding():
-    network = folded(UNet(4, {"centre": 1, "offset": 2, "mask": 1, "star": 1}, widths=(4, 6, 8)))
+    network = folded(UNet(4, HEADS, widths=(4, 6, 8)))
     seen, _ = features(make_image(shape=(300, 200), bands=("r",)), None, None)
 
     def maps(window):
@@ -143,7 +143,7 @@ def test_the_size_of_the_windows_changes_nothing_but_rounding():
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_the_number_of_threads_changes_nothing(precision):
-    network = folded(UNet(4, {"centre": 1, "offset": 2, "mask": 1, "star": 1}, widths=(16, 24, 32))).to(precision)
+    network = folded(UNet(4, HEADS, widths=(16, 24, 32))).to(precision)
     seen, _ = features(make_image(shape=(300, 200), bands=("r",)), None, None)
     made = []
     for count in (1, 2, 4):
@@ -156,7 +156,7 @@ def test_the_number_of_threads_changes_nothing(precision):
 
 
 def test_dropout_scatter_is_the_same_for_the_same_seed_and_positive():
-    network = folded(UNet(4, {"centre": 1, "offset": 2, "mask": 1, "star": 1}, widths=(8, 8, 8), dropout=0.3))
+    network = folded(UNet(4, HEADS, widths=(8, 8, 8), dropout=0.3))
     seen, _ = features(make_image(bands=("r",)), None, None)
 
     def scatter(seed):
@@ -200,7 +200,7 @@ def test_a_model_for_other_bands_is_refused_in_one_line():
 
 def test_integrated_gradients_add_up_to_the_score():
     torch.manual_seed(7)
-    network = folded(UNet(4, {"centre": 1, "offset": 2, "mask": 1, "star": 1}, widths=(8, 8, 8)))
+    network = folded(UNet(4, HEADS, widths=(8, 8, 8)))
     image = make_image(bands=("r",))
     seen, _ = features(image, None, None)
     x, y, _ = image.meta["stars"][0]

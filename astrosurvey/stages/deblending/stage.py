@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -11,9 +11,6 @@ from pydantic import Field
 from ...catalog.flags import SOURCE
 from ...core.stage import Context, Stage, StageConfig
 from ...products import Catalog, Image, Segmentation
-
-if TYPE_CHECKING:
-    from ..detection.filter import DetectionImage
 
 
 class WatershedDeblending(Stage):
@@ -60,6 +57,7 @@ class WatershedDeblending(Stage):
         """Return the segmentation and the sources after splitting."""
         from ..detection import filter as matched
         from ..detection.linked import check_linked
+        from .children import replace_islands
         from .watershed import Criteria, deblend
 
         check_linked(image, segmentation, sources)
@@ -80,49 +78,7 @@ class WatershedDeblending(Stage):
         skipped[0] = False
         if skipped.any():
             ctx.log.warning("%d islands of more than %d pixels are kept whole; see `max_pixels`", skipped.sum(), config.max_pixels)
-        return self._result(ctx, image, detection, segmentation, sources, pieces, parent, skipped[1:])
-
-    def _result(
-        self,
-        ctx: Context,
-        image: Image,
-        detection: DetectionImage,
-        segmentation: Segmentation,
-        sources: Catalog,
-        pieces: np.ndarray,
-        parent: np.ndarray,
-        skipped: np.ndarray,
-    ) -> Mapping[str, Any]:
-        """Put the rows of whole islands and of pieces together, in (y, x) order, and label the pixels likewise."""
-        from ...catalog.ids import object_ids, split_id
-        from ..detection import footprints
-        from ..detection.rows import source_rows
-
+        flagged = sources.replace(flags=sources.column("flags") | SOURCE["DEBLEND_SKIPPED"] * skipped[1:])
         assert ctx.tile is not None
-        n = len(sources)
-        split = np.bincount(parent, minlength=n + 1)[1:] > 1
-        is_child = split[parent - 1]
-        child_of_piece = np.zeros(len(parent) + 1, np.int32)
-        child_of_piece[1:][is_child] = np.arange(1, is_child.sum() + 1)
-        child_labels = child_of_piece[pieces]
-        measured = footprints.measure(child_labels, detection)
-        measured["flags"] |= SOURCE["BLENDED"]
-        ids = sources.column("source_id")
-        used = int(split_id(ids)[1].max()) + 1
-        order = np.lexsort((measured["x"], measured["y"]))
-        child_ids = np.empty(len(order), np.int64)
-        child_ids[order] = object_ids(ctx.tile.number, used + len(order))[used:]
-        children = source_rows(ctx.tile, image, measured, source_id=child_ids, parent_source_id=ids[parent[is_child] - 1])
-
-        flagged = sources.replace(flags=sources.column("flags") | SOURCE["DEBLEND_SKIPPED"] * skipped)
-        whole = Catalog("source", flagged.rows.take(np.flatnonzero(~split)), sources.meta)
-        both = Catalog.concatenate([whole, children], sources.meta)
-        order = np.lexsort((both.column("x"), both.column("y")))
-        place = np.empty(len(order), np.int32)
-        place[order] = np.arange(1, len(order) + 1)
-        of_island = np.zeros(n + 1, np.int32)
-        of_island[1:][~split] = place[: len(whole)]
-        of_child = np.concatenate([np.zeros(1, np.int32), place[len(whole) :]])
-        labels = np.where(child_labels > 0, of_child[child_labels], of_island[segmentation.labels])
-        rows = both.rows.take(order)
-        return {"segmentation": Segmentation(labels, segmentation.meta), "sources": Catalog("source", rows, sources.meta)}
+        segmentation, sources = replace_islands(ctx.tile, image, detection, segmentation, flagged, pieces, parent)
+        return {"segmentation": segmentation, "sources": sources}

@@ -25,7 +25,7 @@ class EvaluateDetection(Stage):
     References: Wilson (1927), JASA 22, 209.
     """
 
-    name = "evaluate.detection"
+    name, version = "evaluate.detection", 2
     scope = "survey"
     inputs = {
         "sources": Tiles.of(Catalog.of("source")),

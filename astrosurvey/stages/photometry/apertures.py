@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from photutils.geometry import circular_overlap_grid, elliptical_overlap_grid
 
 from ...catalog.flags import SOURCE
+from ...products import Fractions
 
 Neighbours = Literal["keep", "mask", "correct"]
 CROWDED = 0.1
 """From this fraction of an aperture's area on other sources' footprints, its flux is flagged BLENDED."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Whose part every pixel is."""
+
+    fractions: Fractions
+
+    @cached_property
+    def total(self) -> np.ndarray:
+        """The part of every pixel that belongs to sources, (band or 1, y, x)."""
+        return self.fractions.total()
+
+    def kept(self, label: int, window: tuple[slice, slice]) -> np.ndarray:
+        """Return the part of every pixel of a window that is the labelled source's or the sky's, (band or 1, y, x)."""
+        return 1 - self.fractions.of_others(label - 1, window, self.total)
 
 
 @dataclass(frozen=True)
@@ -24,12 +42,14 @@ class Planes:
         variance: (band, y, x), or None where errors are unknown.
         good: (band, y, x) bool, pixels with usable flux.
         labels: (y, x) int footprints, or None where neighbours are not to be told apart.
+        shares: whose part every pixel is; None where pixels are whole.
     """
 
     data: np.ndarray
     variance: np.ndarray | None
     good: np.ndarray
     labels: np.ndarray | None = None
+    shares: Shares | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +87,8 @@ def cut(planes: Planes, x: float, y: float, half_x: float, half_y: float, label:
         half_x, half_y: half the extent of the aperture, pixels.
         label: the source's own label; 0 if it has none.
         neighbours: "keep" leaves other sources' footprints as they are, "mask" leaves them out, "correct"
-            puts the flux of the pixel opposite in their place, or none where that one is taken as well.
+            puts the flux of the pixel opposite in their place, or none where that one is taken as well. Where the
+            planes have shares, these take the neighbours' flux away instead.
     """
     ny, nx = planes.data.shape[1:]
     if not (np.isfinite(x) and np.isfinite(y)):
@@ -87,7 +108,10 @@ def cut(planes: Planes, x: float, y: float, half_x: float, half_y: float, label:
     else:
         local = planes.labels[box[1:]]
         others = (local != 0) & (local != label)
-    if neighbours == "mask":
+    if planes.shares is not None:
+        kept = planes.shares.kept(label, box[1:])
+        data, variance = data * kept, variance * kept**2
+    elif neighbours == "mask":
         good = good & ~others
         data, variance = np.where(good, data, 0), np.where(good, variance, 0)
     elif neighbours == "correct" and others.any():

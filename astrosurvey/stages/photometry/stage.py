@@ -10,9 +10,12 @@ from pydantic import Field, field_validator, model_validator
 
 from ...core.product import optional
 from ...core.stage import Context, DataError, Stage, StageConfig
-from ...products import Catalog, Image, Segmentation
+from ...products import Catalog, Fractions, Image, Segmentation
 
-NEIGHBOURS = "pixels of other sources in the aperture: keep them, mask them, or correct them with the flux of the pixels opposite"
+NEIGHBOURS = (
+    "pixels of other sources in the aperture: keep them, mask them, or correct them with the flux of the pixels opposite; "
+    "fractions, where wired, replace all three"
+)
 
 
 class KronPhotometry(Stage):
@@ -32,6 +35,7 @@ class KronPhotometry(Stage):
         "segmentation": Segmentation,
         "sources": Catalog.of("source"),
         "photometry": optional(Catalog.of("photometry")),
+        "fractions": optional(Fractions),
     }
     outputs = {
         "sources": Catalog.of("source", passes="sources"),
@@ -52,24 +56,34 @@ class KronPhotometry(Stage):
         fwhm: float | None = Field(None, ge=0, description="FWHM of the PSF in pixels; from the image's PSF or seeing when left out")
 
     def run(
-        self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog, photometry: Catalog | None
+        self,
+        ctx: Context,
+        *,
+        image: Image,
+        segmentation: Segmentation,
+        sources: Catalog,
+        photometry: Catalog | None,
+        fractions: Fractions | None = None,
     ) -> Mapping[str, Any]:
         """Return the sources, with flags about their shape added, and their Kron photometry."""
         from ...catalog.flags import SOURCE
         from ..detection.filter import FWHM_PER_SIGMA, detection_images, smoothing
-        from ..detection.linked import check_linked
-        from .apertures import Planes
+        from ..detection.linked import check_linked, check_shared
+        from .apertures import Planes, Shares
         from .kron import ellipses, measure
         from .rows import photometry_rows
 
         check_linked(image, segmentation, sources)
+        if fractions is not None:
+            check_shared(image, fractions, sources)
+        shares = Shares(fractions) if fractions is not None else None
         x, y = sources.column("x"), sources.column("y")
         fwhm, _ = smoothing(image, self.config.fwhm)
         labels = segmentation.labels
         smooth, sharp = detection_images(image, self.config.bands, [[fwhm], [np.zeros_like(fwhm)]], device=ctx.device)
         shape = ellipses(labels, smooth.flux, x, y, max(float(fwhm.mean()), 1.0) / FWHM_PER_SIGMA)
         found = measure(
-            Planes(image.data, image.variance, image.usable(), labels),
+            Planes(image.data, image.variance, image.usable(), labels, shares),
             Planes(sharp.flux[None], None, np.isfinite(sharp.variance)[None], labels),
             x,
             y,
@@ -126,6 +140,7 @@ class AperturePhotometry(Stage):
         "sources": Catalog.of("source"),
         "segmentation": optional(Segmentation),
         "photometry": optional(Catalog.of("photometry")),
+        "fractions": optional(Fractions),
     }
     outputs = {
         "sources": Catalog.of("source", passes="sources"),
@@ -150,11 +165,18 @@ class AperturePhotometry(Stage):
             return value
 
     def run(
-        self, ctx: Context, *, image: Image, sources: Catalog, segmentation: Segmentation | None, photometry: Catalog | None
+        self,
+        ctx: Context,
+        *,
+        image: Image,
+        sources: Catalog,
+        segmentation: Segmentation | None,
+        photometry: Catalog | None,
+        fractions: Fractions | None = None,
     ) -> Mapping[str, Any]:
         """Return the sources as they came and their aperture photometry."""
-        from ..detection.linked import check_linked
-        from .apertures import Planes
+        from ..detection.linked import check_linked, check_shared
+        from .apertures import Planes, Shares
         from .circular import Ring, measure
         from .rows import photometry_rows
 
@@ -165,11 +187,14 @@ class AperturePhotometry(Stage):
             raise DataError(
                 f"`neighbours: {config.neighbours}` needs to know whose each pixel is: wire a segmentation, or set `neighbours: keep`"
             )
+        if fractions is not None:
+            check_shared(image, fractions, sources)
+        shares = Shares(fractions) if fractions is not None else None
         scale = self._scale(image)
         radii = [radius / scale for radius in config.radii]
         ring = Ring(config.annulus.inner / scale, config.annulus.outer / scale, config.annulus.clip) if config.annulus else None
         found = measure(
-            Planes(image.data, image.variance, image.usable(), segmentation.labels if segmentation is not None else None),
+            Planes(image.data, image.variance, image.usable(), segmentation.labels if segmentation is not None else None, shares),
             sources.column("x"),
             sources.column("y"),
             radii,

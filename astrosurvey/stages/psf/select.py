@@ -55,10 +55,11 @@ def on_locus(moments: Moments, locus: float, u: np.ndarray, v: np.ndarray) -> np
             break
         degree = 0 if n < 12 else 1 if n < 40 else 2
         keep = chosen
-        for value, middle, least in ((size, locus, LEAST_SCATTER), (moments.e1, 0.0, SHAPE_SCATTER), (moments.e2, 0.0, SHAPE_SCATTER)):
+        # Galaxies lie on one side of the stars' size, so the other side tells its scatter; shapes go both ways.
+        shapes = ((moments.e1, 0.0, SHAPE_SCATTER, False), (moments.e2, 0.0, SHAPE_SCATTER, False))
+        for value, middle, least, one_sided in ((size, locus, LEAST_SCATTER, True), *shapes):
             off = value - (middle + surface(value - middle, error, chosen, u, v, degree))
-            # Galaxies lie on one side of the stars, so the other side tells the scatter of sizes.
-            inside = off[chosen & (off <= 0)] if value is size else off[chosen]
+            inside = off[chosen & (off <= 0)] if one_sided else off[chosen]
             scatter = 1.4826 * np.median(np.abs(inside)) if inside.size else 0.0
             keep = keep & (np.abs(off) < CLIP * np.hypot(max(scatter, least), error))
         keep &= np.abs(size - locus) < CAPTURE + error

@@ -14,9 +14,11 @@ import torch
 from ....networks.unet import UNet
 from .features import Features
 
-STEPS = 24
+STEPS = 16
 HALF = 24
 """Half the side of the stamp that is shown, pixels."""
+SURROUNDINGS = 64
+"""How far around the source the network looks; what lies further hardly counts."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def saliency(network: UNet, seen: Features, row: int, column: int) -> Saliency:
         seen: the image.
         row, column: the source's pixel.
     """
-    reach = -(-max(network.reach, HALF) // network.multiple) * network.multiple
+    reach = -(-SURROUNDINGS // network.multiple) * network.multiple
     y0, x0 = ((row - reach) // network.multiple) * network.multiple, ((column - reach) // network.multiple) * network.multiple
     size = 2 * reach + network.multiple
     look = _cut(seen, y0, x0, size)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-HEADS: Mapping[str, int] = {"centre": 1, "offset": 2, "mask": 1, "star": 1}
+HEADS = (("centre", 1), ("offset", 2), ("mask", 1), ("star", 1))
+"""The network's heads and their channels."""
 CENTRE_SIGMA = 1.0
 """Width in pixels of the bump that marks a centre."""
 FAINTEST = 1.5

@@ -68,7 +68,11 @@ def train(
         seed: of the first weights, of the examples and of dropout.
         device, progress, log, checkpoint: see `networks.train.fit`.
     """
-    config: dict[str, Any] = {"in_channels": len(scenes[0].seen.maps) * len(CHANNELS) // 2, "heads": dict(HEADS), "widths": list(widths)}
+    config: dict[str, Any] = {
+        "in_channels": len(scenes[0].seen.maps) * len(CHANNELS) // 2,
+        "heads": [list(head) for head in HEADS],
+        "widths": list(widths),
+    }
     with seeded(seed):
         network = UNet(**config)
     with torch.no_grad():  # sources are rare; told so, the network does not spend its first steps on learning it
