@@ -87,6 +87,8 @@ SOURCE = FlagSet(
     (11, "NO_CENTROID", "the centroid fell outside the footprint; the brightest pixel stands in for it"),
     (12, "SEEDED", "found by another detector, whose seed it is; too faint for this one's own threshold"),
     (14, "SHOULDER", "split off on the shoulder of another source: there is no saddle between them unless the image is sharpened"),
+    (15, "NO_WINDOW", "no windowed centroid could be found: the position is that of the detection"),
+    (16, "EXTRAPOLATED", "more than a quarter of the total flux is the model's, where no pixel was measured"),
     (19, "NO_STAR_PROBABILITY", "no usable pixel in the core, or no flux there: whether it is a star cannot be told"),
     (20, "STAR_DOUBTFUL", "a neighbour or masked pixels in the core, or a PSF not measured on stars: its star probability may be wrong"),
     (21, "DEBLEND_NO_FLUX", "its neighbours account for all of its light: no flux was left for it"),

@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .spec import KernelSpec
 
-MODULES: tuple[str, ...] = ("mesh", "spread", "sky_pixels", "matched_filter", "components", "flood", "seeded_flood")
+MODULES: tuple[str, ...] = (
+    "mesh",
+    "spread",
+    "sky_pixels",
+    "matched_filter",
+    "components",
+    "flood",
+    "seeded_flood",
+    "centroid",
+    "radial",
+    "posterior",
+    "render",
+    "aperture",
+)
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 
 

@@ -57,6 +57,9 @@ def _cpu_compiler(**options: Any) -> Callable[..., Any]:
 helper: Callable[..., Any] = _cpu_compiler()
 """Arithmetic that both twins use: scalars, and arrays that are handed in."""
 
+inlined: Callable[..., Any] = _cpu_compiler(forceinline=True)
+"""Short arithmetic within inner loops, where handing over many arrays would cost more than the arithmetic."""
+
 serial = helper
 """A CPU function that runs in one thread."""
 

@@ -37,6 +37,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
     from .models.stage import LoadModel
+    from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
@@ -60,6 +61,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         StarGalaxy,
         KronPhotometry,
         AperturePhotometry,
+        TotalPhotometry,
+        ForcedPhotometry,
         MergeCatalogs,
         EvaluateDetection,
         EvaluateAgreement,

@@ -135,12 +135,14 @@ CREATE TABLE "photometry" (
     "semi_major" FLOAT,
     "semi_minor" FLOAT,
     "theta" FLOAT,
+    "sersic_radius" FLOAT,
+    "n_sersic" FLOAT,
     "masked_fraction" FLOAT,
     "flags" INTEGER NOT NULL,
     PRIMARY KEY ("source_id", "band", "method"),
     FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
     FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
-    CONSTRAINT "check_photometry_size" CHECK ((isnan("flux_err") OR "flux_err" >= 0) AND (isnan("radius") OR "radius" >= 0) AND (isnan("half_light_radius") OR "half_light_radius" >= 0) AND (isnan("semi_major") OR "semi_major" >= 0) AND (isnan("semi_minor") OR "semi_minor" >= 0)),
+    CONSTRAINT "check_photometry_size" CHECK ((isnan("flux_err") OR "flux_err" >= 0) AND (isnan("radius") OR "radius" >= 0) AND (isnan("half_light_radius") OR "half_light_radius" >= 0) AND (isnan("semi_major") OR "semi_major" >= 0) AND (isnan("semi_minor") OR "semi_minor" >= 0) AND (isnan("sersic_radius") OR "sersic_radius" >= 0)),
     CONSTRAINT "check_photometry_masked" CHECK ((isnan("masked_fraction") OR "masked_fraction" >= 0) AND (isnan("masked_fraction") OR "masked_fraction" <= 1))
 );
 COMMENT ON TABLE "photometry" IS 'One flux of a source in one band by one method; the long form, of which a wide view is generated.';
@@ -155,6 +157,8 @@ COMMENT ON COLUMN "photometry"."half_light_radius" IS 'radius that holds half of
 COMMENT ON COLUMN "photometry"."semi_major" IS 'standard deviation of the light along its major axis, from second moments [pixel]';
 COMMENT ON COLUMN "photometry"."semi_minor" IS 'standard deviation of the light along its minor axis, from second moments [pixel]';
 COMMENT ON COLUMN "photometry"."theta" IS 'angle of the major axis from the +x axis towards +y [deg]';
+COMMENT ON COLUMN "photometry"."sersic_radius" IS 'half-light semi-major axis of the Sersic model before the point-spread function; 0 for a star [pixel]';
+COMMENT ON COLUMN "photometry"."n_sersic" IS 'index of the Sersic model';
 COMMENT ON COLUMN "photometry"."masked_fraction" IS 'fraction of the aperture''s area that is unusable or outside the tile';
 COMMENT ON COLUMN "photometry"."flags" IS 'bits of astrosurvey.catalog.flags.SOURCE';
 CREATE TABLE "cube_source" (

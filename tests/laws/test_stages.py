@@ -21,6 +21,7 @@ from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.models.stage import LoadModel
+from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
@@ -252,6 +253,36 @@ class TestKronPhotometry(StageLaws):
 
     def wrong_band(self):
         return Example({"image": tile_image(0), **detected(0)}, {"bands": ["z"]})
+
+
+class TestTotalPhotometry(StageLaws):
+    stage = TotalPhotometry
+
+    def example(self):
+        return Example({"image": tile_image(0), **detected(0)}, tile=TILES[0])
+
+    def example_with_apertures(self):
+        return Example(
+            {"image": tile_image(0), **detected(0), "photometry": measured(0)}, {"apertures": [4.0, 6.0], "bands": ["r"]}, tile=TILES[0]
+        )
+
+    def wrong_band(self):
+        return Example({"image": tile_image(0), **detected(0)}, {"bands": ["z"]})
+
+
+class TestForcedPhotometry(StageLaws):
+    stage = ForcedPhotometry
+
+    def example(self):
+        return Example({"image": tile_image(0), "sources": detected(0)["sources"]}, tile=TILES[0])
+
+    def example_on_another_tile(self):
+        return Example({"image": tile_image(1), "sources": detected(0)["sources"], "photometry": measured(0)}, tile=TILES[0])
+
+    def wrong_without_variance(self):
+        import dataclasses
+
+        return Example({"image": dataclasses.replace(tile_image(0), variance=None), "sources": detected(0)["sources"]})
 
 
 class TestAperturePhotometry(StageLaws):

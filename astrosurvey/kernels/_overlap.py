@@ -1,0 +1,74 @@
+"""Exact overlaps of pixels with ellipses.
+
+In coordinates in which the ellipse is the unit circle a pixel is a parallelogram, and its overlap the sum over its
+edges of the circle's overlap with the triangle between edge and centre: part triangle, part sector.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ._numba import helper, inlined
+
+
+@inlined
+def _sector(ax: Any, ay: Any, bx: Any, by: Any) -> Any:
+    """Return the signed area of the unit circle's sector between two directions."""
+    return math.atan2(ax * by - ay * bx, ax * bx + ay * by) * np.float32(0.5)
+
+
+@helper
+def edge(ax: Any, ay: Any, bx: Any, by: Any) -> Any:
+    """Return the signed area that the unit circle shares with the triangle between its centre, a and b."""
+    dx = bx - ax
+    dy = by - ay
+    square = dx * dx + dy * dy
+    along = ax * dx + ay * dy
+    root = along * along - square * (ax * ax + ay * ay - np.float32(1))
+    if square <= np.float32(0):
+        return square
+    if root <= np.float32(0):
+        return _sector(ax, ay, bx, by)
+    root = math.sqrt(root)
+    enter = max((-along - root) / square, np.float32(0))
+    leave = min((-along + root) / square, np.float32(1))
+    if enter >= leave:
+        return _sector(ax, ay, bx, by)
+    px = ax + enter * dx
+    py = ay + enter * dy
+    qx = ax + leave * dx
+    qy = ay + leave * dy
+    return _sector(ax, ay, px, py) + (px * qy - py * qx) * np.float32(0.5) + _sector(qx, qy, bx, by)
+
+
+@helper
+def overlap(dx: Any, dy: Any, ux: Any, uy: Any, vx: Any, vy: Any) -> Any:
+    """Return the fraction of a pixel inside an ellipse.
+
+    Args:
+        dx, dy: the pixel's centre from the ellipse's.
+        ux, uy: the unit vector of the major axis divided by the semi-major axis.
+        vx, vy: that of the minor axis divided by the semi-minor axis.
+    """
+    u = ux * dx + uy * dy
+    v = vx * dx + vy * dy
+    r = math.sqrt(u * u + v * v)
+    # No point of the pixel is farther from its centre than this.
+    reach = math.sqrt((abs(ux) + abs(uy)) * (abs(ux) + abs(uy)) + (abs(vx) + abs(vy)) * (abs(vx) + abs(vy))) * np.float32(0.5)
+    if r >= np.float32(1) + reach:
+        return r * np.float32(0)
+    if r <= np.float32(1) - reach:
+        return r * np.float32(0) + np.float32(1)
+    pu = (ux + uy) * np.float32(0.5)
+    pv = (vx + vy) * np.float32(0.5)
+    mu = (ux - uy) * np.float32(0.5)
+    mv = (vx - vy) * np.float32(0.5)
+    area = edge(u - pu, v - pv, u + mu, v + mv)
+    area += edge(u + mu, v + mv, u + pu, v + pv)
+    area += edge(u + pu, v + pv, u - mu, v - mv)
+    area += edge(u - mu, v - mv, u - pu, v - pv)
+    part = abs(area / (ux * vy - uy * vx))
+    return min(part, r * np.float32(0) + np.float32(1))
