@@ -58,7 +58,7 @@ class UNetDetection(Stage):
         certain: float = Field(
             10.0,
             gt=0,
-            description="filtered significance from which connected pixels are a source although the network is blind for it",
+            description="filtered significance from which a clear peak is a source although the network is blind for it",
         )
         samples: int = Field(0, ge=0, le=64, description="predictions under dropout for `probability_err`; 0 leaves it empty")
         precision: Literal["auto", "float32", "bfloat16"] = Field(
