@@ -13,23 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ._mixtures import HALVINGS, NEGLIGIBLE, RARE, REACH, STEPS, TAIL, gained, gains, half_width, mixed, normal, quantile, steps_for
 from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
 from .spec import KernelSpec, Launch
 
-STEPS = 8
-"""At most so many steps from one size to the next."""
-GAIN_PER_STEP = 50.0
-"""So much gain in log probability asks for one more of them: sizes are known to the inverse of the signal to noise."""
-RARE = 1e-14
-"""Mixtures less probable than this, over the most probable, are left out."""
-NEGLIGIBLE = 1e-4
-"""Those less probable than this are left out of the width of the distribution of the flux."""
-HALVINGS = 10
-REACH = 2.31
-"""Half of the width in which the middle 68 per cent of any distribution are, in its standard deviations."""
-TAIL = 0.15865525393145707
-END = 3.2
-N1, N3, N5, N7, N9 = 0.397571874, -0.0633271386, 0.00785543395, -0.000559172105, 1.67326245e-05
 THREADS = 32
 
 Fit = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -79,9 +66,9 @@ def reference(
         precision = np.einsum("bmm->bm", product)
         if not (precision[shape_from] > 0).any():
             continue
-        best = _gain(precision, shown)[shape_from].sum(0).max()
+        best = gains(precision, shown)[shape_from].sum(0).max()
         soft = 1 / (1 + 2 * blunt**2 * best)
-        steps = _steps(soft * best)
+        steps = steps_for(soft * best)
         mixtures, log_weight = [], []
         chained = linked | np.concatenate([[False], linked[:-1]])
         for m in range(number):
@@ -95,7 +82,7 @@ def reference(
         mix = np.array(mixtures)
         precision = np.einsum("km,bml,kl->bk", mix, product, mix)
         projected = shown @ mix.T
-        log_chance = soft * _gain(precision, projected)[shape_from].sum(0) + log_weight
+        log_chance = soft * gains(precision, projected)[shape_from].sum(0) + log_weight
         w = np.exp(log_chance - log_chance.max())
         w[w < RARE] = 0
         w /= w.sum()
@@ -105,29 +92,9 @@ def reference(
                 amplitude = projected[b] / precision[b]
                 flux[i, b] = w @ amplitude
                 spread = np.sqrt(max(w @ (1 / precision[b] + amplitude**2) - flux[i, b] ** 2, 0))
-                error[i, b] = _half_width(flux[i, b], spread, amplitude, np.sqrt(precision[b]), np.where(w < NEGLIGIBLE, 0, w))
+                error[i, b] = half_width(flux[i, b], spread, amplitude, np.sqrt(precision[b]), np.where(w < NEGLIGIBLE, 0, w))
                 mean[i, b] = models[b, ratio[i]] @ ((w * amplitude) @ mix)
     return flux, error, chance, mean
-
-
-def _gain(precision: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    """Return half of what each model gains in chi-square; nothing where its flux would be negative."""
-    gain: np.ndarray = 0.5 * np.maximum(shown, 0) ** 2 / np.where(precision > 0, precision, np.inf)
-    return gain
-
-
-def _half_width(flux: float, spread: float, amplitude: np.ndarray, sharp: np.ndarray, w: np.ndarray) -> float:
-    """Return half the width of the middle 68 per cent of a mixture of Gaussians."""
-    ends = []
-    for part in (TAIL, 1 - TAIL):
-        low, high = flux - REACH * spread, flux + REACH * spread
-        for _ in range(HALVINGS):
-            middle = 0.5 * (low + high)
-            z = np.clip((middle - amplitude) * sharp, -END, END)
-            below = np.sum(w * (0.5 + z * (N1 + z**2 * (N3 + z**2 * (N5 + z**2 * (N7 + z**2 * N9))))))
-            low, high = (middle, high) if below < part * w.sum() else (low, middle)
-        ends.append(0.5 * (low + high))
-    return 0.5 * (ends[1] - ends[0])
 
 
 @inlined
@@ -143,37 +110,6 @@ def _row(light: Any, gram: Any, cross: Any, i: Any, b: Any, k: Any, last: Any) -
     if k > 0:
         s += np.float64(cross[i, b, k - 1])
     return d, g, x, s
-
-
-@inlined
-def _steps(gain: Any) -> Any:
-    """Return how many steps to take from one size to the next."""
-    return np.int32(min(gain * (1.0 / GAIN_PER_STEP), STEPS - 1.0)) + np.int32(1)
-
-
-@inlined
-def _mixed(product: Any, between: Any, shown: Any, m: Any, f: Any) -> Any:
-    """Return the inverse variance of the flux of a mixture of a model with the next, and what it shows of the light."""
-    if f == 0.0:
-        return product[m], shown[m]
-    g = 1.0 - f
-    return g * g * product[m] + 2.0 * f * g * between[m] + f * f * product[m + 1], g * shown[m] + f * shown[m + 1]
-
-
-@inlined
-def _gained(a: Any, p: Any) -> Any:
-    """Return half of what a model gains in chi-square; nothing where its flux would be negative."""
-    if a > 0.0 and p > 0.0:
-        return 0.5 * p * p / a
-    return 0.0
-
-
-@inlined
-def _normal(z: Any) -> Any:
-    """Return the cumulative normal distribution to 0.001, without an exponential."""
-    z = min(max(z, -END), END)
-    t = z * z
-    return 0.5 + z * (N1 + t * (N3 + t * (N5 + t * (N7 + t * N9))))
 
 
 def _arrays(
@@ -262,13 +198,13 @@ def _fit(
         return
     best = 0.0
     for m in range(number):
-        gained = 0.0
+        gain = 0.0
         for b in range(bands):
             if shape_from[b]:
-                gained += _gained(product[b, m], shown[b, m])
-        best = max(best, gained)
+                gain += gained(product[b, m], shown[b, m])
+        best = max(best, gain)
     soft = 1.0 / (1.0 + 2.0 * blunt * blunt * best)
-    steps = _steps(soft * best)
+    steps = steps_for(soft * best)
     crowd = math.log(np.float64(steps))
     weight = np.empty((number, STEPS))
     top = -np.inf
@@ -276,15 +212,15 @@ def _fit(
         chained = linked[m] or (m > 0 and linked[m - 1])
         for j in range(steps if linked[m] else 1):
             f = np.float64(j) / steps
-            gained = 0.0
+            gain = 0.0
             for b in range(bands):
                 if shape_from[b]:
-                    a, p = _mixed(product[b], between[b], shown[b], m, f)
-                    gained += _gained(a, p)
+                    a, p = mixed(product[b], between[b], shown[b], m, f)
+                    gain += gained(a, p)
             prior = log_prior[m]
             if j > 0:
                 prior += f * (log_prior[m + 1] - log_prior[m])
-            weight[m, j] = soft * gained + prior - (crowd if chained else 0.0)
+            weight[m, j] = soft * gain + prior - (crowd if chained else 0.0)
             top = max(top, weight[m, j])
     norm = 0.0
     rare = math.log(RARE)
@@ -319,7 +255,7 @@ def _fit(
                 if w == 0.0:
                     continue
                 f = np.float64(j) / steps
-                a, p = _mixed(product[b], between[b], shown[b], m, f)
+                a, p = mixed(product[b], between[b], shown[b], m, f)
                 amplitude = p / a
                 first += w * amplitude
                 second += w * (1.0 / a + amplitude * amplitude)
@@ -334,31 +270,14 @@ def _fit(
                     kept += 1
         flux[i, b] = first
         spread = math.sqrt(max(second - first * first, 0.0))
-        low = _quantile(first, spread, fluxes[:kept], sharp[:kept], parts[:kept], TAIL * whole)
-        high = _quantile(first, spread, fluxes[:kept], sharp[:kept], parts[:kept], (1.0 - TAIL) * whole)
+        low = quantile(first, spread, fluxes[:kept], sharp[:kept], parts[:kept], TAIL * whole)
+        high = quantile(first, spread, fluxes[:kept], sharp[:kept], parts[:kept], (1.0 - TAIL) * whole)
         error[i, b] = 0.5 * (high - low)
         for m in range(number):
             if own[m] != 0.0:
                 part = np.float32(own[m])
                 for k in range(mean.shape[2]):
                     mean[i, b, k] += part * models[b, q, k, m]
-
-
-@helper
-def _quantile(flux: Any, spread: Any, fluxes: Any, sharp: Any, parts: Any, target: Any) -> Any:
-    """Return where so much of a mixture of Gaussians is below."""
-    low = flux - REACH * spread
-    high = flux + REACH * spread
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        below = 0.0
-        for j in range(len(parts)):
-            below += parts[j] * _normal((middle - fluxes[j]) * sharp[j])
-        if below < target:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
 
 
 def on_cuda(
@@ -394,7 +313,7 @@ def _fit_block(  # type: ignore[no-untyped-def]
     seen = np.float64(0)
     for m in range(t, number, THREADS):
         n = min(m + 1, number - 1)
-        gained = np.float64(0)
+        gain = np.float64(0)
         for b in range(bands):
             a = np.float64(0)
             e = np.float64(0)
@@ -423,8 +342,8 @@ def _fit_block(  # type: ignore[no-untyped-def]
             products[2, i, b, m] = p
             if shape_from[b] != 0:
                 seen = max(seen, a)
-                gained += _gained(a, p)
-        best = max(best, gained)
+                gain += gained(a, p)
+        best = max(best, gain)
     one[t] = best
     two[t] = seen
     cuda.syncthreads()
@@ -433,22 +352,22 @@ def _fit_block(  # type: ignore[no-untyped-def]
         seen = max(seen, two[k])
     cuda.syncthreads()
     soft = 1.0 / (1.0 + 2.0 * blunt * blunt * best)
-    steps = _steps(soft * best)
+    steps = steps_for(soft * best)
     crowd = math.log(np.float64(steps))
     top = np.float64(-np.inf)
     for m in range(t, number, THREADS):
         chained = linked[m] != 0 or (m > 0 and linked[m - 1] != 0)
         for j in range(steps if linked[m] != 0 else 1):
             f = np.float64(j) / steps
-            gained = np.float64(0)
+            gain = np.float64(0)
             for b in range(bands):
                 if shape_from[b] != 0:
-                    a, p = _mixed(products[0, i, b], products[1, i, b], products[2, i, b], m, f)
-                    gained += _gained(a, p)
+                    a, p = mixed(products[0, i, b], products[1, i, b], products[2, i, b], m, f)
+                    gain += gained(a, p)
             prior = log_prior[m]
             if j > 0:
                 prior += f * (log_prior[m + 1] - log_prior[m])
-            weight[i, m, j] = soft * gained + prior - (crowd if chained else 0.0)
+            weight[i, m, j] = soft * gain + prior - (crowd if chained else 0.0)
             top = max(top, weight[i, m, j])
     one[t] = top
     cuda.syncthreads()
@@ -498,14 +417,14 @@ def _fit_block(  # type: ignore[no-untyped-def]
                 for j in range(steps if linked[m] != 0 else 1):
                     w = weight[i, m, j]
                     f = np.float64(j) / steps
-                    a, p = _mixed(product, between, shown, m, f)
+                    a, p = mixed(product, between, shown, m, f)
                     first += w * p / a
                     second += w * (1.0 / a + p / a * p / a)
                     total += (1.0 - f) * w * p / a
                 if m > 0 and linked[m - 1] != 0:
                     for j in range(1, steps):
                         f = np.float64(j) / steps
-                        a, p = _mixed(product, between, shown, m - 1, f)
+                        a, p = mixed(product, between, shown, m - 1, f)
                         total += f * weight[i, m - 1, j] * p / a
                 own[i, m] = total
         cuda.syncthreads()
@@ -533,8 +452,8 @@ def _fit_block(  # type: ignore[no-untyped-def]
                         for j in range(steps if linked[m] != 0 else 1):
                             w = weight[i, m, j]
                             if w >= NEGLIGIBLE:
-                                a, p = _mixed(product, between, shown, m, np.float64(j) / steps)
-                                below += w * _normal((middle - p / a) * math.sqrt(a))
+                                a, p = mixed(product, between, shown, m, np.float64(j) / steps)
+                                below += w * normal((middle - p / a) * math.sqrt(a))
                                 whole += w
                 cuda.syncthreads()
                 one[t] = below

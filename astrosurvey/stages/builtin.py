@@ -28,9 +28,9 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .deblending.fractional import TemplateDeblending
     from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
-    from .detection.stage import SegmentDetection
+    from .detection.stage import MatchedDetection, SegmentDetection
     from .detection.unet.explain import ExplainDetection
-    from .detection.unet.stage import TrainUNet, UNetDetection
+    from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
     from .evaluate.stage import EvaluateDetection
@@ -49,8 +49,10 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateField,
         MeshBackground,
         SegmentDetection,
+        MatchedDetection,
         UNetDetection,
         TrainUNet,
+        CalibrateUNet,
         ExplainDetection,
         LoadModel,
         PersistenceDeblending,
