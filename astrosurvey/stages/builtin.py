@@ -29,9 +29,9 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
     from .deblending.unet.stage import TrainDeblender, UNetDeblending
-    from .detection.stage import SegmentDetection
+    from .detection.stage import MatchedDetection, SegmentDetection
     from .detection.unet.explain import ExplainDetection
-    from .detection.unet.stage import TrainUNet, UNetDetection
+    from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
     from .evaluate.stage import EvaluateDetection
@@ -50,8 +50,10 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateField,
         MeshBackground,
         SegmentDetection,
+        MatchedDetection,
         UNetDetection,
         TrainUNet,
+        CalibrateUNet,
         ExplainDetection,
         LoadModel,
         PersistenceDeblending,

@@ -14,9 +14,9 @@ from astrosurvey.stages.deblending.fractional import TemplateDeblending
 from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.deblending.stage import WatershedDeblending
 from astrosurvey.stages.deblending.unet.stage import TrainDeblender, UNetDeblending
-from astrosurvey.stages.detection.stage import SegmentDetection
+from astrosurvey.stages.detection.stage import MatchedDetection, SegmentDetection
 from astrosurvey.stages.detection.unet.explain import ExplainDetection
-from astrosurvey.stages.detection.unet.stage import TrainUNet, UNetDetection
+from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
@@ -127,6 +127,28 @@ class TestSegmentDetection(StageLaws):
         return Example({"image": tile_image(0)}, {"bands": ["z"]})
 
 
+class TestMatchedDetection(StageLaws):
+    stage = MatchedDetection
+
+    def example(self):
+        return Example({"image": tile_image(0)}, tile=TILES[0])
+
+    def example_bank(self):
+        return Example({"image": tile_image(0)}, {"scales": [1.0, 1.5], "floor": 3.0, "noise": "measured"}, tile=TILES[0])
+
+    def example_chi(self):
+        return Example({"image": tile_image(0)}, {"combine": "chi", "threshold": 6.0}, tile=TILES[0])
+
+    def example_seeds(self):
+        return Example({"image": tile_image(0), "seeds": detected(0)["sources"]}, {"threshold": 8.0}, tile=TILES[0])
+
+    def empty(self):
+        return Example({"image": make_image(noise=1e6)}, {"threshold": 30.0})
+
+    def wrong_band(self):
+        return Example({"image": tile_image(0)}, {"bands": ["z"]})
+
+
 class TestUNetDetection(StageLaws):
     stage = UNetDetection
 
@@ -155,6 +177,19 @@ class TestTrainUNet(StageLaws):
     def wrong_size(self):
         tiny = {port: [tile_image(0) if port == "image" else simulated(0)[port]] for port in ("image", "truth", "segmentation")}
         return Example(tiny, {"steps": 2})
+
+
+class TestCalibrateUNet(StageLaws):
+    stage = CalibrateUNet
+
+    def example(self):
+        tiles = {port: [simulated(number)[port] for number in range(2)] for port in ("image", "truth")}
+        return Example({**tiles, "model": small_detector()})
+
+    def wrong_task(self):
+        tiles = {port: [simulated(0)[port]] for port in ("image", "truth")}
+        model = small_detector()
+        return Example({**tiles, "model": replace(model, card={**model.card, "task": "spectra"})})
 
 
 class TestExplainDetection(StageLaws):

@@ -206,8 +206,8 @@ class TrainDeblender(Stage):
         card = {
             "task": TASK,
             "title": "U-Net for the deblending of sources in survey images",
-            "inputs": "sky-subtracted images with variance and PSF, all bands combined; asinh of data, residual, own and other templates of "
-            "deblending.templates, in units of the noise; log odds of the template's share",
+            "inputs": "sky-subtracted images with variance and PSF, all bands combined; asinh of data, residual, own and other templates "
+            "of deblending.templates, in units of the noise; log odds of the template's share",
             "bands": None,
             "trained_on": {
                 "tiles": n - kept,
