@@ -27,7 +27,7 @@ ROUNDS = 2
 
 
 class UNetDeblending(Stage):
-    """Share the flux of every pixel among its sources by templates, as a neural network that has seen many blends corrects them.
+    """Share the flux of every pixel among its sources by templates that a network, taught on many blends, corrects.
 
     Templates are fitted as in `deblending.templates`. A U-Net then looks at each source's stamp: at the data, its template,
     those of its neighbours, and what they leave over; it multiplies the template by a factor in every pixel before pixels are shared,
