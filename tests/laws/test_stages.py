@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from astrosurvey import Fractions, plugins
+from astrosurvey import plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
@@ -31,8 +30,6 @@ from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.testing import Example, StageLaws, make_image
 
 from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, tile_image, truth
-
-NOBODY, NO_LIGHT = np.zeros((0, 4), np.int32), np.zeros(0, np.float32)
 
 
 def test_every_built_in_stage_is_tried():
@@ -275,11 +272,6 @@ class TestTrainDeblender(StageLaws):
     def wrong_pair(self):
         mixed = {port: [simulated(number)[port]] for port, number in (("image", 0), ("truth", 0), ("fractions", 1))}
         return Example(mixed, {"steps": 2})
-
-    def wrong_faint(self):
-        dark = replace(simulated(0)["image"], variance=simulated(0)["image"].variance * 1e6)
-        empty = simulated(0)["truth"].empty("truth")
-        return Example({"image": [dark], "truth": [empty], "fractions": [Fractions(dark.data.shape[1:], NOBODY, NO_LIGHT)]}, {"steps": 2})
 
 
 class TestPersistenceDeblending(StageLaws):

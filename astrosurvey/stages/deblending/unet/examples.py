@@ -54,7 +54,7 @@ class Examples:
 
 
 def examples(image: Image, truth: Catalog, fractions: Fractions, rng: np.random.Generator, rounds: int) -> list[Examples]:
-    """Return the examples of every band of a simulated tile.
+    """Return the examples of every band of a simulated tile that has any.
 
     Args:
         image: sky-subtracted, with variance.
@@ -68,6 +68,8 @@ def examples(image: Image, truth: Catalog, fractions: Fractions, rng: np.random.
         one = replace(image, data=image.data[b : b + 1], bands=(name,), psf=None if image.psf is None else image.psf[b : b + 1],
                       variance=None if image.variance is None else image.variance[b : b + 1])  # fmt: skip
         here = np.asarray(truth.column("band") == name)
+        if not here.any() or not one.usable().any():
+            continue
         x, y, flux, snr, half = (np.asarray(truth.column(c), float)[here] for c in ("x", "y", "flux", "snr", "half_light_radius"))
         seen = ImagePlanes.of(one, None)
         fwhm = seen.sigma * FWHM_PER_SIGMA

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from ....core.product import Tiles, optional
-from ....core.stage import Context, DataError, Stage, StageConfig
+from ....core.stage import Context, DataError, NoWork, Stage, StageConfig
 from ....products import Catalog, Fractions, Image, Metric, Metrics, Model, Segmentation
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class TrainDeblender(Stage):
         for number, (one, objects, parts) in enumerate(zip(image, truth, fractions, strict=True)):
             if one.variance is None:
                 raise DataError(f"tile {image.names[number]} has no variance, by which light is weighed; simulate.field gives it")
-            if len(parts) * len(one.bands) != len(objects):
+            if len(objects) and len(parts) * len(one.bands) != len(objects):
                 raise DataError(
                     f"tile {image.names[number]} has fractions of {len(parts)} objects in {len(one.bands)} bands, "
                     f"but {len(objects)} rows of truth: wire both from the same stage"
@@ -190,7 +190,7 @@ class TrainDeblender(Stage):
             pixels += one.data[0].size * (number < n - kept)
         learnt, judged = ([band for tile in some for band in tile] for some in (tiles[: n - kept], tiles[n - kept :]))
         if not learnt:
-            raise DataError("no tile holds an object brighter than five times its noise: simulate more, or deeper (`depth`)")
+            raise NoWork("no tile holds an object brighter than five times its noise: simulate more, or deeper (`depth`)")
         with threads(config.threads):
             trained = train(
                 learnt,
