@@ -15,7 +15,7 @@ from .. import footprints
 from ..filter import FWHM_PER_SIGMA
 from ..rows import source_rows
 from .calibrate import Calibration
-from .decode import Peaks, peaks
+from .decode import CANDIDATE, Peaks, peaks
 from .features import Features
 from .predict import Maps
 
@@ -59,7 +59,8 @@ def build(
     from ....kernels.seeded_flood import KERNEL
 
     detection = seen.detection
-    found = peaks(maps.centre, maps.offset, maps.star, calibration.least(threshold))
+    found = peaks(maps.centre, maps.offset, maps.star, CANDIDATE)
+    found = found.take(calibration(found.score, seen.mean_conditions) >= threshold)
     found, overlooked = with_overlooked(found, detection.snr, certain)
     bright = (maps.mask > INSIDE) | (detection.snr > footprint)
     bright[found.row, found.column] = True
@@ -77,11 +78,11 @@ def build(
         "y_var": sigma2,
         "xy_cov": np.zeros_like(sigma2),
         "flags": flags,
-        "probability": np.where(overlooked, np.nan, np.clip(calibration(found.score), 0.0, 1.0)),
+        "probability": np.where(overlooked, np.nan, np.clip(calibration(found.score, seen.mean_conditions), 0.0, 1.0)),
         "star_probability": found.star.astype(np.float64),
     }
     if maps.scatter is not None:
-        columns["probability_err"] = np.abs(calibration.slope(found.score)) * maps.scatter[found.row, found.column]
+        columns["probability_err"] = np.abs(calibration.slope(found.score, seen.mean_conditions)) * maps.scatter[found.row, found.column]
     labels, columns = footprints.in_raster_order(labels, columns)
     return labels, source_rows(tile, image, columns, source_id=object_ids(tile.number, len(found.x)))
 
