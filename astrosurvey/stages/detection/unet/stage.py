@@ -67,9 +67,8 @@ class UNetDetection(Stage):
             2048, ge=128, description="side in pixels of the windows the network works in; memory is about 150 bytes a pixel of one"
         )
 
-    def setup(self, ctx: Context) -> None:
-        """Nothing is known of the model yet; it is a product, and `run` keeps the network made of it."""
-        self._ready: tuple[Model, UNet] | None = None
+    _ready: tuple[Model, UNet] | None = None
+    """The model of the tile before and the network made of it."""
 
     def run(self, ctx: Context, *, image: Image, model: Model | None) -> Mapping[str, Any]:
         """Return the segmentation and the sources."""
@@ -90,7 +89,7 @@ class UNetDetection(Stage):
         self._warn_of(ctx, seen, model)
         calibration = Calibration.from_card(model.card["calibration"])
         precision = precision_on(ctx.device, config.precision)
-        self._ready = ready(getattr(self, "_ready", None), model, ctx.device, precision)
+        self._ready = ready(self._ready, model, ctx.device, precision)
         maps = predict(
             self._ready[1],
             seen,
