@@ -157,7 +157,9 @@ class TrainUNet(Stage):
         steps: int = Field(6000, ge=1, description="updates of the weights, each from eight squares of 192 pixels")
         learning_rate: float = Field(2e-3, gt=0, description="highest learning rate")
         widths: tuple[int, ...] = Field(
-            (48, 64, 96, 128), min_length=2, description="channels of the network's levels, from half resolution down; those of `model` where one is wired"
+            (48, 64, 96, 128),
+            min_length=2,
+            description="channels of the network's levels, from half resolution down; those of `model` where one is wired",
         )
         bands: tuple[str, ...] | None = Field(
             None, min_length=1, description="bands to look at side by side; when left out, bands are combined, and the model serves any"

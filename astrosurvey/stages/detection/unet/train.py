@@ -76,7 +76,7 @@ def train(
         with seeded(seed):
             network = UNet(**config)
         with torch.no_grad():  # sources are rare; told so, the network does not spend its first steps on learning it
-            network.head.bias[: STEM**2] = RARE  # type: ignore[operator,index,union-attr]
+            network.head.bias[: STEM**2] = RARE  # type: ignore[index]
     else:
         network, config = to_network(start), dict(start.config)
     held = [batch(list(kept_back), step, seed=seed + 1, size=SIZE, count=COUNT, faintest=FAINTEST) for step in range(4)]
