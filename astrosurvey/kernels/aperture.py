@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._cutouts import place_box, seen_box
 from ._examples import scene
 from ._numba import cuda, download, empty, inlined, launch, parallel, prange, upload
 from ._overlap import overlap
@@ -117,30 +118,35 @@ def _all(
         y0, y1 = _ends(pixels[i, 1], oy, largest * math.sqrt(s * s + q * q * c * c), data.shape[1])
         # No point of a pixel is farther than this from its centre, as seen from the major axis.
         reach = 0.5 * math.sqrt((abs(c) + abs(s)) ** 2 * (1.0 + 1.0 / (q * q)))
+        shape = (max(y1 - y0, 0), max(x1 - x0, 0))
+        place = np.empty(shape, np.float32)
+        values = np.empty((bands, *shape), np.float32)
+        noises = np.empty((bands, *shape), np.float32)
+        if model.shape[0] > 0:
+            place_box(form, i, core2, x0 - pixels[i, 0], y0 - pixels[i, 1], offsets[i, 0], offsets[i, 1], place)
+        for b in range(bands):
+            seen_box(data, variance, mask, unusable, labels, model, models, i, b, x0, y0, place, np.float32(0), values[b], noises[b])
         for y in range(y0, y1):
+            dy = y - pixels[i, 1] - oy
             for x in range(x0, x1):
                 dx = x - pixels[i, 0] - ox
-                dy = y - pixels[i, 1] - oy
                 u = c * dx + s * dy
                 v = (c * dy - s * dx) / q
                 r = math.sqrt(u * u + v * v)
                 if r >= largest + reach:
                     continue
-                for b in range(bands):  # each pixel is looked at once for all radii
-                    flux_here, noise_here = _value(
-                        data, variance, mask, unusable, labels, model, models, form, core2, pixels, offsets, i, b, y, x
-                    )
-                    for j in range(radii.shape[1]):
-                        a = radii[i, j]
-                        if not (a > 0 and r < a + reach):
-                            continue
-                        w = 1.0
-                        if r > a - reach:
-                            w = overlap(dx, dy, c / a, s / a, -s / (q * a), c / (q * a))
-                        if b == 0:
-                            area[i, j] += w
+                for j in range(radii.shape[1]):
+                    a = radii[i, j]
+                    if not (a > 0 and r < a + reach):
+                        continue
+                    w = 1.0
+                    if r > a - reach:
+                        w = overlap(dx, dy, c / a, s / a, -s / (q * a), c / (q * a))
+                    area[i, j] += w
+                    for b in range(bands):
+                        noise_here = noises[b, y - y0, x - x0]
                         if noise_here > 0:
-                            flux[i, b, j] += w * flux_here
+                            flux[i, b, j] += w * values[b, y - y0, x - x0]
                             spread[i, b, j] += w * w * noise_here
                             used[i, b, j] += w
 
