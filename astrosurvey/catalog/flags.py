@@ -85,6 +85,7 @@ SOURCE = FlagSet(
     (9, "NO_SKY_POSITION", "the image has no usable world coordinates, so ra and dec are empty"),
     (10, "DEBLEND_SKIPPED", "too large or too many peaks: kept as one source"),
     (11, "NO_CENTROID", "the centroid fell outside the footprint; the brightest pixel stands in for it"),
+    (12, "SEEDED", "found by another detector, whose seed it is; too faint for this one's own threshold"),
     (14, "SHOULDER", "split off on the shoulder of another source: there is no saddle between them unless the image is sharpened"),
     (15, "NO_WINDOW", "no windowed centroid could be found: the position is that of the detection"),
     (16, "EXTRAPOLATED", "more than a quarter of the total flux is the model's, where no pixel was measured"),

@@ -16,6 +16,7 @@ MODULES: tuple[str, ...] = (
     "mesh",
     "spread",
     "sky_pixels",
+    "matched_filter",
     "components",
     "flood",
     "seeded_flood",

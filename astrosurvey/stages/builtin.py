@@ -28,7 +28,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .deblending.fractional import TemplateDeblending
     from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
-    from .detection.stage import SegmentDetection
+    from .detection.stage import MatchedDetection, SegmentDetection
     from .detection.unet.explain import ExplainDetection
     from .detection.unet.stage import TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
@@ -49,6 +49,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateField,
         MeshBackground,
         SegmentDetection,
+        MatchedDetection,
         UNetDetection,
         TrainUNet,
         ExplainDetection,

@@ -12,7 +12,7 @@ from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
 from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.deblending.stage import WatershedDeblending
-from astrosurvey.stages.detection.stage import SegmentDetection
+from astrosurvey.stages.detection.stage import MatchedDetection, SegmentDetection
 from astrosurvey.stages.detection.unet.explain import ExplainDetection
 from astrosurvey.stages.detection.unet.stage import TrainUNet, UNetDetection
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
@@ -115,6 +115,28 @@ class TestSegmentDetection(StageLaws):
 
     def example_chi(self):
         return Example({"image": tile_image(0)}, {"combine": "chi", "threshold": 6.0}, tile=TILES[0])
+
+    def empty(self):
+        return Example({"image": make_image(noise=1e6)}, {"threshold": 30.0})
+
+    def wrong_band(self):
+        return Example({"image": tile_image(0)}, {"bands": ["z"]})
+
+
+class TestMatchedDetection(StageLaws):
+    stage = MatchedDetection
+
+    def example(self):
+        return Example({"image": tile_image(0)}, tile=TILES[0])
+
+    def example_bank(self):
+        return Example({"image": tile_image(0)}, {"scales": [1.0, 1.5], "floor": 3.0, "noise": "measured"}, tile=TILES[0])
+
+    def example_chi(self):
+        return Example({"image": tile_image(0)}, {"combine": "chi", "threshold": 6.0}, tile=TILES[0])
+
+    def example_seeds(self):
+        return Example({"image": tile_image(0), "seeds": detected(0)["sources"]}, {"threshold": 8.0}, tile=TILES[0])
 
     def empty(self):
         return Example({"image": make_image(noise=1e6)}, {"threshold": 30.0})

@@ -8,6 +8,7 @@ from scipy import stats
 
 from astrosurvey.catalog.flags import PIXEL, SOURCE
 from astrosurvey.core.stage import DataError
+from astrosurvey.kernels.matched_filter import knots
 from astrosurvey.stages.detection import filter as matched
 from astrosurvey.stages.detection.footprints import in_raster_order, label, measure
 
@@ -78,8 +79,13 @@ def test_chi_keeps_an_object_seen_in_one_band_only():
 
 
 def test_chi_of_one_band_is_its_signal_to_noise():
-    z = np.linspace(0.01, 200, 500)
-    np.testing.assert_allclose(matched.chi_significance(z**2, np.ones(500, np.int16)), z, rtol=2e-3, atol=2e-3)
+    table = matched.chi_table(1)
+    np.testing.assert_allclose(table[1][1:], knots()[1:], rtol=2e-3, atol=2e-3)
+    data = gaussians(SHAPE, np.array([60.0]), np.array([60.0]), np.array([5e4]))  # S/N beyond the table's end
+    one = matched.detection_image(make_image(data, 1), None, np.array([FWHM]), "mean").snr
+    chi = matched.detection_image(make_image(data, 1), None, np.array([FWHM]), "chi").snr
+    assert one.max() > 2 * knots()[-1]
+    np.testing.assert_allclose(chi[one > 0.1], one[one > 0.1], rtol=2e-3)
 
 
 def test_an_unusable_band_changes_nothing():
@@ -166,9 +172,8 @@ def test_arc_gets_its_brightest_pixel():
     ring = np.abs(np.hypot(x - 20, y - 20) - 10) < 1.5
     snr[ring] = 10
     snr[20, 30] = 50
-    detection = matched.DetectionImage(
-        np.where(ring, 5, 0).astype(np.float32), snr, np.ones((40, 40), np.float32), np.zeros((40, 40), np.int32)
-    )
+    image = make_image(np.zeros((40, 40)), 1)
+    detection = matched.DetectionImage(np.where(ring, 5, 0).astype(np.float32), snr, image, [0], np.zeros(1, np.float32), 1.0)
     found = measure(label(snr, 5, 5), detection)
     assert found["flags"][0] & SOURCE["NO_CENTROID"]
     assert (found["x"][0], found["y"][0]) == (30, 20)

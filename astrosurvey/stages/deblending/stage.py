@@ -24,7 +24,7 @@ class WatershedDeblending(Stage):
     References: Bertin & Arnouts (1996), A&AS 117, 393.
     """
 
-    name = "deblending.watershed"
+    name, version = "deblending.watershed", 2
     inputs = {"image": Image, "segmentation": Segmentation, "sources": Catalog.of("source")}
     outputs = {"segmentation": Segmentation, "sources": Catalog.of("source", passes="sources")}
 
@@ -65,7 +65,7 @@ class WatershedDeblending(Stage):
             return {"segmentation": segmentation, "sources": sources}
         config = self.config
         fwhm, _ = matched.smoothing(image, config.fwhm)
-        sharp = matched.detection_image(image, config.bands, config.smoothing * fwhm)
+        sharp, detection = matched.detection_images(image, config.bands, [[config.smoothing * fwhm], [fwhm]], device=ctx.device)
         noise = np.full(sharp.flux.shape, np.inf, np.float32)
         np.divide(sharp.flux, sharp.snr, out=noise, where=sharp.snr != 0)
 
@@ -79,7 +79,6 @@ class WatershedDeblending(Stage):
         if skipped.any():
             ctx.log.warning("%d islands of more than %d pixels are kept whole; see `max_pixels`", skipped.sum(), config.max_pixels)
         flagged = sources.replace(flags=sources.column("flags") | SOURCE["DEBLEND_SKIPPED"] * skipped[1:])
-        detection = matched.detection_image(image, config.bands, fwhm)
         assert ctx.tile is not None
         segmentation, sources = replace_islands(ctx.tile, image, detection, segmentation, flagged, pieces, parent)
         return {"segmentation": segmentation, "sources": sources}

@@ -29,7 +29,7 @@ class KronPhotometry(Stage):
     References: Kron (1980), ApJS 43, 305; Bertin & Arnouts (1996), A&AS 117, 393; Graham & Driver (2005), PASA 22, 118.
     """
 
-    name = "photometry.kron"
+    name, version = "photometry.kron", 2
     inputs = {
         "image": Image,
         "segmentation": Segmentation,
@@ -67,7 +67,7 @@ class KronPhotometry(Stage):
     ) -> Mapping[str, Any]:
         """Return the sources, with flags about their shape added, and their Kron photometry."""
         from ...catalog.flags import SOURCE
-        from ..detection.filter import FWHM_PER_SIGMA, detection_image, smoothing
+        from ..detection.filter import FWHM_PER_SIGMA, detection_images, smoothing
         from ..detection.linked import check_linked, check_shared
         from .apertures import Planes, Shares
         from .kron import ellipses, measure
@@ -80,9 +80,8 @@ class KronPhotometry(Stage):
         x, y = sources.column("x"), sources.column("y")
         fwhm, _ = smoothing(image, self.config.fwhm)
         labels = segmentation.labels
-        smooth = detection_image(image, self.config.bands, fwhm)
+        smooth, sharp = detection_images(image, self.config.bands, [[fwhm], [np.zeros_like(fwhm)]], device=ctx.device)
         shape = ellipses(labels, smooth.flux, x, y, max(float(fwhm.mean()), 1.0) / FWHM_PER_SIGMA)
-        sharp = detection_image(image, self.config.bands, np.zeros_like(fwhm))
         found = measure(
             Planes(image.data, image.variance, image.usable(), labels, shares),
             Planes(sharp.flux[None], None, np.isfinite(sharp.variance)[None], labels),

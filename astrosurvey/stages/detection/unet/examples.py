@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ....products import Image
 from ..filter import FWHM_PER_SIGMA, DetectionImage
 from .features import Features, features, noise_equivalent_area
 from .targets import Objects, paint
 
 if TYPE_CHECKING:
-    from ....products import Catalog, Image, Segmentation
+    from ....products import Catalog, Segmentation
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def scene(image: Image, truth: Catalog, segmentation: Segmentation, bands: Seque
         bands: to look at side by side; None combines all that there are.
     """
     seen, _ = features(image, bands, None, apart=bands is not None)
-    empty = DetectionImage(*(np.zeros((0, 0), np.float32) for _ in range(4)))
+    nothing = np.zeros((0, 0), np.float32)
+    empty = DetectionImage(nothing, nothing, Image(nothing[None], image.bands[:1]), [], np.zeros(0, np.float32), 0.0)
     small = Features(seen.maps.astype(np.float16), seen.conditions, empty, seen.fwhm)
     return Scene(small, true_objects(image, truth, seen), segmentation.labels > 0)
 
