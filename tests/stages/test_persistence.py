@@ -150,7 +150,10 @@ def test_pieces_partition_islands_and_bands_work_together():
     image = make_image(data, [RMS, RMS])
     labels = run(SegmentDetection, image=image)["segmentation"].labels
     found = split(image, None, np.full(2, FWHM), labels, CRITERIA)
-    np.testing.assert_array_equal(np.concatenate([[0], found.parent])[found.labels], labels)
-    assert len(found.parent) > labels.max()
+    np.testing.assert_array_equal(found.parent[found.number - 1], labels.reshape(-1)[found.where])
+    split_islands = np.flatnonzero(np.bincount(found.parent) > 1)
+    assert len(split_islands) > 3
+    assert set(found.parent) == set(split_islands)
+    assert sorted(found.where) == sorted(np.flatnonzero(np.isin(labels, split_islands)))
     one = split(image, ("g",), np.full(2, FWHM), labels, CRITERIA)
     assert len(one.parent) <= len(found.parent) + 3

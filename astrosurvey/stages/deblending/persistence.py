@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import Field
 
-from ...catalog.flags import SOURCE
 from ...core.stage import Context, Stage, StageConfig
 from ...products import Catalog, Image, Segmentation
 
@@ -57,9 +56,7 @@ class PersistenceDeblending(Stage):
 
     def run(self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog) -> Mapping[str, Any]:
         """Return the segmentation and the sources after splitting."""
-        from dataclasses import replace
-
-        from ..detection.filter import detection_image, smoothing
+        from ..detection.filter import smoothing
         from ..detection.linked import check_linked
         from .children import replace_islands
         from .levels import Criteria, split
@@ -78,10 +75,7 @@ class PersistenceDeblending(Stage):
             config.smoothing,
             config.sharpening,
         )
-        found = split(image, config.bands, fwhm, segmentation.labels, criteria, ctx.device)
-        # Placed in the sharpened image, a piece is drawn less towards its neighbour.
-        detection = replace(detection_image(image, config.bands, fwhm), flux=found.sharp)
+        children = split(image, config.bands, fwhm, segmentation.labels, criteria, ctx.device)
         assert ctx.tile is not None
-        flags = SOURCE["SHOULDER"] * found.shoulder
-        segmentation, sources = replace_islands(ctx.tile, image, detection, segmentation, sources, found.labels, found.parent, flags)
+        segmentation, sources = replace_islands(ctx.tile, image, segmentation, sources, children)
         return {"segmentation": segmentation, "sources": sources}
