@@ -15,7 +15,8 @@ class PersistenceDeblending(Stage):
     """Split islands at the saddles between peaks that persist, in the image and once it is sharpened.
 
     Islands are flooded from their brightest pixel down, and a peak counts if it rises far enough above the
-    saddle to the next: over the noise, over the brightness around it, and in flux. What remains is flooded
+    saddle to the next: over the noise, over the brightness around it, and in flux. So it is in the image
+    smoothed little, for close companions, and then with the PSF's width, for faint ones. What remains is flooded
     again in a sharpened image, where companions on the shoulder of another source have peaks of their own;
     those are flagged SHOULDER. An island that is split gives way to its pieces: they carry its `source_id`
     as `parent_source_id`, get ids of their own after all ids of the detection, and the flag BLENDED; sources
