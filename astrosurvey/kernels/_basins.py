@@ -285,7 +285,7 @@ def _meetings(
 
 @helper
 def _pair(a: int, b: int, n: int) -> int:
-    return np.int64(min(a, b)) * np.int64(n) + np.int64(max(a, b))
+    return int(np.int64(min(a, b)) * np.int64(n) + np.int64(max(a, b)))
 
 
 @helper
@@ -294,7 +294,7 @@ def _place(key: np.ndarray, pair: int) -> int:
     place = np.int64((np.uint64(pair) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & (key.size - 1)
     while key[place] != -1 and key[place] != pair:
         place = (place + 1) & (key.size - 1)
-    return place
+    return int(place)
 
 
 @helper

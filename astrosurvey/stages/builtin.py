@@ -30,7 +30,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .deblending.stage import WatershedDeblending
     from .detection.stage import MatchedDetection, SegmentDetection
     from .detection.unet.explain import ExplainDetection
-    from .detection.unet.stage import TrainUNet, UNetDetection
+    from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
     from .evaluate.stage import EvaluateDetection
@@ -52,6 +52,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         MatchedDetection,
         UNetDetection,
         TrainUNet,
+        CalibrateUNet,
         ExplainDetection,
         LoadModel,
         PersistenceDeblending,

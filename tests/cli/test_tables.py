@@ -63,7 +63,7 @@ def test_diff_fails_when_the_version_does_not_rise_by_enough(changed):
     result = invoke("diff", YAML, new)
     assert result.exit_code == 1
     assert "cube_source.integrated_flux " in result.output
-    assert "must rise from 1.0.0 to at least 2.0.0, not 1.0.0" in result.output
+    assert "must rise from 1.1.0 to at least 2.0.0, not 1.1.0" in result.output
     found = json.loads(invoke("diff", YAML, new, "--json").output)
     assert found["required"] == "MAJOR"
     assert found["problem"].startswith("the changes are MAJOR")
@@ -71,11 +71,11 @@ def test_diff_fails_when_the_version_does_not_rise_by_enough(changed):
 
 
 def test_diff_is_content_when_it_does(changed):
-    new = changed("current: 1.0.0", "current: 1.0.1")
+    new = changed("current: 1.1.0", "current: 1.1.1")
     new.write_text(new.read_text().replace("description: title that the pipeline file gives", "description: the pipeline's title"))
     result = invoke("diff", YAML, new)
     assert result.exit_code == 0
-    assert "1.0.0 -> 1.0.1 is enough" in result.output
+    assert "1.1.0 -> 1.1.1 is enough" in result.output
 
 
 def test_a_file_that_is_no_schema_is_a_usage_error(tmp_path):

@@ -72,8 +72,7 @@ def small_detector() -> Any:
 
     torch.manual_seed(3)
     config = {"in_channels": 4, "heads": [["centre", 1], ["offset", 2], ["mask", 1], ["star", 1]], "widths": [4, 6, 8]}
-    knots = [0.0, 0.5, 1.0]
-    calibration = {"score": knots, "probability": knots, "threshold": 0.6, "purity": 0.97}
+    calibration = {"shift": [0.0, 0.0], "evidence": [-8.0, 0.0, 8.0], "probability": [0.0, 0.5, 1.0], "threshold": 0.51, "purity": 0.97}
     card = {"task": "detection", "bands": None, "calibration": calibration, "trained_on": {"fwhm": [2.0, 7.0]}}
     return to_model(UNet(**config), "unet", config, card)
 

@@ -14,7 +14,7 @@ from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.deblending.stage import WatershedDeblending
 from astrosurvey.stages.detection.stage import MatchedDetection, SegmentDetection
 from astrosurvey.stages.detection.unet.explain import ExplainDetection
-from astrosurvey.stages.detection.unet.stage import TrainUNet, UNetDetection
+from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
@@ -173,6 +173,19 @@ class TestTrainUNet(StageLaws):
     def wrong_size(self):
         tiny = {port: [tile_image(0) if port == "image" else simulated(0)[port]] for port in ("image", "truth", "segmentation")}
         return Example(tiny, {"steps": 2})
+
+
+class TestCalibrateUNet(StageLaws):
+    stage = CalibrateUNet
+
+    def example(self):
+        tiles = {port: [simulated(number)[port] for number in range(2)] for port in ("image", "truth")}
+        return Example({**tiles, "model": small_detector()})
+
+    def wrong_task(self):
+        tiles = {port: [simulated(0)[port]] for port in ("image", "truth")}
+        model = small_detector()
+        return Example({**tiles, "model": replace(model, card={**model.card, "task": "spectra"})})
 
 
 class TestExplainDetection(StageLaws):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit, logit
 
 from astrosurvey import DataError, Image
 from astrosurvey.catalog.flags import PIXEL, SOURCE
@@ -114,17 +115,30 @@ def test_peaks_on_a_plateau_count_once_and_far_offsets_are_not_believed():
 
 def test_calibrated_probabilities_are_those_that_were_drawn():
     rng = np.random.default_rng(2)
-    score = rng.uniform(size=20_000)
-    real = rng.uniform(size=score.size) < score**2
-    learnt = calibrate(score, real, 0.9)
-    at = np.linspace(0.1, 0.95, 18)
-    # 20 000 detections over 64 knots: about 300 each, a standard error of 0.03 at most.
-    assert np.abs(learnt(at) - at**2).max() < 0.1
-    assert np.abs(learnt(at) - at**2).mean() < 0.03
-    chosen = score >= learnt.least(learnt.threshold)
-    assert real[chosen].mean() == pytest.approx(0.9, abs=0.02)
+    score, width = rng.uniform(0.05, 0.95, size=20_000), rng.uniform(-1, 1, size=20_000)
+    conditions = np.stack([width, np.zeros_like(width)], axis=1)
+
+    def truly(score, width):
+        return expit(1.5 * logit(score) + 0.9 * width - 0.5)
+
+    real = rng.uniform(size=score.size) < truly(score, width)
+    learnt = calibrate(score, real, conditions, 0.9)
+    # The slope of 0.9 over 1.5, to the scatter of a fit to 20 000 draws.
+    assert learnt.shift == pytest.approx([0.6, 0.0], abs=0.06)
+    at = np.linspace(0.1, 0.9, 17)
+    for w in (-0.8, 0.0, 0.8):
+        # 20 000 detections over 64 knots: about 300 each, a standard error of 0.03 at most.
+        error = learnt(at, np.array([w, 0.0])) - truly(at, w)
+        assert np.abs(error).max() < 0.1
+        assert np.abs(error).mean() < 0.03
+    assert real[learnt(score, conditions) >= learnt.threshold].mean() == pytest.approx(0.9, abs=0.02)
     again = Calibration.from_card(learnt.to_card())
-    np.testing.assert_allclose(again(at), learnt(at), atol=1e-4)
+    np.testing.assert_allclose(again(at, np.zeros(2)), learnt(at, np.zeros(2)), atol=1e-4)
+
+
+def test_of_few_detections_nothing_is_learnt():
+    learnt = calibrate(np.array([0.2, 0.8]), np.array([False, True]), np.zeros((2, 2)), 0.97)
+    assert learnt(np.array([0.2, 0.5, 0.8]), np.zeros(2)) == pytest.approx([0.2, 0.5, 0.8], abs=0.01)
 
 
 def test_the_size_of_the_windows_changes_nothing_but_rounding():

@@ -78,8 +78,9 @@ def sky(
             level, rms = _complete(again, rms_again, enough, filter_size, clip)
     # A cubic spline through the mesh can overshoot; noise below the smallest box's is an artefact.
     at_pixels = spread.KERNEL.on(device)
+    wide, behind = continued(level, 1), (first[0] + sides[0], first[1] + sides[1])
     return (
-        at_pixels(level, data.shape, sides, first, level.min(), level.max()),
+        at_pixels(wide, data.shape, sides, behind, wide.min(), wide.max()),
         at_pixels(rms, data.shape, sides, first, rms.min(), rms.max()),
     )
 
@@ -87,7 +88,30 @@ def sky(
 def _complete(level: np.ndarray, rms: np.ndarray, enough: np.ndarray, filter_size: int, clip: float) -> Planes:
     """Return a measured mesh with no gaps, filtered, and its rms that of pixels which are not clipped."""
     narrowed = np.float32(clipped_rms(clip))
-    return filtered(filled(level, enough), filter_size), filtered(filled(rms, enough), filter_size) / narrowed
+    reach = filter_size // 2
+    inside = tuple(slice(reach, reach + n) for n in level.shape)
+    # Without what a gradient is like beyond the edge, a median there would lag behind it.
+    smooth = filtered(continued(filled(level, enough), reach), filter_size)[inside]
+    return smooth, filtered(filled(rms, enough), filter_size) / narrowed
+
+
+def continued(values: np.ndarray, boxes: int) -> np.ndarray:
+    """Return a mesh continued beyond its edges as its slope there foretells, by so many boxes.
+
+    Args:
+        values: (box, box).
+        boxes: on every side; beyond as many as the mesh has, the outermost value goes on.
+    """
+    for axis in (0, 1):
+        n = min(boxes, values.shape[axis] - 1)
+        if n:
+            values = np.pad(values, _around(axis, n), mode="reflect", reflect_type="odd")
+        values = np.pad(values, _around(axis, boxes - n), mode="edge")
+    return values
+
+
+def _around(axis: int, boxes: int) -> list[Pair]:
+    return [(boxes, boxes) if a == axis else (0, 0) for a in (0, 1)]
 
 
 def filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:

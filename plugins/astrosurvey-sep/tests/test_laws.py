@@ -83,8 +83,10 @@ def test_the_ports_are_those_of_the_built_in_stage(ours, theirs):
     other = plugins.load().stages[theirs]
     for direction in ("inputs", "outputs"):
         mine, its = ports(ours, direction), ports(other, direction)
-        assert list(mine) == list(its)
-        for name, port in its.items():
+        # What sep cannot use, such as fractions of blends, it may leave out.
+        assert [name for name in its if name in mine] == list(mine)
+        assert all(its[name].optional for name in its.keys() - mine.keys())
+        for name, port in ((name, its[name]) for name in mine):
             assert not mine[name].contract.refuses(port.contract)
             assert not port.contract.refuses(mine[name].contract)
             assert mine[name].optional == port.optional

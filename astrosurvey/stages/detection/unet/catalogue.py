@@ -15,7 +15,7 @@ from .. import footprints
 from ..filter import FWHM_PER_SIGMA
 from ..rows import source_rows
 from .calibrate import Calibration
-from .decode import Peaks, peaks
+from .decode import CANDIDATE, Peaks, peaks
 from .features import Features
 from .predict import Maps
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 INSIDE = 0.5
 """Of the network's mask, from which a pixel belongs to a source."""
+PROMINENCE = 5.0
+"""Standard deviations by which a peak must rise above its saddle to be a source that the network overlooked."""
 POSITION_FLOOR = 0.1
 """Pixels; the network's positions are not better than this, however bright the source."""
 
@@ -52,12 +54,13 @@ def build(
         calibration: of its scores.
         threshold: least probability of a source.
         footprint: filtered significance to which footprints reach.
-        certain: filtered significance from which connected pixels are a source although the network sees none in them.
+        certain: filtered significance from which a peak that stands out is a source although the network does not see it.
     """
     from ....kernels.seeded_flood import KERNEL
 
     detection = seen.detection
-    found = peaks(maps.centre, maps.offset, maps.star, calibration.least(threshold))
+    found = peaks(maps.centre, maps.offset, maps.star, CANDIDATE)
+    found = found.take(calibration(found.score, seen.mean_conditions) >= threshold)
     found, overlooked = with_overlooked(found, detection.snr, certain)
     bright = (maps.mask > INSIDE) | (detection.snr > footprint)
     bright[found.row, found.column] = True
@@ -75,27 +78,34 @@ def build(
         "y_var": sigma2,
         "xy_cov": np.zeros_like(sigma2),
         "flags": flags,
-        "probability": np.where(overlooked, np.nan, np.clip(calibration(found.score), 0.0, 1.0)),
+        "probability": np.where(overlooked, np.nan, np.clip(calibration(found.score, seen.mean_conditions), 0.0, 1.0)),
         "star_probability": found.star.astype(np.float64),
     }
     if maps.scatter is not None:
-        columns["probability_err"] = np.abs(calibration.slope(found.score)) * maps.scatter[found.row, found.column]
+        columns["probability_err"] = np.abs(calibration.slope(found.score, seen.mean_conditions)) * maps.scatter[found.row, found.column]
     labels, columns = footprints.in_raster_order(labels, columns)
     return labels, source_rows(tile, image, columns, source_id=object_ids(tile.number, len(found.x)))
 
 
 def with_overlooked(found: Peaks, snr: np.ndarray, certain: float) -> tuple[Peaks, np.ndarray]:
-    """Return the peaks, with the brightest pixel of each connected group above `certain` that holds none; and which are those.
+    """Return the peaks, with those of the filtered significance that nothing explains; and which those are.
 
-    A network may be blind for what it was never shown, such as the flat top of a saturated star.
+    What lies above `certain` is taken apart at saddles that are `PROMINENCE` deep on both sides, and a piece that holds
+    none of the network's peaks gets its brightest pixel. A network may be blind for what it was never shown, such as the flat top of
+    a saturated star.
     """
-    islands, n = ndimage.label(snr > certain, structure=np.ones((3, 3)))
-    seen = np.zeros(n + 1, bool)
-    seen[islands[found.row, found.column]] = True
+    from ....kernels import components, flood
+
+    islands, n = components.KERNEL.cpu(snr > certain, 1)
+    if not n:
+        return found, np.zeros(len(found.x), bool)
+    pieces, owner = flood.KERNEL.cpu(islands, snr, np.full(snr.shape, PROMINENCE, np.float32), np.zeros(n + 1, np.float32), 1)
+    seen = np.zeros(len(owner) + 1, bool)
+    seen[pieces[found.row, found.column]] = True
     missing = np.flatnonzero(~seen[1:]) + 1
     if not missing.size:
         return found, np.zeros(len(found.x), bool)
-    at = np.array(ndimage.maximum_position(snr, islands, missing), np.int64).reshape(-1, 2)
+    at = np.array(ndimage.maximum_position(snr, pieces, missing), np.int64).reshape(-1, 2)
     extra = Peaks(at[:, 0], at[:, 1], at[:, 0].astype(float), at[:, 1].astype(float), np.zeros(len(at)), np.full(len(at), np.nan))
     both = Peaks(*(np.concatenate([getattr(found, f.name), getattr(extra, f.name)]) for f in fields(Peaks)))
     return both, np.arange(len(both.x)) >= len(found.x)
@@ -103,6 +113,8 @@ def with_overlooked(found: Peaks, snr: np.ndarray, certain: float) -> tuple[Peak
 
 def _shared(bright: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
     """Return which seeds share their connected pixels with another one."""
-    islands, n = ndimage.label(bright, structure=np.ones((3, 3)))
+    from ....kernels.components import KERNEL
+
+    islands, n = KERNEL.cpu(bright, 1)
     mine = islands[row, column]
     return np.asarray(np.bincount(mine, minlength=n + 1)[mine] > 1)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+CANDIDATE = 0.05
+"""Score from which a peak may be a source."""
 LARGEST_STEP = 2.0
 """Pixels; an offset that points further is not believed."""
 

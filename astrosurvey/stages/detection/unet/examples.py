@@ -34,20 +34,21 @@ class Scene:
     mask: np.ndarray
 
 
-def scene(image: Image, truth: Catalog, segmentation: Segmentation, bands: Sequence[str] | None) -> Scene:
+def scene(image: Image, truth: Catalog, segmentation: Segmentation | None, bands: Sequence[str] | None) -> Scene:
     """Return a simulated tile as a scene.
 
     Args:
         image: sky-subtracted.
         truth: its objects.
-        segmentation: their pixels.
+        segmentation: their pixels; None where nothing is to be learnt of them.
         bands: to look at side by side; None combines all that there are.
     """
     seen, _ = features(image, bands, None, apart=bands is not None)
+    mask = np.zeros(image.data.shape[1:], bool) if segmentation is None else segmentation.labels > 0
     nothing = np.zeros((0, 0), np.float32)
     empty = DetectionImage(nothing, nothing, Image(nothing[None], image.bands[:1]), [], np.zeros(0, np.float32), 0.0)
     small = Features(seen.maps.astype(np.float16), seen.conditions, empty, seen.fwhm)
-    return Scene(small, true_objects(image, truth, seen), segmentation.labels > 0)
+    return Scene(small, true_objects(image, truth, seen), mask)
 
 
 def true_objects(image: Image, truth: Catalog, seen: Features) -> Objects:

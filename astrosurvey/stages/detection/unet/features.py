@@ -42,6 +42,11 @@ class Features:
     detection: DetectionImage
     fwhm: float
 
+    @property
+    def mean_conditions(self) -> np.ndarray:
+        """The (2,) conditions, averaged over the groups."""
+        return np.asarray(self.conditions.reshape(-1, 2).mean(axis=0), float)
+
     def window(self, rows: slice, columns: slice) -> np.ndarray:
         """Return the network's input for a part of the image, (4 group, y, x) float32."""
         maps = self.maps[:, rows, columns]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -58,7 +59,7 @@ class UNetDetection(Stage):
         certain: float = Field(
             10.0,
             gt=0,
-            description="filtered significance from which connected pixels are a source although the network is blind for it",
+            description="filtered significance from which a clear peak is a source although the network is blind for it",
         )
         samples: int = Field(0, ge=0, le=64, description="predictions under dropout for `probability_err`; 0 leaves it empty")
         precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -244,16 +245,64 @@ class TrainUNet(Stage):
                 "data": "simulated",
             },
             "training": {"steps": trained.history.stopped, "learning_rate": config.learning_rate},
-            "metrics": {name: {"value": round(v, 4), "error": round(e, 4)} for name, (v, e) in trained.scores.items() if np.isfinite(v)},
+            "metrics": on_card(trained.scores),
             "limits": "trained on simulated stars and galaxies alone; artefacts that the mask does not name may be taken for sources; "
             "positions scatter by a tenth of a pixel and more, photometry.total refines them",
             "licence": "BSD-3-Clause",
         }
-        metrics = tuple(
-            Metric(name, value, error=error if np.isfinite(error) else None, unit="pix" if name == "position_error" else "")
-            for name, (value, error) in trained.scores.items()
-        )
         curves: dict[str, dict[str, list[float | None]]] = {
             "training": {name: list(values) for name, values in trained.history.curves.items()}
         }
-        return {"model": to_model(trained.network, "unet", trained.config, card), "metrics": Metrics(metrics, curves)}
+        return {"model": to_model(trained.network, "unet", trained.config, card), "metrics": Metrics(as_metrics(trained.scores), curves)}
+
+
+class CalibrateUNet(Stage):
+    """Calibrate the probabilities of `detection.unet` to the conditions of a survey, without training.
+
+    Simulate tiles as your survey takes them, or take tiles whose sources are known from deeper images, and wire image and
+    truth here. The network stays as it is; how its scores become probabilities, and the threshold at which catalogues
+    have the wanted purity, are learnt anew. What stands on the card's metrics then holds for these conditions.
+
+    References: Zadrozny & Elkan (2002), KDD '02, 694; Platt (1999), Advances in Large Margin Classifiers, 61.
+    """
+
+    name = "detection.calibrate"
+    scope = "survey"
+    inputs = {
+        "image": Tiles.of(Image),
+        "truth": Tiles.of(Catalog.of("truth", needs=("flux",))),
+        "model": optional(Model, default="builtin:unet-v1"),
+    }
+    outputs = {"model": Model, "metrics": Metrics}
+
+    class Config(StageConfig):
+        """Settings of `detection.calibrate`."""
+
+        purity: float = Field(0.97, gt=0, lt=1, description="purity on these tiles at which the model's threshold is set")
+
+    def run(self, ctx: Context, *, image: Tiles[Image], truth: Tiles[Catalog], model: Model | None) -> Mapping[str, Any]:
+        """Return the model with a new calibration on its card, and its metrics on these tiles."""
+        from ....networks.unet import UNet
+        from ...models.load import to_network
+        from .assess import assess
+        from .examples import scene
+
+        assert model is not None
+        network = to_network(model)
+        assert isinstance(network, UNet)
+        scenes = [scene(one, objects, None, bands_of(model, one)) for one, objects in zip(image, truth, strict=True)]
+        calibration, scores = assess(network, scenes, self.config.purity)
+        about = {"tiles": len(scenes), "megapixels": round(sum(one.mask.size for one in scenes) / 1e6, 1)}
+        card = {**model.card, "calibration": calibration.to_card(), "calibrated_on": about, "metrics": on_card(scores)}
+        return {"model": replace(model, card=card), "metrics": Metrics(as_metrics(scores))}
+
+
+def on_card(scores: Mapping[str, tuple[float, float]]) -> dict[str, dict[str, float]]:
+    """Return scores as a card holds them; what could not be measured is left out."""
+    return {name: {"value": round(v, 4), "error": round(e, 4)} for name, (v, e) in scores.items() if np.isfinite(v)}
+
+
+def as_metrics(scores: Mapping[str, tuple[float, float]]) -> tuple[Metric, ...]:
+    """Return scores as metrics."""
+    units = {"position_error": "pix"}
+    return tuple(Metric(name, v, error=e if np.isfinite(e) else None, unit=units.get(name, "")) for name, (v, e) in scores.items())
