@@ -37,7 +37,7 @@ class PersistenceDeblending(Stage):
             2.5, gt=0, description="height of a peak above the saddle in the image, in standard deviations of the smoothed noise"
         )
         shoulder_significance: float = Field(
-            3.5, gt=0, description="height of a peak above the saddle in the sharpened image, in standard deviations of its noise"
+            4.0, gt=0, description="height of a peak above the saddle in the sharpened image, in standard deviations of its noise"
         )
         relief: float = Field(
             0.45,
