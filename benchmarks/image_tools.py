@@ -158,7 +158,7 @@ def ours(scene: dict[str, np.ndarray], clock: Clock, chain: str) -> Columns:
     sources, photometry = products["sources"], products.get("photometry")
     columns = {key: np.asarray(sources.column(key), np.float64) for key in ("x", "y")}
     rank = sources.column("probability") if "detection.unet" in CHAINS[chain] else sources.column("significance")
-    columns["rank"] = np.asarray(rank, np.float64)
+    columns["rank"] = np.nan_to_num(np.asarray(rank, np.float64), nan=1.0)  # bright ones that the network is blind for have no probability
     columns["flux"], columns["flux_err"] = _total(sources, photometry)
     return {**columns, "wx": columns["x"], "wy": columns["y"]}
 

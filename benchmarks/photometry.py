@@ -49,9 +49,10 @@ def by_sep(image):
     begin = time.process_time()
     objects, segments = sep.extract(data, np.sqrt(np.median(image.variance)), segmentation_map=True)
     ids = {"segmap": segments, "seg_id": np.arange(1, len(objects) + 1)}
-    shape = (data, objects["x"], objects["y"], objects["a"], objects["b"], objects["theta"])
+    theta = np.clip(objects["theta"], -np.pi / 2, np.pi / 2)  # rounded beyond at times, which sep itself does not take
+    shape = (data, objects["x"], objects["y"], objects["a"], objects["b"], theta)
     begin = time.process_time()
-    kron = np.maximum(2.5 * sep.kron_radius(*shape, 6.0, **ids)[0], 3.5)
+    kron = np.fmax(2.5 * sep.kron_radius(*shape, 6.0, **ids)[0], 3.5)
     flux = sep.sum_ellipse(*shape, kron, subpix=0, **ids)[0]
     for radius in (3, 4, 5, 6, 8):
         sep.sum_circle(*shape[:3], radius, subpix=0)

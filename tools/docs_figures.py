@@ -22,13 +22,13 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "img"
 RESULTS = ROOT / "benchmarks" / "results" / "images.json"
 LABELS = {
-    "sep-1": "sep",
+    "sep-1.05": "sep",
     "sextractor": "SExtractor",
     "photutils": "photutils",
     "classical": "detection.matched + deblending.persistence",
     "unet": "detection.unet",
 }
-COLOURS = {"sep-1": "#999", "sextractor": "#b58900", "photutils": "#6c71c4", "classical": "#2a78b5", "unet": "#c0392b"}
+COLOURS = {"sep-1.05": "#999", "sextractor": "#b58900", "photutils": "#6c71c4", "classical": "#2a78b5", "unet": "#c0392b"}
 FIELD = """
 astrosurvey: 1
 tiles: {count: 1, size: 192}

@@ -16,6 +16,7 @@ import os
 import platform
 import resource
 import shutil
+import sys
 import tempfile
 import time
 import traceback
@@ -181,7 +182,7 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
         facts = {
             "seconds": round(time.perf_counter() - started, 4),
             "cpu_seconds": round(time.process_time() - cpu, 4),
-            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "peak_bytes": _peak_bytes(),
             "attempt": order.attempt,
             "batch": order.batch,
             "device": order.device,
@@ -195,6 +196,14 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
     if kept.exists():  # with what tasks of other settings left here
         shutil.rmtree(kept, ignore_errors=True)
     return record
+
+
+def _peak_bytes() -> int:
+    """Return the most memory that this process has held."""
+    # What getrusage says outlives the start of a program: a worker would be charged with the memory of the process that started it.
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 @contextlib.contextmanager

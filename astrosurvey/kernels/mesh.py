@@ -3,8 +3,9 @@
 Both twins sort nothing. A sample of 64 pixels says roughly where a box's sky lies and how wide it is; all
 pixels are then counted into a histogram over that range, and the clipping goes on in the histogram's
 cumulative sums, which are integers: they do not depend on the order of the pixels. A range that turns
-out too narrow or too wide for the clipped values is set again. What is lost against exact statistics is
-less than a bin, which is about 1/50 of the noise.
+out too narrow or too wide for the clipped values is set again. Within a bin values are taken to be spread
+evenly. Where they are not, because they are whole numbers of counts, the bins at the median, whose error
+the mode's estimate would multiply, get a histogram of their own.
 """
 
 from __future__ import annotations
@@ -183,18 +184,18 @@ def _place(n: np.ndarray, rank: np.float32, after: bool) -> np.float32:
 
 
 @helper
-def _clipped(n: np.ndarray, s1: np.ndarray, s2: np.ndarray, clip: np.float32) -> tuple[np.float32, np.float32, np.float32]:
+def _clipped(n: np.ndarray, s1: np.ndarray, s2: np.ndarray, clip: np.float32) -> tuple[np.float32, np.float32, np.float32, np.float32]:
     """Clip a histogram about its median until it settles.
 
     `n`, `s1` and `s2` are, before each bin and at the end, how many values have been counted, the sum of
     their bins' numbers from the middle one, and the sum of these numbers' squares. Returns median, mean and
-    standard deviation in bins from the lower end of the histogram.
+    standard deviation in bins from the lower end of the histogram, and how many values lie below the median.
     """
     a: Any = 0
     b: Any = BINS
-    median, mean, deviation = np.float32(0), np.float32(0), np.float32(0)
+    median, mean, deviation, rank = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
     if n[BINS] == 0:
-        return median, mean, deviation
+        return median, mean, deviation, rank
     for _ in range(CLIPS + 1):
         count = np.float32(n[b] - n[a])
         rank = np.float32(n[a]) + np.float32(0.5) * count
@@ -208,7 +209,7 @@ def _clipped(n: np.ndarray, s1: np.ndarray, s2: np.ndarray, clip: np.float32) ->
         if upper <= lower or n[upper] - n[lower] == n[b] - n[a]:
             break
         a, b = lower, upper
-    return median, mean, deviation
+    return median, mean, deviation, rank
 
 
 @helper
@@ -234,23 +235,28 @@ def _judge(
 ) -> None:  # fmt: skip
     """Clip a histogram, and set the result or the next range.
 
-    `found` holds the middle of the range and half its width, then level and noise; `state` the last verdict,
-    whether there is more to do, and the number of usable values.
+    `found` holds the middle of the range and half its width; level, noise and mean; of the bins at the median
+    the lower end and half their width, and how many values lie below the median. `state` holds the last
+    verdict, whether another range is wanted, the number of usable values, and whether the median is.
     """
     half = found[1]
     low = found[0] - half
     step = half / np.float32(BINS // 2)
-    median, mean, deviation = _clipped(before, s1, s2, clip)
+    median, mean, deviation, rank = _clipped(before, s1, s2, clip)
     usable = before[BINS] + histogram[0] + histogram[BINS + 1]
     verdict = _verdict(median, deviation, before[BINS], usable, clip, low, half)
     state[1] = verdict != ACCEPT and state[0] in (ACCEPT, verdict) and attempt < RANGES - 1
     state[0] = verdict
     state[2] = usable
     if half == np.float32(0):  # all values are one
-        state[1] = 0
+        state[1], state[3] = 0, 0
         found[2], found[3] = found[0], np.float32(0)
     elif not state[1]:
-        found[2], found[3] = low + step * _level(median, mean, deviation), step * deviation
+        found[2], found[3], found[4] = low + step * _level(median, mean, deviation), step * deviation, low + step * mean
+        first = np.float32(math.ceil(_place(before, rank, False)) - 1)
+        last = np.float32(math.floor(_place(before, rank, True)))
+        found[5], found[6] = low + step * first, np.float32(0.5) * step * (last + np.float32(1) - first)
+        found[7] = rank + np.float32(histogram[0])
     elif verdict == WIDEN:
         found[1] = np.float32(8) * half
     else:
@@ -258,8 +264,35 @@ def _judge(
 
 
 @helper
+def _refine(histogram: np.ndarray, before: np.ndarray, found: np.ndarray, state: np.ndarray) -> None:
+    """Set the level by a histogram of the bins at the median."""
+    state[3] = 0
+    rank = found[7] - np.float32(histogram[0])
+    if np.float32(0) < rank < np.float32(before[BINS]):
+        place = np.float32(0.5) * (_place(before, rank, False) + _place(before, rank, True))
+        found[2] = _level(found[5] + found[6] / np.float32(BINS // 2) * place, found[4], found[3])
+
+
+@helper
+def _range(found: np.ndarray, state: np.ndarray) -> tuple[np.float32, np.float32]:
+    """Return the lower end of the next histogram and its bins per unit of flux."""
+    if state[1]:
+        return found[0] - found[1], _scale(found[1])
+    return found[5], _scale(found[6])
+
+
+@helper
+def _repeats(ordered: np.ndarray, n: int) -> Any:
+    """Return 1 if any of n ordered values comes twice, as counts do and measurements do not, else 0."""
+    for k in range(n - 1):
+        if ordered[k] == ordered[k + 1]:
+            return np.int32(1)
+    return np.int32(0)
+
+
+@helper
 def _level(median: np.float32, mean: np.float32, deviation: np.float32) -> np.float32:
-    """Return the estimate of the mode, or the median of a crowded box, in bins."""
+    """Return the estimate of the mode, or the median of a crowded box."""
     if abs(mean - median) > np.float32(CROWDED) * deviation:
         return median
     return np.float32(2.5) * median - np.float32(1.5) * mean
@@ -317,8 +350,9 @@ def _measure(values: np.ndarray, clip: np.float32) -> tuple[np.float32, np.float
         return np.float32(np.nan), np.float32(np.nan), 0
     for t in range(SAMPLE):
         ordered[_rank(sample, t)] = sample[t]
-    found = np.empty(4, np.float32)
-    state = np.zeros(3, np.int32)
+    found = np.zeros(8, np.float32)
+    state = np.zeros(4, np.int32)
+    state[1], state[3] = 1, _repeats(ordered, n)
     found[0], found[1] = ordered[n // 2], _first_range(ordered, n, clip)
     if found[1] == np.float32(0):
         for value in values:
@@ -326,11 +360,15 @@ def _measure(values: np.ndarray, clip: np.float32) -> tuple[np.float32, np.float
     histogram = np.empty(COUNTED, np.int32)
     before, s1, s2 = np.empty(EDGES, np.int32), np.empty(EDGES, np.int64), np.empty(EDGES, np.int64)
     before[0], s1[0], s2[0] = 0, 0, 0
-    for attempt in range(RANGES):
-        _count(values, found[0] - found[1], _scale(found[1]), histogram)
+    for attempt in range(RANGES + 1):
+        low, scale = _range(found, state)
+        _count(values, low, scale, histogram)
         _add_bins(histogram, before, s1, s2, 0, BINS)
-        _judge(histogram, before, s1, s2, clip, attempt, found, state)
-        if not state[1]:
+        if state[1]:
+            _judge(histogram, before, s1, s2, clip, attempt, found, state)
+        else:
+            _refine(histogram, before, found, state)
+        if not (state[1] or state[3]):
             break
     return found[2], found[3], state[2]
 
@@ -386,8 +424,8 @@ def _measure_block(boxes: Any, clip: Any, level: Any, noise: Any, count: Any) ->
     before = cuda.shared.array(EDGES, np.int32)
     s1 = cuda.shared.array(EDGES, np.int64)
     s2 = cuda.shared.array(EDGES, np.int64)
-    found = cuda.shared.array(4, np.float32)
-    state = cuda.shared.array(3, np.int32)
+    found = cuda.shared.array(8, np.float32)
+    state = cuda.shared.array(4, np.int32)
 
     before[0], s1[0], s2[0] = 0, 0, 0
     sample[t] = _sampled(values, t)
@@ -401,7 +439,7 @@ def _measure_block(boxes: Any, clip: Any, level: Any, noise: Any, count: Any) ->
     cuda.syncthreads()
     if t == 0:
         found[0], found[1] = ordered[n // 2], _first_range(ordered, n, clip)
-        state[0], state[1] = ACCEPT, 1
+        state[0], state[1], state[3] = ACCEPT, 1, _repeats(ordered, n)
     cuda.syncthreads()
     if found[1] == np.float32(0):
         farthest = np.float32(0)
@@ -413,8 +451,8 @@ def _measure_block(boxes: Any, clip: Any, level: Any, noise: Any, count: Any) ->
             for k in range(THREADS):
                 found[1] = max(found[1], sample[k])
         cuda.syncthreads()
-    for attempt in range(RANGES):
-        low, scale = found[0] - found[1], _scale(found[1])
+    for attempt in range(RANGES + 1):
+        low, scale = _range(found, state)
         for k in range(t, COUNTED, THREADS):
             histogram[k] = 0
         cuda.syncthreads()
@@ -434,10 +472,12 @@ def _measure_block(boxes: Any, clip: Any, level: Any, noise: Any, count: Any) ->
             s1[k] += n1
             s2[k] += n2
         cuda.syncthreads()
-        if t == 0:
+        if t == 0 and state[1]:
             _judge(histogram, before, s1, s2, clip, attempt, found, state)
+        elif t == 0:
+            _refine(histogram, before, found, state)
         cuda.syncthreads()
-        if state[1] == 0:
+        if not (state[1] or state[3]):
             if t == 0:
                 level[cuda.blockIdx.x], noise[cuda.blockIdx.x] = found[2], found[3]
                 count[cuda.blockIdx.x] = state[2]
@@ -456,12 +496,15 @@ def example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
     flat = np.full(shape, 12.5, np.float32)
     flat[7, 9] = 1e6
     counts = np.round(sky * np.float32(0.4))
+    # Light of a galaxy in whole counts, of which the noise is so many that a bin of the histogram has one or none.
+    galaxy = np.round(37 * rng.exponential(1, shape) + 25 * sky) / np.float32(37)
     nothing = np.zeros((0, 9), np.float32)
     return [
         (stars, good, (20, 28), (0, 0), 3.0),
         (sky, masked, (20, 20), (13, 7), 2.5),
         (flat, good, (20, 30), (0, 0), 3.0),
         (counts, good, (40, 56), (0, 0), 3.0),
+        (galaxy.astype(np.float32), good, (40, 56), (0, 0), 3.0),
         (sky, ~good, (16, 64), (0, 0), 3.0),
         (sky[:1].copy(), good[:1].copy(), (1, 56), (0, 0), 3.0),
         (nothing, nothing.astype(bool), (4, 4), (0, 0), 3.0),

@@ -28,6 +28,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .deblending.fractional import TemplateDeblending
     from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
+    from .deblending.unet.stage import TrainDeblender, UNetDeblending
     from .detection.stage import MatchedDetection, SegmentDetection
     from .detection.unet.explain import ExplainDetection
     from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
@@ -58,6 +59,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         PersistenceDeblending,
         WatershedDeblending,
         TemplateDeblending,
+        UNetDeblending,
+        TrainDeblender,
         MeasurePsf,
         StarGalaxy,
         KronPhotometry,

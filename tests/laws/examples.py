@@ -78,8 +78,22 @@ def small_detector() -> Any:
 
 
 @cache
+def small_deblender() -> Any:
+    """Return a deblender that has learnt nothing, as a Model."""
+    import torch
+
+    from astrosurvey.networks.unet import UNet
+    from astrosurvey.stages.models.load import to_model
+
+    torch.manual_seed(4)
+    config = {"in_channels": 5, "heads": [["change", 1], ["gain", 1]], "widths": [4, 6, 8], "dropout": 0.0}
+    card = {"task": "deblending", "bands": None, "trained_on": {"fwhm": [2.0, 7.0]}}
+    return to_model(UNet(**config), "unet", config, card)
+
+
+@cache
 def simulated(number: int) -> Any:
-    """Return a small simulated tile: sky-subtracted image, truth, true segmentation."""
+    """Return a small simulated tile: sky-subtracted image, truth, true segmentation and fractions."""
     from astrosurvey.stages.simulate.field import SimulateField
 
     log = logging.getLogger("astrosurvey.task.example")

@@ -12,6 +12,7 @@ from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
 from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.deblending.stage import WatershedDeblending
+from astrosurvey.stages.deblending.unet.stage import TrainDeblender, UNetDeblending
 from astrosurvey.stages.detection.stage import MatchedDetection, SegmentDetection
 from astrosurvey.stages.detection.unet.explain import ExplainDetection
 from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
@@ -28,7 +29,7 @@ from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.testing import Example, StageLaws, make_image
 
-from .examples import TILES, detected, measured, psf, simulated, small_detector, tile_image, truth
+from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, tile_image, truth
 
 
 def test_every_built_in_stage_is_tried():
@@ -238,6 +239,39 @@ class TestTemplateDeblending(StageLaws):
         return Example(
             {"image": tile_image(0), "segmentation": detected(0)["segmentation"], "sources": detected(1)["sources"].empty("source")}
         )
+
+
+class TestUNetDeblending(StageLaws):
+    stage = UNetDeblending
+
+    def example(self):
+        return Example({"image": tile_image(0), **detected(0), "model": small_deblender()}, tile=TILES[0])
+
+    def example_after_apertures(self):
+        settings = {"bands": ["r"], "precision": "float32", "rounds": 1}
+        return Example(
+            {"image": tile_image(0), **detected(0), "photometry": measured(0), "model": small_deblender()}, settings, tile=TILES[0]
+        )
+
+    def wrong_task(self):
+        model = small_deblender()
+        return Example({"image": tile_image(0), **detected(0), "model": replace(model, card={**model.card, "task": "detection"})})
+
+    def wrong_bands(self):
+        model = small_deblender()
+        return Example({"image": tile_image(0), **detected(0), "model": replace(model, card={**model.card, "bands": ["u"]})})
+
+
+class TestTrainDeblender(StageLaws):
+    stage = TrainDeblender
+
+    def example(self):
+        tiles = {port: [simulated(number)[port] for number in range(2)] for port in ("image", "truth", "fractions")}
+        return Example(tiles, {"steps": 2, "widths": [4, 6, 8]})
+
+    def wrong_pair(self):
+        mixed = {port: [simulated(number)[port]] for port, number in (("image", 0), ("truth", 0), ("fractions", 1))}
+        return Example(mixed, {"steps": 2})
 
 
 class TestPersistenceDeblending(StageLaws):

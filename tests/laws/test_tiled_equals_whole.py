@@ -27,6 +27,16 @@ def run(tmp_path, name, tiles):
     return result.read("merge", "sources", Catalog), result.read("merge", "photometry", Catalog)
 
 
+FLIPS = 0.01
+"""Sources that may come or go: the sky of a tile and of the whole differ by up to 0.008 of the noise, and in this field about one source in a
+hundred has a pixel so near the threshold. Each of them must be seen to graze it."""
+
+
+def grazing(catalog):
+    """Return which sources hang on one pixel: a peak near the threshold of 4, or no more pixels than the 5 that a source must have."""
+    return (catalog.column("significance") < 4.0 * 1.1) | (catalog.column("n_pixels") <= 5)
+
+
 def positions(catalog):
     """Return positions in pixels of 0.2 arcsec about the sky's tangent point, good to far less than a pixel here."""
     dec = catalog.column("dec")
@@ -43,12 +53,12 @@ def test_law_8_the_same_sources_one_to_one(tmp_path, whole):
     tiled, photometry = run(tmp_path, "tiled", TILINGS["two by two"])
     distance, partner = cKDTree(positions(tiled)).query(positions(sources), distance_upper_bound=1.0)
     found = np.isfinite(distance)
-    # Sky meshes differ by less than a thousandth of the noise, so only a peak that grazes the threshold may come or go.
-    grazing = sources.column("significance") < 4.0 * 1.1
-    assert found[~grazing].all(), "lost at an edge"
-    assert (~found).sum() <= 0.005 * len(sources)
+    assert found[~grazing(sources)].all(), "lost at an edge"
+    assert (~found).sum() <= FLIPS * len(sources)
     assert len(np.unique(partner[found])) == found.sum(), "two sources became one"
-    assert abs(len(tiled) - len(sources)) <= 0.005 * len(sources), "some stand twice"
+    new = np.setdiff1d(np.arange(len(tiled)), partner[found])
+    assert grazing(tiled)[new].all(), "some stand twice"
+    assert len(new) <= FLIPS * len(sources)
     assert np.median(distance[found]) < 0.01
     assert set(photometry.column("source_id")) == set(tiled.column("source_id"))
 
@@ -81,7 +91,9 @@ def test_law_8_holds_for_one_large_image_that_is_cut(tmp_path):
         found[name] = result.read("merge", "sources", Catalog)
     distance, partner = cKDTree(positions(found["cut"])).query(positions(found["whole"]), distance_upper_bound=1.0)
     lost = ~np.isfinite(distance)
-    assert (found["whole"].column("significance")[lost] < 4.4).all()
-    assert lost.sum() <= 0.005 * len(lost)
+    assert grazing(found["whole"])[lost].all()
+    assert lost.sum() <= FLIPS * len(lost)
     assert len(np.unique(partner[~lost])) == (~lost).sum()
-    assert abs(len(found["cut"]) - len(found["whole"])) <= 0.005 * len(lost)
+    new = np.setdiff1d(np.arange(len(found["cut"])), partner[~lost])
+    assert grazing(found["cut"])[new].all()
+    assert len(new) <= FLIPS * len(lost)

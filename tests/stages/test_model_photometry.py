@@ -125,7 +125,7 @@ def test_bright_sources_keep_their_flux_place_and_shape(flux, shape):
     objects = lattice(flux, **shape)
     after, total, _ = measured(*field(objects))
     error = total["flux"] / flux - 1
-    assert abs(np.median(error)) < 0.04  # the family's sizes are ten per cent apart
+    assert abs(np.median(error)) < 0.012
     assert 1.4826 * np.median(np.abs(error - np.median(error))) < 0.03
     x, y = np.array(objects)[:, :2].T
     assert np.median(np.hypot(after.column("x") - x, after.column("y") - y)) < 0.07
@@ -150,13 +150,13 @@ def test_faint_stars_errors_are_those_of_the_noise():
         pulls.append((total["flux"] - objects[0][2]) / total["flux_err"])
     pulls = np.concatenate(pulls)  # 150: +-0.06 on the scatter
     assert 0.75 < pulls.std() < 1.2
-    assert abs(pulls.mean()) < 1  # some of the family's weight is on small galaxies
+    assert abs(pulls.mean()) < 0.5
 
 
 def test_members_of_a_blend_get_their_own_light():
     objects = [(40.0, 60.0, 6000.0, 0, 0, 0), (47.0, 60.5, 2500.0, 0, 0, 0), (110.0, 60.0, 5000.0, 6, 2, 4), (118.0, 66.0, 5000.0, 0, 0, 0)]
     _, total, rows = measured(*field(objects), apertures=[3.0], rounds=3)
-    np.testing.assert_allclose(total["flux"], [o[2] for o in objects], rtol=0.08)
+    np.testing.assert_allclose(total["flux"], [o[2] for o in objects], rtol=0.06)
     three = rows.column("flux")[rows.column("method") == "aperture_3"]
     inside = 1 - np.exp(-(9.0) / (2 * SIGMA**2))
     np.testing.assert_allclose(three[[0, 1, 3]], np.array([6000.0, 2500.0, 5000.0]) * inside, rtol=0.06)
@@ -183,7 +183,7 @@ def test_unusable_pixels_are_filled_in_by_the_model():
     mask[0, rows[1] - 1 : rows[1] + 1, columns[1] - 30 : columns[1] + 30] = PIXEL["BAD"]
     variance[0, rows[2] - 2 : rows[2], columns[2]] = np.inf
     _, total, _ = measured(dataclasses.replace(image, data=data, variance=variance, mask=mask), segmentation, found)
-    np.testing.assert_allclose(total["flux"][:3], 5000, rtol=0.1)
+    np.testing.assert_allclose(total["flux"][:3], 5000, rtol=0.06)
     assert (total["flags"][:3] & SOURCE["APERTURE_MASKED"] != 0).all()
     assert (total["masked_fraction"][:3] > 0).all()
     assert total["masked_fraction"][3] == 0
@@ -282,9 +282,8 @@ def test_forced_on_another_grid_and_seeing():
     rows = run(ForcedPhotometry, {"method": "epoch2"}, image=other, **out)["photometry"]
     flux = rows.column("flux")[rows.column("method") == "epoch2"][inside]
     inside = (x > 15) & (x < 145) & (y > 15) & (y < 145)
-    assert flux[3] == pytest.approx(-3000, rel=0.1)
-    before = out["photometry"].column("flux")
-    assert np.median(np.delete(flux, 3)) / 4000 == pytest.approx(np.median(before) / 8000, rel=0.03)
+    assert flux[3] == pytest.approx(-3000, rel=0.06)
+    assert np.median(np.delete(flux, 3)) == pytest.approx(4000, rel=0.02)
     assert np.std(np.delete(flux, 3)) < 0.05 * 4000
 
 

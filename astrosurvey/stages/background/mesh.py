@@ -13,6 +13,8 @@ from ...kernels import mesh, sky_pixels, spread
 Pair = tuple[int, int]
 Planes = tuple[np.ndarray, np.ndarray]
 
+SLOPED = 4
+"""Boxes along an axis from which the sky's slope is told."""
 NEIGHBOURS = 10
 """Boxes that a box with too few good pixels takes its values from."""
 
@@ -100,10 +102,11 @@ def continued(values: np.ndarray, boxes: int) -> np.ndarray:
 
     Args:
         values: (box, box).
-        boxes: on every side; beyond as many as the mesh has, the outermost value goes on.
+        boxes: on every side; beyond as many as the mesh has, or where it has too few to tell a slope from a bright source, the
+            outermost value goes on.
     """
     for axis in (0, 1):
-        n = min(boxes, values.shape[axis] - 1)
+        n = min(boxes, values.shape[axis] - 1) if values.shape[axis] >= SLOPED else 0
         if n:
             values = np.pad(values, _around(axis, n), mode="reflect", reflect_type="odd")
         values = np.pad(values, _around(axis, boxes - n), mode="edge")

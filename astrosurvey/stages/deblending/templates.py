@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ...core.stage import Context
     from ...products import Catalog, Image, Segmentation
 
-METHOD = "templates"
-
 
 def deblend(
     ctx: Context,
@@ -30,8 +28,10 @@ def deblend(
     before: Catalog | None,
     bands: tuple[str, ...] | None,
     rounds: int,
+    method: str = "templates",
+    solve: Callable[[Scene, members.Planes], Sequence[Band]] | None = None,
 ) -> Mapping[str, Any]:
-    """Return the outputs of `deblending.templates`.
+    """Return the outputs of `deblending.templates`, or of a stage that shares pixels in a way of its own.
 
     Args:
         ctx: the task's surroundings.
@@ -41,12 +41,14 @@ def deblend(
         before: photometry of earlier stages, passed on in front.
         bands: bands in whose mean shapes are fitted; None for all.
         rounds: how often each source is fitted.
+        method: of the rows of photometry.
+        solve: returns the bands of the scene, which share the pixels; None for shares in proportion to the templates.
     """
     planes = members.Planes.of(image, bands)
     layout = members.layout(planes, sources, ctx.device)
     scene = Scene(planes.mean, planes.sigma, sources.column("x"), sources.column("y"), layout)
     scene.fit(rounds, ctx.progress)
-    solved = [Band(scene, plane, planes.single) for plane in planes.bands]
+    solved = solve(scene, planes) if solve else [Band(scene, plane, planes.single) for plane in planes.bands]
     n, count = len(sources), len(solved)
 
     residual = np.stack([layout.image(b.residual) * np.float32(p.unit) for b, p in zip(solved, planes.bands, strict=True)])
@@ -70,10 +72,10 @@ def deblend(
         "masked_fraction": masked.ravel(),
         "flags": (flags | about[:, None]).ravel(),
         "band": np.tile(np.array(image.bands, dtype=object), n),
-        "method": np.full(n * count, METHOD, dtype=object),
+        "method": np.full(n * count, method, dtype=object),
     }
     names = image.bands if count > 1 else ()
-    parts: Fractions = members.fractions(scene, solved, names, {"method": METHOD})
+    parts: Fractions = members.fractions(scene, solved, names, {"method": method})
     return {
         "sources": members.flagged(sources, share, about),
         "photometry": photometry_rows(sources, before, columns),

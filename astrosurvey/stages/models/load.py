@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import nn
 
 from ...core.stage import DataError
 from ...networks.determinism import seeded
-from ...networks.unet import UNet
+from ...networks.train import has_fast_bfloat16
+from ...networks.unet import UNet, folded
 from ...products import Model
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet}
@@ -36,6 +37,34 @@ def to_network(model: Model) -> nn.Module:
     except (RuntimeError, TypeError) as error:
         raise DataError(f"the model's weights do not fit its architecture {model.architecture!r}: {str(error).splitlines()[0]}") from error
     return network.float().eval()
+
+
+def precision_on(device: Literal["cpu", "cuda"], wish: Literal["auto", "float32", "bfloat16"]) -> torch.dtype:
+    """Return the precision of a network's arithmetic: bfloat16 where it is wished, or, if that is left open, where it is faster."""
+    fast = device == "cuda" or has_fast_bfloat16()
+    return torch.bfloat16 if wish == "bfloat16" or (wish == "auto" and fast) else torch.float32
+
+
+def ready(kept: tuple[Model, UNet] | None, model: Model, device: str, precision: torch.dtype) -> tuple[Model, UNet]:
+    """Return a model and its U-Net, ready to predict: what was kept from the tile before if that was the same model.
+
+    Raises:
+        DataError: no U-Net, or weights that do not fit it.
+    """
+    if kept is not None and _same(kept[0], model):
+        return kept
+    network = to_network(model)
+    assert isinstance(network, UNet)
+    return model, folded(network).to(device=device, dtype=precision)
+
+
+def _same(one: Model, other: Model) -> bool:
+    return one is other or (
+        one.architecture == other.architecture
+        and one.config == other.config
+        and one.weights.keys() == other.weights.keys()
+        and all(np.array_equal(array, other.weights[name]) for name, array in one.weights.items())
+    )
 
 
 def to_model(network: nn.Module, architecture: str, config: Mapping[str, Any], card: Mapping[str, Any]) -> Model:

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 Device = Literal["cpu", "cuda"]
 
-STAR = 0.2
+STAR = 0.4
 """Probability, before a look at the pixels, that a source is a star; the galaxies share the rest."""
+SPREAD, TAIL = 0.5, 3.0
+"""Scatter of the log of galaxies' sizes before a look at the pixels, and the degrees of freedom of its Student distribution."""
 TRUST = 0.05
 """Relative error of neighbours' models."""
-BLUNT = 0.01
+BLUNT = 0.007
 """Relative error of the models themselves."""
 SKY = 0.05
 """Error of the local sky, in units of the noise of a pixel."""
@@ -201,6 +203,17 @@ def tables(field: Frame, n_nodes: int) -> list[profiles.Models]:
     return [profiles.build(stamp, field.point, field.core, n_nodes) for stamp in field.psf]
 
 
+def log_prior(log_size: np.ndarray) -> np.ndarray:
+    """Return the log of the models' probabilities before a look at the pixels, (model,).
+
+    Args:
+        log_size: log of their sizes over the typical one; -inf for the star, which is the first.
+    """
+    student = -0.5 * (TAIL + 1) * np.log1p((log_size[1:] / SPREAD) ** 2 / TAIL)
+    student += np.log(1 - STAR) - np.log(np.exp(student).sum())
+    return np.concatenate([[np.log(STAR)], student])
+
+
 def drawn_nodes(field: Frame, places: Places) -> np.ndarray:
     """Return how many nodes of each source's model are above a small part of the noise; at least 2."""
     seen = (np.abs(places.models) > DRAWN * field.noise[:, None]).any(1)
@@ -215,14 +228,16 @@ def draw(field: Frame, places: Places, device: Device) -> Planes:
 
 
 def measure(
-    field: Frame, x: np.ndarray, y: np.ndarray, n_pixels: np.ndarray, rounds: int, device: Device, progress: Callable[[int, int], None]
-) -> Fitted:
+    field: Frame, x: np.ndarray, y: np.ndarray, n_pixels: np.ndarray, typical: float, rounds: int, device: Device,
+    progress: Callable[[int, int], None],
+) -> Fitted:  # fmt: skip
     """Return positions, shapes and total fluxes of sources.
 
     Args:
         field: the image.
         x, y: (n,) where they were found, pixels.
         n_pixels: (n,) pixels of their footprints.
+        typical: half-light radius that galaxies are expected to have before a look at the pixels, in FWHM of the PSF.
         rounds: how often to subtract neighbours, at least once.
         device: where to calculate.
         progress: called with (done, total).
@@ -238,8 +253,7 @@ def measure(
     n_nodes = int(nodes_within(field.core, np.array(largest)))
     family = tables(field, n_nodes)
     models = np.stack([one.values for one in family]).astype(np.float32)
-    prior = np.full(models.shape[3], np.log((1 - STAR) / (models.shape[3] - 1)))
-    prior[0] = np.log(STAR)
+    linked, prior = family[0].linked, log_prior(family[0].log_size - np.log(typical * field.fwhm))
     planes, moved, ratio = field.planes, places, np.zeros(n, np.int32)
     for turn in range(rounds + 1):
         progress(turn, rounds + 1)
@@ -261,7 +275,7 @@ def measure(
         counts = np.minimum(nodes_within(field.core, reach), n_nodes)
         *sums, used = radial.KERNEL.on(device)(planes, moved, counts, n_nodes, TRUST)
         flux, error, chance, mean = posterior.KERNEL.on(device)(
-            tuple(sums), counts, models, ratio, prior, field.weights > 0, 1 / (SKY * field.noise) ** 2, BLUNT
+            tuple(sums), counts, models, linked, ratio, prior, field.weights > 0, 1 / (SKY * field.noise) ** 2, BLUNT
         )
         places = replace(moved, models=mean)
     progress(rounds + 1, rounds + 1)
@@ -291,9 +305,12 @@ def measure(
         clipped=clipped,
         outside=1 - np.sum(weights * family[first].growth[ratio, counts - 1], 1),
         # As wide as the models are in the ellipse they were fitted in, given for the ellipse that was measured.
-        size=np.exp(np.sum(weights[:, 1:] * family[first].log_size[1:], 1) / galaxy)
-        * galaxy
-        * np.sqrt(np.array(profiles.AXIS_RATIOS)[ratio] * major / minor),
+        size=galaxy
+        * profiles.resized(
+            np.exp(np.sum(weights[:, 1:] * family[first].log_size[1:], 1) / galaxy),
+            field.point,
+            np.array(profiles.AXIS_RATIOS)[ratio] * major / minor,
+        ),
         index=np.sum(weights[:, 1:] * family[first].index[1:], 1) / galaxy,
         half_light=np.sum(weights * family[first].half_light[ratio], 1) * np.sqrt(np.array(profiles.AXIS_RATIOS)[ratio]),
         star=weights[:, 0],
@@ -338,6 +355,7 @@ def noise_factor(field: Frame, planes: Planes, labels: np.ndarray, device: Devic
             one,
             counts,
             stars[b : b + 1].astype(np.float32),
+            np.zeros(1, bool),
             np.zeros(len(x), np.int32),
             np.zeros(1),
             np.ones(1, bool),

@@ -153,7 +153,8 @@ def forced_columns(
     seen = np.sqrt((shapes.ratio**2 * size2 + field.point) / (size2 + field.point))
     ratio = nearest_ratio(seen)
     q = np.array(profiles.AXIS_RATIOS)[ratio]
-    shapes = replace(shapes, size=shapes.size * np.sqrt(seen / q))  # of the same area in the family's ellipse
+    # of the same area in the family's ellipse
+    shapes = replace(shapes, size=np.where(shapes.size > 0, profiles.resized(shapes.size, field.point, seen / q), 0))
     reach = np.maximum(LEAST_RADIUS * field.fwhm, REACH * shapes.size + field.fwhm)
     n_nodes = int(nodes_within(field.core, np.array(max(float(reach.max(initial=0)), LEAST_RADIUS * field.fwhm))))
     counts = nodes_within(field.core, reach)

@@ -47,6 +47,9 @@ class TotalPhotometry(Stage):
         bands: tuple[str, ...] | None = Field(
             None, min_length=1, description="bands that positions and shapes are taken from; all when left out"
         )
+        galaxy_size: float = Field(
+            0.5, gt=0, description="half-light radius expected of a galaxy before a look at its pixels, in FWHM of the PSF"
+        )
         rounds: int = Field(1, ge=1, le=10, description="how often neighbours' models are subtracted and all sources measured again")
         apertures: tuple[float, ...] = Field((), description="radii in pixels of circles to measure as well, neighbours subtracted")
 
@@ -70,9 +73,8 @@ class TotalPhotometry(Stage):
 
         check_linked(image, segmentation, sources)
         field = frame(image, segmentation.labels, self.config.bands, ctx.log.warning)
-        found = measure(
-            field, sources.column("x"), sources.column("y"), sources.column("n_pixels"), self.config.rounds, ctx.device, ctx.progress
-        )
+        position = sources.column("x"), sources.column("y"), sources.column("n_pixels")
+        found = measure(field, *position, self.config.galaxy_size, self.config.rounds, ctx.device, ctx.progress)
         factor = noise_factor(field, found.planes, segmentation.labels, ctx.device)
         ctx.log.info(
             "noise of a star's flux over that of independent pixels: %s",

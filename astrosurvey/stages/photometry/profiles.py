@@ -26,7 +26,7 @@ HALF_LIGHT_PER_SIGMA = float(np.sqrt(2 * np.log(2)))
 """Of a Gaussian, which stands for every galaxy where its ellipse before the PSF is inferred from that after it."""
 SMALLEST, LARGEST = 0.12, 12.0
 """Half-light radii of the models, in FWHM of the PSF."""
-SIZES = 48
+SIZES = 24
 STEP = 0.004
 """Step in log r of the quadrature of a Sérsic transform."""
 PER_WAVE = 10
@@ -69,6 +69,18 @@ def psf_transform(psf: np.ndarray, k: np.ndarray) -> np.ndarray:
     return result
 
 
+def resized(size: np.ndarray, point: float, rounder: np.ndarray) -> np.ndarray:
+    """Return the half-light semi-major axis, before the PSF, of a galaxy drawn with another axis ratio and the same area.
+
+    Args:
+        size: (n,) it was, pixels.
+        point: see `build`.
+        rounder: (n,) axis ratio after the PSF that `size` goes with, over the other one.
+    """
+    result: np.ndarray = np.sqrt(np.maximum((size**2 + HALF_LIGHT_PER_SIGMA**2 * point) * rounder - HALF_LIGHT_PER_SIGMA**2 * point, 0))
+    return result
+
+
 @dataclass(frozen=True)
 class Models:
     """Unit-flux models of one PSF, by axis ratio, node and model.
@@ -88,6 +100,13 @@ class Models:
     index: np.ndarray
     half_light: np.ndarray
     growth: np.ndarray
+
+    @property
+    def linked(self) -> np.ndarray:
+        """(model,) bool, whether the next model is the next size of the same index."""
+        following = np.diff(self.log_size, append=-np.inf) > 0
+        following[:1] = False  # the star
+        return following
 
 
 def _interpolate(log_k: np.ndarray, start: float, values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from ...core.stage import Context, DataError, FilePath, Stage, StageConfig
-from ...products import Catalog, Image, Segmentation
+from ...products import Catalog, Fractions, Image, Segmentation
 
 if TYPE_CHECKING:
     from .real import Templates
@@ -54,6 +54,7 @@ class SimulateField(Stage):
         "image": Image,
         "truth": Catalog.of("truth", fills=["half_light_radius", "semi_major", "semi_minor", "theta", "n_sersic", "snr"]),
         "segmentation": Segmentation,
+        "fractions": Fractions,
     }
 
     class Config(StageConfig):
@@ -115,7 +116,7 @@ class SimulateField(Stage):
             self.templates = read_templates(self.config.real_galaxies, self.config.real_keep)
 
     def run(self, ctx: Context) -> Mapping[str, Any]:
-        """Return the tile's `image`, `truth` and true `segmentation`."""
+        """Return the tile's `image`, `truth`, and true `segmentation` and `fractions`."""
         from .field_image import field
 
         tile = ctx.tile
@@ -125,4 +126,4 @@ class SimulateField(Stage):
                 f"simulate.field renders a tile of given size, but tile {name} has none; write `tiles: {{count: 8, size: 1024}}`"
             )
         made = field(self.config, tile, ctx.rng, ctx.progress, self.templates)
-        return {"image": made.image, "truth": made.truth, "segmentation": made.segmentation}
+        return {"image": made.image, "truth": made.truth, "segmentation": made.segmentation, "fractions": made.fractions}

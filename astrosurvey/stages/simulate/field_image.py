@@ -14,7 +14,7 @@ from ...catalog.footprint import describe
 from ...catalog.ids import object_ids
 from ...catalog.ownership import primary
 from ...core.tiles import Box, Tile
-from ...products import Catalog, Image, Segmentation
+from ...products import Catalog, Fractions, Image, Segmentation
 from .exposure import tangent_wcs
 from .field_draw import Field, draw_field
 from .real import Templates
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
 
     from .field import SimulateField
+
+TRIM = 0.03
+"""An object's fractions end where its light falls below this part of a pixel's noise."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,14 @@ class Made:
         image: with noise, variance and the point-spread function.
         truth: a row for each object and band, the brightest object first.
         segmentation: label k is the k-th object of the truth, counted from one.
+        fractions: source k is the k-th object of the truth: its part of the light of all objects.
     """
 
     field: Field
     image: Image
     truth: Catalog
     segmentation: Segmentation
+    fractions: Fractions
 
 
 def field(
@@ -60,9 +65,31 @@ def field(
         templates: real galaxies, of which `config.real_fraction` of the galaxies get their looks.
     """
     assert tile.window is not None
+    drawn = draw_field(rng, config, tile.window.shape, len(templates) if templates is not None else 0)
+    return imaged(drawn, config, tile, rng, progress, templates)
+
+
+def imaged(
+    drawn: Field,
+    config: SimulateField.Config,
+    tile: Tile,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    templates: Templates | None = None,
+) -> Made:
+    """Return a given field as a camera sees it.
+
+    Args:
+        drawn: what the field holds.
+        config: the settings of `simulate.field`, of which sky, noise, bands and pixels count.
+        tile: a tile that has a window.
+        rng: draws the noise.
+        progress: called with (done, total).
+        templates: real galaxies that objects may look like.
+    """
+    assert tile.window is not None
     shape = tile.window.shape
-    drawn = draw_field(rng, config, shape, len(templates) if templates is not None else 0)
-    light, labels, snr = compose(drawn, shape, config, progress, templates)
+    light, labels, snr, parts = compose(drawn, shape, config, progress, templates)
     data = light + sky(config, drawn, shape) + noise(rng, light.shape, config.noise, drawn.correlation)
     wcs = tangent_wcs(config.center, config.pixel_scale, tile.window)
     meta = {
@@ -78,7 +105,7 @@ def field(
         wcs=wcs,
         meta=meta,
     )
-    return Made(drawn, image, truth(drawn, snr, config, tile, wcs), Segmentation(labels))
+    return Made(drawn, image, truth(drawn, snr, config, tile, wcs), Segmentation(labels), parts)
 
 
 def compose(
@@ -87,13 +114,14 @@ def compose(
     config: SimulateField.Config,
     progress: Callable[[int, int], None] = lambda done, total: None,
     templates: Templates | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Fractions]:
     """Add up the light of all objects.
 
     Returns:
         light: (band, y, x) float32.
         labels: (y, x) int32, the object that is the brightest in a pixel and there above the mask level, counted from one.
         snr: (n, band) matched-filter signal-to-noise ratio of each object as if it were alone.
+        fractions: each object's part of the light, in each band; its box ends where it fades below `TRIM` of the noise.
     """
     bodies = drawn.bodies
     n_bands = len(config.bands)
@@ -101,6 +129,7 @@ def compose(
     brightest = np.full(shape, config.mask_level * config.noise * math.sqrt(n_bands), np.float32)
     labels = np.zeros(shape, np.int32)
     snr = np.zeros((len(bodies), n_bands))
+    boxes, own_light = np.zeros((len(bodies), 4), np.int64), [np.zeros((n_bands, 0, 0), np.float32)] * len(bodies)
     done = 0
     for which, x0, y0, stamps in render(bodies, drawn.psf, np.full(n_bands, config.noise), templates):
         snr[which] = matched_norms(stamps, drawn.correlation) / config.noise
@@ -109,13 +138,47 @@ def compose(
             rows, columns = slice(max(y, 0), min(y + size, shape[0])), slice(max(x, 0), min(x + size, shape[1]))
             part = stamp[:, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
             light[:, rows, columns] += part
+            boxes[i], own_light[i] = _trimmed(part, rows.start, columns.start, TRIM * config.noise)
             own, best = part.sum(axis=0) if n_bands > 1 else part[0], brightest[rows, columns]
             ahead = own > best
             best[ahead] = own[ahead]
             labels[rows, columns][ahead] = i + 1
         done += len(which)
         progress(done, len(bodies))
-    return light, labels, snr
+    return light, labels, snr, _fractions(light.shape, boxes, own_light, config.bands)
+
+
+def _fractions(shape: tuple[int, int, int], boxes: np.ndarray, own_light: list[np.ndarray], bands: tuple[str, ...]) -> Fractions:
+    """Return each object's part of the positive light of all: transforms ring a little below zero, and real galaxies have noise.
+
+    Args:
+        shape: (band, y, x) of the image.
+        boxes: (n, 4) x_min, x_max, y_min, y_max.
+        own_light: (n) of (band, y, x), what each object has in its box.
+        bands: their names.
+    """
+    windows = [(slice(None), slice(y0, y1), slice(x0, x1)) for x0, x1, y0, y1 in boxes.tolist()]
+    total = np.full(shape, np.finfo(np.float32).tiny, np.float32)
+    for window, own in zip(windows, own_light, strict=True):
+        total[window] += np.maximum(own, 0.0)
+    parts = [np.maximum(own, 0.0) / total[window] for window, own in zip(windows, own_light, strict=True)]
+    return Fractions.from_stamps((shape[1], shape[2]), boxes, parts, bands if len(bands) > 1 else ())
+
+
+def _trimmed(part: np.ndarray, y0: int, x0: int, level: float) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    """Return the box (x_min, x_max, y_min, y_max) of the pixels above a level, at least one, and the light in it.
+
+    Args:
+        part: (band, y, x) an object's light, the first pixel being (y0, x0) of the image.
+        y0, x0: row and column.
+        level: light per pixel.
+    """
+    above = part.max(axis=0) > level
+    if not above.any():
+        above[np.unravel_index(np.argmax(part[0]), above.shape)] = True
+    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
+    a, b, c, d = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    return (x0 + c, x0 + d, y0 + a, y0 + b), part[:, a:b, c:d].copy()
 
 
 def sky(config: SimulateField.Config, drawn: Field, shape: tuple[int, int]) -> np.ndarray:

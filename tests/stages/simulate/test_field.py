@@ -57,7 +57,7 @@ def test_pairs_have_their_separation_and_flux_ratio():
 def test_the_image_is_sky_light_and_noise():
     result = made(256, noise=2.0, sky=50.0, sky_gradient=0.4, density=300.0)
     config = SimulateField.Config(noise=2.0, sky=50.0, sky_gradient=0.4, density=300.0)
-    light, _, _ = compose(result.field, (256, 256), config)
+    light, _, _, _ = compose(result.field, (256, 256), config)
     residual = result.image.data - light
     y, x = np.mgrid[:256, :256] / 256 + 0.5 / 256 - 0.5
     plane = 50.0 * (1 + 0.4 * (x * np.cos(result.field.direction) + y * np.sin(result.field.direction)))

@@ -15,8 +15,6 @@ from ....products import Catalog, Image, Metric, Metrics, Model, Segmentation
 from ..stage import SOURCE_COLUMNS
 
 if TYPE_CHECKING:
-    import torch
-
     from ....networks.unet import UNet
     from .features import Features
 
@@ -75,6 +73,7 @@ class UNetDetection(Stage):
 
     def run(self, ctx: Context, *, image: Image, model: Model | None) -> Mapping[str, Any]:
         """Return the segmentation and the sources."""
+        from ...models.load import precision_on, ready
         from ..filter import UNKNOWN_FWHM
         from . import catalogue
         from .calibrate import Calibration
@@ -90,14 +89,16 @@ class UNetDetection(Stage):
             ctx.log.warning("the image has neither PSF nor seeing: taking a FWHM of %g px; set `fwhm`, or measure it", UNKNOWN_FWHM)
         self._warn_of(ctx, seen, model)
         calibration = Calibration.from_card(model.card["calibration"])
+        precision = precision_on(ctx.device, config.precision)
+        self._ready = ready(getattr(self, "_ready", None), model, ctx.device, precision)
         maps = predict(
-            self._network(ctx, model),
+            self._ready[1],
             seen,
             window=max(int(config.window * ctx.batch), 128),
             samples=config.samples,
             seed=int(ctx.rng.integers(2**31)),
             device=ctx.device,
-            precision=self._precision(ctx),
+            precision=precision,
             progress=ctx.progress,
         )
         threshold = calibration.threshold if config.threshold is None else config.threshold
@@ -106,40 +107,11 @@ class UNetDetection(Stage):
         )
         return {"segmentation": Segmentation(labels), "sources": sources}
 
-    def _network(self, ctx: Context, model: Model) -> UNet:
-        """Return the model's network, ready to predict; made once for all tiles of a worker."""
-        from ....networks.unet import UNet, folded
-        from ...models.load import to_network
-
-        ready: tuple[Model, UNet] | None = getattr(self, "_ready", None)
-        if ready is None or not _same(ready[0], model):
-            network = to_network(model)
-            assert isinstance(network, UNet)
-            self._ready = ready = model, folded(network).to(device=ctx.device, dtype=self._precision(ctx))
-        return ready[1]
-
-    def _precision(self, ctx: Context) -> torch.dtype:
-        import torch
-
-        from ....networks.train import has_fast_bfloat16
-
-        fast = ctx.device == "cuda" or has_fast_bfloat16()
-        return torch.bfloat16 if self.config.precision == "bfloat16" or (self.config.precision == "auto" and fast) else torch.float32
-
     def _warn_of(self, ctx: Context, seen: Features, model: Model) -> None:
         """Warn where the image is outside what the model was trained on."""
         low, high = model.card["trained_on"]["fwhm"]
         if not low <= seen.fwhm <= high:
             ctx.log.warning("the PSF is %.1f px wide, and the model knows %.1f to %.1f px: rebin the image", seen.fwhm, low, high)
-
-
-def _same(one: Model, other: Model) -> bool:
-    return one is other or (
-        one.architecture == other.architecture
-        and one.config == other.config
-        and one.weights.keys() == other.weights.keys()
-        and all(np.array_equal(array, other.weights[name]) for name, array in one.weights.items())
-    )
 
 
 def bands_of(model: Model, image: Image) -> tuple[str, ...] | None:
