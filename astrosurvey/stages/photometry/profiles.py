@@ -130,7 +130,7 @@ def _projection(core: float, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def build(psf: np.ndarray, point: float, core: float, n_nodes: int, sizes: np.ndarray | None = None) -> Models:
-    """Return the models of a PSF.
+    """Return the models of a PSF. The last few are kept: tiles of a survey may share theirs.
 
     Args:
         psf: (y, x) stamp, centred, as sampled by pixels.
@@ -141,6 +141,13 @@ def build(psf: np.ndarray, point: float, core: float, n_nodes: int, sizes: np.nd
     """
     if sizes is None:
         sizes = np.geomspace(SMALLEST, LARGEST, SIZES) * np.sqrt(point) * FWHM_PER_SIGMA
+    plain = np.ascontiguousarray(psf, np.float64)
+    return _built(plain.tobytes(), plain.shape, float(point), float(core), int(n_nodes), tuple(sizes.tolist()))
+
+
+@lru_cache(maxsize=16)
+def _built(stamp: bytes, shape: tuple[int, int], point: float, core: float, n_nodes: int, half_lights: tuple[float, ...]) -> Models:
+    psf, sizes = np.frombuffer(stamp).reshape(shape), np.array(half_lights)
     u = (np.arange(WAVES) + 0.5) / WAVES
     k = np.pi * u**1.5
     weight = 0.75 * u**0.5 * k / WAVES  # k dk / 2 pi
@@ -167,6 +174,8 @@ def build(psf: np.ndarray, point: float, core: float, n_nodes: int, sizes: np.nd
         half[i] = [np.sqrt(np.interp(0.5, g, area / np.pi)) for g in growth.T]
         values[i] = profile / q
         growths[i] = growth
+    for array in (values, half, growths):
+        array.flags.writeable = False  # others will be given the same
     return Models(
         core,
         values,
