@@ -5,7 +5,7 @@ python benchmarks/images.py --out images.json --size 2048 --seeds 1 2 3
 The images are those of `simulate.field` as it is set: seeing 4 pixels, 715 objects and 89 pairs in a million pixels.
 Purity is one to one: a galaxy that is split in two counts against it. A tool that is less pure than 0.97 is cut at the
 rank (signal to noise of the island, significance, probability) where it reaches that; `n` and `purity` are before the cut.
-Every tool runs in a process of its own, on one thread, ours on two as well; what is compiled is compiled on a small image
+Every tool runs in a process of its own, on one thread, ours on two as well (`--threads`); what is compiled is compiled on a small image
 before. Medians over the seeds.
 """
 
@@ -159,7 +159,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             collected: dict[str, list[dict[str, Any]]] = {}
             for seed in arguments.seeds:
                 known, seeing = simulate(seed, arguments.size, {**arguments.settings, **more}, arguments.wishes, scene)
-                runs = [(tool, threads) for tool in arguments.tools for threads in ((1, 2) if tool in CHAINS else (1,))]
+                runs = [(tool, threads) for tool in arguments.tools for threads in (arguments.threads if tool in CHAINS else (1,))]
                 for tool, threads in runs:
                     name = tool if threads == 1 else f"{tool}, 2 threads"
                     columns, costs = run_tool(tool, scene, threads)
@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4096, help="pixels a side")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="one image each")
     parser.add_argument("--tools", nargs="+", help="which of those installed; all when left out")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="for our tools; the others have one")
     parser.add_argument("--variant", choices=list(VARIANTS), default="standard", help="another sky or camera")
     parser.add_argument("--purity", type=float, help="to which all are cut; 0.97, and none for the variant cosmos, when left out")
     parser.add_argument("--stamps", type=Path, help="FITS file of real galaxies, a stamp in each HDU, for the variant cosmos")
