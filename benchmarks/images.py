@@ -2,6 +2,8 @@
 
 python benchmarks/images.py --out images.json --size 2048 --seeds 1 2 3
 
+Peers: `pip install astrosurvey[benchmarks]` for sep and photutils, Debian's `source-extractor`; what is not installed is left out.
+
 The images are those of `simulate.field` as it is set: seeing 4 pixels, 715 objects and 89 pairs in a million pixels.
 Purity is one to one: a galaxy that is split in two counts against it. A tool that is less pure than 0.97 is cut at the
 rank (signal to noise of the island, significance, probability) where it reaches that; `n` and `purity` are before the cut.
