@@ -12,7 +12,9 @@ from ...catalog.flags import SOURCE
 from ...kernels import radial
 from ...kernels._pixels import Places, node_radii, nodes_within
 from . import profiles
-from .fitting import LEAST_RADIUS, NOWHERE, SKY, TRUST, Device, Frame, draw, forms, nearest_ratio, noise_factor
+from .fitting import LEAST_RADIUS, NOWHERE, SKY, TRUST, Device, draw, forms, nearest_ratio
+from .frame import Frame
+from .noise import noise_factor
 
 if TYPE_CHECKING:
     from ...products import Catalog, Image
