@@ -181,10 +181,10 @@ def test_fractions_take_the_neighbours_light_away():
     inside = 1 - np.exp(-(9.0) / (2 * SIGMA**2))
     np.testing.assert_allclose(three[[0, 1, 3]], np.array([6000.0, 2500.0, 5000.0]) * inside, rtol=0.06)
     assert total["flags"][3] & SOURCE["APERTURE_TRUNCATED"] != 0
-    half = split(objects)
-    half = dataclasses.replace(half, values=np.where(np.arange(half.values.size) < half.offsets[1], half.values, 0).astype(np.float32))
-    _, given, _ = measured(image, segmentation, found, half)  # the first one's fractions alone: the others are sky to it
-    assert given["flux"][0] == pytest.approx(total["flux"][0], rel=1e-6)
+    parts = split(objects)
+    unshared = dataclasses.replace(parts, values=np.where(np.arange(parts.values.size) < parts.offsets[1], parts.values, np.float32(0)))
+    _, given, _ = measured(image, segmentation, found, unshared)
+    assert given["flux"][0] > 8000  # nobody claims the other member's light
 
 
 def test_fractions_of_a_lone_source_change_nothing():

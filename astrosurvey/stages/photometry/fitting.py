@@ -94,11 +94,18 @@ def ellipses(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.sqrt(mean + half), np.sqrt(np.maximum(mean - half, 0)), 0.5 * np.arctan2(2 * xy, xx - yy)
 
 
-def forms(ratio: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """Return the quadratic forms of the elliptical radius for (n,) indices of axis ratios and angles."""
+def forms(field: Frame, ratio: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Return the quadratic forms of the elliptical radius on the image.
+
+    Args:
+        field: the image.
+        ratio: (n,) indices of axis ratios, where stars are round.
+        theta: (n,) angles of the major axis there, radians.
+    """
     steep = 1 / np.array(profiles.AXIS_RATIOS)[ratio] ** 2
     c, s = np.cos(theta), np.sin(theta)
-    return np.stack([c * c + s * s * steep, c * s * (1 - steep), s * s + c * c * steep], 1).astype(np.float32)
+    # A form changes as the moments of the same map, which is symmetric.
+    return field.rounded(np.stack([c * c + s * s * steep, c * s * (1 - steep), s * s + c * c * steep], 1)).astype(np.float32)
 
 
 def nearest_ratio(ratio: np.ndarray) -> np.ndarray:
@@ -109,7 +116,7 @@ def nearest_ratio(ratio: np.ndarray) -> np.ndarray:
 
 def tables(field: Frame, n_nodes: int) -> list[profiles.Models]:
     """Return the models of every band, all of the same sizes."""
-    return [profiles.build(stamp, field.point, field.core, n_nodes) for stamp in field.psf]
+    return [profiles.build(stamp, field.point, field.core, n_nodes, rounding=field.rounding) for stamp in field.psf]
 
 
 def log_prior(log_size: np.ndarray) -> np.ndarray:
@@ -173,7 +180,7 @@ def measure(
     isophote = np.sqrt(n_pixels / np.pi)
     most = np.maximum(2 * field.point, (isophote / 2) ** 2)
     places = Places.at(start[:, 0], start[:, 1], bands, field.core)
-    window = np.tile([field.point, 0.0, field.point], (n, 1))
+    window = np.tile(field.star, (n, 1))
     thinnest = np.array(profiles.AXIS_RATIOS[-1])
     n_nodes = int(nodes_within(field.core, fitted_out_to(field, isophote.max(initial=0), thinnest)))
     family = tables(field, n_nodes)
@@ -191,13 +198,13 @@ def measure(
         if turn:
             planes = draw(field, places, device)
         at = places if sheets is None else sheets.places(places)
-        centre, covariance, moments, _, status = centroid.KERNEL.on(device)(planes, at, field.weights, field.point, most, window)
+        centre, covariance, moments, _, status = centroid.KERNEL.on(device)(planes, at, field.weights, field.star, most, window)
         found = status == centroid.FOUND
         window = np.where(found[:, None], moments, window)
-        major, minor, theta = ellipses(window)
+        major, minor, theta = ellipses(field.rounded(window))
         before, ratio = ratio, nearest_ratio(minor / major)
         moved = places.moved(np.where(found[:, None], places.pixels + centre.astype(float), places.position))
-        moved = replace(moved, form=forms(ratio, theta))
+        moved = replace(moved, form=forms(field, ratio, theta))
         if turn:
             # The models move with their sources before these are measured, so that a source's own is where it was drawn.
             narrower = np.array(profiles.AXIS_RATIOS)[before] / np.array(profiles.AXIS_RATIOS)[ratio]

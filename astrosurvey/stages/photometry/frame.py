@@ -29,16 +29,35 @@ class Frame:
     Attributes:
         planes: its planes, footprints included.
         psf: (y, x) stamp of each band.
-        point: pixel^2, variance along an axis of a star's matched Gaussian, in the mean of the bands used for shapes.
+        star: (3,) pixel^2, xx, xy, yy of a star's matched Gaussian, in the mean of the bands used for shapes.
         weights: (band,) of that mean.
         noise: (band,) standard deviation of a typical pixel.
     """
 
     planes: Planes
     psf: Sequence[np.ndarray]
-    point: float
+    star: np.ndarray
     weights: np.ndarray
     noise: np.ndarray
+
+    @property
+    def point(self) -> float:
+        """Variance along an axis of a star where it is round, see `rounding`, pixel^2."""
+        return float(np.sqrt(self.star[0] * self.star[2] - self.star[1] ** 2))
+
+    @property
+    def rounding(self) -> np.ndarray:
+        """(2, 2) symmetric map of steps on the image to where stars are round and areas the same: there shapes are fitted."""
+        xx, xy, yy = self.star
+        root = np.sqrt(xx + yy + 2 * self.point)
+        rounding: np.ndarray = np.array([[yy + self.point, -xy], [-xy, xx + self.point]]) / root / np.sqrt(self.point)
+        return rounding
+
+    def rounded(self, moments: np.ndarray) -> np.ndarray:
+        """Return (n, 3) second moments xx, xy, yy as they are where stars are round."""
+        a = self.rounding
+        full = np.einsum("ij,njk,kl->nil", a, matrices(moments), a)
+        return full[:, [0, 0, 1], [0, 1, 1]]
 
     @property
     def core(self) -> float:
@@ -49,6 +68,12 @@ class Frame:
     def fwhm(self) -> float:
         """FWHM in pixels of a star's matched Gaussian."""
         return float(FWHM_PER_SIGMA * np.sqrt(self.point))
+
+
+def matrices(moments: np.ndarray) -> np.ndarray:
+    """Return (n, 2, 2) symmetric matrices of (n, 3) xx, xy, yy."""
+    full: np.ndarray = moments[:, [0, 1, 1, 2]].reshape(-1, 2, 2)
+    return full
 
 
 def moffat(fwhm: float) -> np.ndarray:
@@ -90,7 +115,7 @@ def frame(image: Image, labels: np.ndarray | None, bands: Sequence[str] | None, 
         planes = replace(planes, mask=image.mask, unusable=UNUSABLE)
     if labels is not None:
         planes = replace(planes, labels=labels)
-    return Frame(planes, stamps, _point(stamps, weights), weights, noise)
+    return Frame(planes, stamps, _star(stamps, weights), weights, noise)
 
 
 def _noise(variance: np.ndarray) -> float:
@@ -101,12 +126,14 @@ def _noise(variance: np.ndarray) -> float:
     return float(np.sqrt(np.median(some))) if some.size else 1.0
 
 
-def _point(stamps: Sequence[np.ndarray], weights: np.ndarray) -> float:
-    """Return the variance along an axis of the Gaussian matched to the mean PSF."""
+def _star(stamps: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Return the second moments of the Gaussian matched to the mean PSF, of a tenth of a pixel's variance at least."""
     mean = np.sum([w * stamp for w, stamp in zip(weights, stamps, strict=True)], 0)[None]
     ny, nx = mean.shape[1:]
     at = Places.at(np.array([nx // 2]), np.array([ny // 2]), 1, 1.0)
     planes = Planes(mean, np.full(mean.shape, 1e-12))
     most = np.array([max(min(nx, ny) / 6, 1.0) ** 2])
-    _, _, (m,), _, _ = centroid.reference(planes, at, np.ones(1), 0.1, most, np.array([[1.0, 0.0, 1.0]]))
-    return float(max((m[0] + m[2]) / 2, 0.1))
+    least = np.array([0.1, 0.0, 0.1])
+    _, _, (m,), _, _ = centroid.reference(planes, at, np.ones(1), least, most, np.array([[1.0, 0.0, 1.0]]))
+    star: np.ndarray = m.astype(float)
+    return star

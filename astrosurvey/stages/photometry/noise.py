@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ...kernels import posterior, radial
 from ...kernels._pixels import Places, Planes, nodes_within
 from . import profiles
-from .fitting import TRUST, Device
+from .fitting import TRUST, Device, forms
 from .frame import Frame
 
 SAMPLES = 2500
@@ -43,9 +45,11 @@ def noise_factor(field: Frame, planes: Planes, labels: np.ndarray, device: Devic
         return factor
     reach = 2 * field.fwhm
     n_nodes = int(nodes_within(field.core, np.array(reach)))
-    stars = np.stack([profiles.build(stamp, field.point, field.core, n_nodes, np.zeros(0)).values for stamp in field.psf])
+    stars = np.stack([profiles.build(stamp, field.point, field.core, n_nodes, np.zeros(0), field.rounding).values for stamp in field.psf])
     counts = np.full(len(x), n_nodes, np.int32)
+    round_ones = np.zeros(len(x), np.int32)
     places = Places.at(x.astype(float), y.astype(float), len(field.psf), field.core)
+    places = replace(places, form=forms(field, round_ones, np.zeros(len(x))))
     *sums, _ = radial.KERNEL.on(device)(planes, places, counts, n_nodes, TRUST)
     for b in range(len(factor)):
         one = tuple(s[:, b : b + 1] for s in sums)
@@ -54,7 +58,7 @@ def noise_factor(field: Frame, planes: Planes, labels: np.ndarray, device: Devic
             counts,
             stars[b : b + 1].astype(np.float32),
             np.zeros(1, bool),
-            np.zeros(len(x), np.int32),
+            round_ones,
             np.zeros(1),
             np.ones(1, bool),
             np.array([1e12]),
