@@ -17,6 +17,7 @@ MODULES: tuple[str, ...] = (
     "spread",
     "sky_pixels",
     "matched_filter",
+    "cutouts",
     "components",
     "flood",
     "surroundings",
