@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from ...core.product import optional
-from ...core.stage import Context, Stage, StageConfig
+from ...core.stage import Bands, Context, Stage, StageConfig
 from ...products import Catalog, Fractions, Image, Segmentation
 
 FILLED = (
@@ -46,9 +46,7 @@ class TotalPhotometry(Stage):
     class Config(StageConfig):
         """Settings of `photometry.total`."""
 
-        bands: tuple[str, ...] | None = Field(
-            None, min_length=1, description="bands that positions and shapes are taken from; all when left out"
-        )
+        bands: Bands | None = Field(None, description="bands that positions and shapes are taken from; all when left out")
         galaxy_size: float = Field(
             0.5, gt=0, description="half-light radius expected of a galaxy before a look at its pixels, in FWHM of the PSF"
         )

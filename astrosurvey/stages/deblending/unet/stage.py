@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from ....core.product import Tiles, optional
-from ....core.stage import Context, DataError, NoWork, Stage, StageConfig
+from ....core.stage import Bands, Context, DataError, NoWork, Stage, StageConfig
 from ....products import Catalog, Fractions, Image, Metric, Metrics, Model, Segmentation
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class UNetDeblending(Stage):
     class Config(StageConfig):
         """Settings of `deblending.unet`."""
 
-        bands: tuple[str, ...] | None = Field(
-            None, min_length=1, description="bands that the templates and the network look at, combined; all of the image's when left out"
+        bands: Bands | None = Field(
+            None, description="bands that the templates and the network look at, combined; all of the image's when left out"
         )
         rounds: int = Field(2, ge=1, le=50, description="how often each template is fitted to what its neighbours leave over")
         precision: Literal["auto", "float32", "bfloat16"] = Field(

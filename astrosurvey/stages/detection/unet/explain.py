@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from ....core.product import optional
-from ....core.stage import Context, NoWork, Stage, StageConfig
+from ....core.stage import Bands, Context, NoWork, Stage, StageConfig
 from ....products import Catalog, Export, Image, Model
 
 CAPTIONS = "captions.json"
@@ -43,7 +43,7 @@ class ExplainDetection(Stage):
             "doubtful", description="the sources whose probability is nearest to one half, blended ones, or the most significant ones"
         )
         count: int = Field(6, ge=1, le=100, description="how many sources are explained")
-        bands: tuple[str, ...] | None = Field(None, min_length=1, description="as for detection.unet")
+        bands: Bands | None = Field(None, description="as for detection.unet")
         fwhm: float | None = Field(None, gt=0, description="as for detection.unet")
 
     def run(self, ctx: Context, *, image: Image, sources: Catalog, model: Model | None) -> Mapping[str, Any]:

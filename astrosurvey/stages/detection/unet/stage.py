@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from ....core.product import Tiles, optional
-from ....core.stage import Context, DataError, Stage, StageConfig
+from ....core.stage import Bands, Context, DataError, Stage, StageConfig
 from ....products import Catalog, Image, Metric, Metrics, Model, Segmentation
 from ..stage import SOURCE_COLUMNS
 
@@ -49,8 +49,8 @@ class UNetDetection(Stage):
         threshold: float | None = Field(
             None, gt=0, lt=1, description="least probability of a source; the model card's, which gives the purity it names, when left out"
         )
-        bands: tuple[str, ...] | None = Field(
-            None, min_length=1, description="bands to combine; all of the image's when left out. A model for given bands uses those"
+        bands: Bands | None = Field(
+            None, description="bands to combine; all of the image's when left out. A model for given bands uses those"
         )
         fwhm: float | None = Field(None, gt=0, description="FWHM of the PSF in pixels; from the image's PSF or seeing when left out")
         footprint: float = Field(1.5, gt=0, description="filtered significance to which footprints reach beyond the network's own mask")
@@ -87,6 +87,8 @@ class UNetDetection(Stage):
         if origin == "unknown":
             ctx.log.warning("the image has neither PSF nor seeing: taking a FWHM of %g px; set `fwhm`, or measure it", UNKNOWN_FWHM)
         self._warn_of(ctx, seen, model)
+        if len(seen.window(slice(1), slice(1))) != model.config.get("in_channels"):
+            raise DataError(f"the model's card names {len(bands or ()) or 'no'} bands, and its network looks at others: its card is wrong")
         calibration = Calibration.from_card(model.card["calibration"])
         precision = precision_on(ctx.device, config.precision)
         self._ready = ready(self._ready, model, ctx.device, precision)
@@ -121,6 +123,9 @@ def bands_of(model: Model, image: Image) -> tuple[str, ...] | None:
     """
     if model.card.get("task") != TASK:
         raise DataError(f"the model is for {model.card.get('task', 'something')!r}, not for detection: wire the output of detection.train")
+    for key in ("calibration", "trained_on"):
+        if key not in model.card:
+            raise DataError(f"the model's card has no {key!r}: wire a model that detection.train or detection.calibrate made")
     bands = tuple(model.card.get("bands") or ())
     if not set(bands) <= set(image.bands):
         raise DataError(
@@ -161,8 +166,8 @@ class TrainUNet(Stage):
             min_length=2,
             description="channels of the network's levels, from half resolution down; those of `model` where one is wired",
         )
-        bands: tuple[str, ...] | None = Field(
-            None, min_length=1, description="bands to look at side by side; when left out, bands are combined, and the model serves any"
+        bands: Bands | None = Field(
+            None, description="bands to look at side by side; when left out, bands are combined, and the model serves any"
         )
         keep_back: float = Field(0.15, gt=0, lt=1, description="fraction of the tiles that is kept back to validate and calibrate")
         purity: float = Field(0.97, gt=0, lt=1, description="purity on the tiles kept back at which the model's threshold is set")
