@@ -1,22 +1,30 @@
-"""Which peaks of an island are sources: those that persist in the image, and those that persist once it is sharpened.
+"""Which peaks of an island are sources: those that persist in the image, smoothed little and more, and once it is sharpened.
 
-A companion on the shoulder of another source makes no peak of its own in a smoothed image. In the
-difference of two smoothings, which takes away what varies slowly, it does.
+Little smoothing parts close companions; more of it, faint ones farther away. A companion on the shoulder of
+another source makes no peak of its own in a smoothed image. In the difference of two smoothings, which
+takes away what varies slowly, it does.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
-from ...kernels.flood import KERNEL
-from ..detection.filter import choose_bands, detection_image, gaussian
-
-if TYPE_CHECKING:
-    from ...products import Image
+from ...catalog.flags import PIXEL, SOURCE, UNUSABLE
+from ...core.stage import DataError
+from ...kernels._basins import find_peaks
+from ...kernels._islands import renumbered
+from ...kernels.cutouts import KERNEL as CUTOUTS
+from ...kernels.flood import KERNEL as FLOOD
+from ...kernels.matched_filter import Bits
+from ...kernels.surroundings import KERNEL as SURROUNDINGS_OF
+from ...products import Image
+from ..detection import footprints
+from ..detection.filter import FWHM_PER_SIGMA, DetectionImage, choose_bands, gaussian, typical_variances
+from .children import Children
+from .patches import Batch, batches, extents
 
 SURROUNDINGS = 8.0
 """Side of the square, in widths of the PSF, over which the brightness around a peak is taken."""
@@ -45,23 +53,6 @@ class Criteria:
     sharpening: float
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """What an image's islands were split into.
-
-    Attributes:
-        labels: (y, x) int32, 0 for sky, pieces 1 to m in the raster order of their peaks.
-        parent: (m,) int32, label of the island that each piece is part of.
-        shoulder: (m,) bool, whether a piece is parted from another in the sharpened image only.
-        sharp: (y, x) float32, the sharpest map they were seen in.
-    """
-
-    labels: np.ndarray
-    parent: np.ndarray
-    shoulder: np.ndarray
-    sharp: np.ndarray
-
-
 def split(
     image: Image,
     bands: tuple[str, ...] | None,
@@ -69,7 +60,7 @@ def split(
     labels: np.ndarray,
     criteria: Criteria,
     device: Literal["cpu", "cuda"] = "cpu",
-) -> Pieces:
+) -> Children:
     """Split the islands of a segmentation, first in the image and then in the sharpened image.
 
     Args:
@@ -80,30 +71,91 @@ def split(
         criteria: when to split.
         device: where to flood.
 
+    Returns:
+        the pieces of the islands that were split, measured in the sharpest map they were seen in: placed in the
+        sharpened image, a piece is drawn less towards its neighbour.
+
     References:
         Marr & Hildreth (1980), Proc. R. Soc. B 207, 187; see `astrosurvey.kernels.flood` for flooding.
     """
-    flood = KERNEL.on(device)
-    fine, coarse = criteria.smoothing * fwhm, criteria.sharpening * fwhm
-    smooth = detection_image(image, bands, fine)
-    noise = np.full(labels.shape, np.inf, np.float32)
-    np.divide(smooth.flux, smooth.snr, out=noise, where=smooth.snr != 0)
+    if image.variance is None:
+        raise DataError("the image has no variance, so there is no noise to split against; put a background.mesh stage before")
     chosen = choose_bands(image, bands)
-    side = int(SURROUNDINGS * float(np.mean(fwhm[chosen]))) | 1
-    relief = np.maximum(ndimage.uniform_filter(smooth.flux, side, mode="constant"), 0) * np.float32(criteria.relief)
-    where = np.flatnonzero(labels)
-    total = np.bincount(labels.ravel()[where], np.maximum(smooth.flux.ravel()[where], 0), int(labels.max(initial=0)) + 1)
-    floor = (criteria.contrast * total).astype(np.float32)
+    if chosen == list(range(len(image.bands))):
+        data, variance, mask = image.data, image.variance, image.mask
+    else:
+        data, variance, mask = image.data[chosen], image.variance[chosen], None if image.mask is None else image.mask[chosen]
+    work = _Work(Image(data, tuple(image.bands[b] for b in chosen), variance=variance, mask=mask), fwhm[chosen], criteria, device)
+    box, pixels = extents(labels, int(labels.max(initial=0)))
+    # Two pieces and the saddle between them need so many.
+    wanted = np.flatnonzero(pixels[1:] > 2 * criteria.min_pixels) + 1
+    found = [work.split(batch) for batch in batches(labels, wanted, box)]
+    return Children.concatenate(found)
 
-    height = np.maximum(np.float32(criteria.significance) * noise, relief)
-    first, island = flood(labels, smooth.flux, height, floor, criteria.min_pixels)
-    share = float(np.mean([_noise_share(fine[b], coarse[b]) for b in chosen]))
-    if criteria.sharpening == 0 or share == 0:
-        return Pieces(first, island, np.zeros(len(island), bool), smooth.flux)
-    sharp = smooth.flux - detection_image(image, bands, coarse).flux
-    height = np.maximum(np.float32(criteria.shoulder * share) * noise, relief)
-    second, piece = flood(first, sharp, height, np.concatenate([floor[:1], floor[island]]), criteria.min_pixels)
-    return Pieces(second, island[piece - 1], np.bincount(piece)[piece] > 1, sharp)
+
+class _Work:
+    """What is the same for all batches of an image."""
+
+    def __init__(self, image: Image, fwhm: np.ndarray, criteria: Criteria, device: Literal["cpu", "cuda"]) -> None:
+        self.image, self.criteria, self.device = image, criteria, device
+        assert image.variance is not None
+        mask = image.mask if image.mask is not None else np.zeros((len(image.data), 0, 0), np.int32)
+        self.typical = typical_variances(image)
+        self.planes = (image.data, image.variance, mask, self.typical, Bits(UNUSABLE, PIXEL["SAT"]))
+        widths = [criteria.smoothing * fwhm, fwhm, criteria.sharpening * fwhm]
+        self.share = float(np.mean([_noise_share(fine, coarse) for fine, coarse in zip(widths[0], widths[2], strict=True)]))
+        self.sharpens = criteria.sharpening > 0 and self.share > 0
+        filters = [[gaussian(width) for width in of_bands] for of_bands in (widths if self.sharpens else widths[:2])]
+        self.reach = np.array([[kernel.size // 2 for kernel in of_bands] for of_bands in filters], np.int64)
+        most = int(self.reach.max())
+        self.taps = np.array([[np.pad(kernel, most - kernel.size // 2) for kernel in of_bands] for of_bands in filters], np.float32)
+        self.sigma = float(np.mean(fwhm) / FWHM_PER_SIGMA)
+        self.half = int(SURROUNDINGS * float(np.mean(fwhm))) // 2
+
+    def split(self, batch: Batch) -> Children:
+        """Return the pieces of the islands of a batch."""
+        criteria, flood = self.criteria, FLOOD.on(self.device)
+        flux, noise = CUTOUTS.on(self.device)(*self.planes, self.taps, self.reach, batch.box, batch.place, batch.labels.shape)
+        where = np.flatnonzero(batch.labels)
+        total = np.bincount(batch.labels.reshape(-1)[where], np.maximum(flux[0].reshape(-1)[where], 0), len(batch.island))
+        floor = (criteria.contrast * total).astype(np.float32)
+
+        pieces, parent = batch.labels, np.arange(1, len(batch.island))
+        sharp, rise = flux[0], np.float32(criteria.significance)
+        steps = [(flux[0], rise * noise[0]), (flux[1], rise * noise[1])]
+        if self.sharpens:
+            sharp = flux[0] - flux[2]
+            steps.append((sharp, np.float32(criteria.shoulder * self.share) * noise[0]))
+        for bright, height in steps:
+            self._raise(height, batch, pieces, bright)
+            pieces, piece = flood(pieces, bright, height, floor[np.concatenate([[0], parent])], criteria.min_pixels)
+            shoulder = np.bincount(piece)[piece] > 1
+            parent = parent[piece - 1]
+        flags = SOURCE["SHOULDER"] * shoulder if self.sharpens else 0
+
+        child = np.bincount(parent, minlength=len(batch.island))[parent] > 1
+        number = np.zeros(len(parent) + 1, np.int32)
+        number[1:][child] = np.arange(1, child.sum() + 1)
+        labels = renumbered(pieces, number)
+        parent = parent[child]
+        snr = flux[1] / noise[1]
+        maps = DetectionImage(sharp, snr, self.image, range(len(self.image.bands)), self.typical, self.sigma)
+        measured = footprints.measure(labels, maps, offset=batch.offset[parent])
+        measured["flags"] |= np.broadcast_to(flags, len(child))[child]
+        where = np.flatnonzero(labels)
+        number = labels.reshape(-1)[where]
+        y, x = batch.places(where)
+        return Children(y * self.image.data.shape[2] + x, number, batch.island[parent], measured)
+
+    def _raise(self, height: np.ndarray, batch: Batch, labels: np.ndarray, bright: np.ndarray) -> None:
+        """Raise the height that peaks need over the noise, (v, u) float32, by what the brightness around them asks for."""
+        flat = height.reshape(-1)
+        _, peaks = find_peaks(labels, bright)
+        peaks = peaks[bright.reshape(-1)[peaks] >= flat[peaks]]
+        rivals = np.bincount(labels.reshape(-1)[peaks], minlength=1)
+        peaks = peaks[rivals[labels.reshape(-1)[peaks]] > 1]  # where there is but one nothing can be split
+        around = SURROUNDINGS_OF.on(self.device)(*self.planes, *batch.places(peaks), self.half)
+        flat[peaks] = np.maximum(flat[peaks], np.float32(self.criteria.relief) * around)
 
 
 def _noise_share(fine: float, coarse: float) -> float:

@@ -14,7 +14,7 @@ from ...core.stage import DataError
 from ..sky import pixel_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ...products import Image
 
@@ -50,32 +50,15 @@ class DetectionImage:
     @cached_property
     def variance(self) -> np.ndarray:
         """The variance per pixel of the unsmoothed mean over the bands, float32; inf where no band is usable."""
-        return self.variance_of(np.arange(self.flux.size)).reshape(self.flux.shape)
-
-    def variance_of(self, where: np.ndarray) -> np.ndarray:
-        """Return the same, float32, of pixels by their flat indices."""
-        inverse = np.zeros(where.size, np.float32)
-        for (data, variance, mask), typical in zip(self._planes(where), self.typical, strict=True):
+        image, inverse = self.image, np.zeros(self.flux.shape, np.float32)
+        assert image.variance is not None
+        for b, typical in zip(self.chosen, self.typical, strict=True):
+            data, variance, mask = image.data[b], image.variance[b], image.mask[b] if image.mask is not None else np.int32(0)
             saturated = (mask & UNUSABLE) == PIXEL["SAT"]
             known = np.isfinite(variance) & (variance > 0)
             used = np.where(known, variance, np.where(saturated & (typical > 0), typical, np.inf))
             inverse += np.where(np.isfinite(data) & (((mask & UNUSABLE) == 0) | saturated), np.float32(1) / used, np.float32(0))
-        return np.divide(np.float32(1), inverse, out=np.full(where.size, np.inf, np.float32), where=inverse > 0)
-
-    def bits_of(self, where: np.ndarray) -> np.ndarray:
-        """Return the mask bits that any of the bands has at pixels by their flat indices, int32; NO_DATA where it says nothing."""
-        bits = np.zeros(where.size, np.int32)
-        for data, variance, mask in self._planes(where):
-            told = np.isfinite(data) & np.isfinite(variance) & (variance > 0) | ((mask & UNUSABLE) != 0)
-            bits |= mask | np.where(told, 0, PIXEL["NO_DATA"]).astype(np.int32)
-        return bits
-
-    def _planes(self, where: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        image = self.image
-        assert image.variance is not None
-        for b in self.chosen:
-            mask = image.mask[b].reshape(-1)[where] if image.mask is not None else np.zeros(where.size, np.int32)
-            yield image.data[b].reshape(-1)[where], image.variance[b].reshape(-1)[where], mask
+        return np.divide(np.float32(1), inverse, out=np.full(inverse.shape, np.inf, np.float32), where=inverse > 0)
 
 
 def effective_fwhm(psf: np.ndarray) -> float:
@@ -190,6 +173,13 @@ def detection_images(
     flux, snr = KERNEL.on(device)(data, variance, mask, typical, Bits(UNUSABLE, PIXEL["SAT"]), taps, reach, group, chi)
     sigmas = [float(np.mean(bank[0][chosen]) / FWHM_PER_SIGMA) for bank in banks]
     return [DetectionImage(f, s, image, chosen, typical, sigma) for f, s, sigma in zip(flux, snr, sigmas, strict=True)]
+
+
+def typical_variances(image: Image) -> np.ndarray:
+    """Return the variance, (band,) float32, that may stand in for that of saturated pixels; 0 where there are none."""
+    assert image.variance is not None
+    mask = image.mask if image.mask is not None else np.zeros((len(image.data), 0, 0), np.int32)
+    return np.array([_typical_variance(*planes) for planes in zip(image.data, image.variance, mask, strict=True)], np.float32)
 
 
 def _typical_variance(data: np.ndarray, variance: np.ndarray, mask: np.ndarray) -> float:
