@@ -62,9 +62,8 @@ class UNetDeblending(Stage):
             "auto", description="of the network's arithmetic; auto takes bfloat16 where the device multiplies it faster"
         )
 
-    def setup(self, ctx: Context) -> None:
-        """Nothing is known of the model yet; it is a product, and `run` keeps the network made of it."""
-        self._ready: tuple[Model, UNet] | None = None
+    _ready: tuple[Model, UNet] | None = None
+    """The model of the tile before and the network made of it."""
 
     def run(
         self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog, photometry: Catalog | None, model: Model | None
@@ -72,6 +71,7 @@ class UNetDeblending(Stage):
         """Return sources with their blendedness, fluxes in every band, fractions, and what belongs to no source."""
         from ....networks.determinism import threads
         from ...detection.linked import check_linked
+        from ...models.card import bands_of
         from ...models.load import precision_on, ready
         from ..bands import Band
         from ..members import psfs
@@ -80,10 +80,10 @@ class UNetDeblending(Stage):
 
         assert model is not None
         check_linked(image, segmentation, sources)
-        bands = bands_of(model, image) or self.config.bands
+        bands = bands_of(model, image, task=TASK, needs=("trained_on",)) or self.config.bands
         self._warn_of(ctx, model, psfs(image))
         precision = precision_on(ctx.device, self.config.precision)
-        self._ready = ready(getattr(self, "_ready", None), model, ctx.device, precision)
+        self._ready = ready(self._ready, model, ctx.device, precision)
         network = self._ready[1]
 
         def refine(scene: Scene, planes: Planes) -> list[Band]:
@@ -103,25 +103,6 @@ class UNetDeblending(Stage):
         for fwhm in map(effective_fwhm, stamps):
             if not low <= fwhm <= high:
                 ctx.log.warning("the PSF is %.1f px wide, and the model knows %.1f to %.1f px: rebin the image", fwhm, low, high)
-
-
-def bands_of(model: Model, image: Image) -> tuple[str, ...] | None:
-    """Return the bands that a model is for, None if it is for any.
-
-    Raises:
-        DataError: it is no model of a deblender, or for bands that the image does not have.
-    """
-    if model.card.get("task") != TASK:
-        raise DataError(
-            f"the model is for {model.card.get('task', 'something')!r}, not for deblending: wire the output of deblending.train"
-        )
-    bands = tuple(model.card.get("bands") or ())
-    if not set(bands) <= set(image.bands):
-        raise DataError(
-            f"the model was trained for the bands {', '.join(bands)}, but the image has {', '.join(image.bands)}: "
-            "wire a model for these bands, or one that is for any"
-        )
-    return bands or None
 
 
 class TrainDeblender(Stage):

@@ -49,16 +49,17 @@ class ExplainDetection(Stage):
     def run(self, ctx: Context, *, image: Image, sources: Catalog, model: Model | None) -> Mapping[str, Any]:
         """Return a folder of pictures and their captions."""
         from ....networks.unet import UNet, folded
+        from ...models.card import bands_of
         from ...models.load import to_network
         from .features import features
         from .saliency import saliency
-        from .stage import bands_of
+        from .stage import NEEDS, TASK
 
         assert model is not None
         chosen = self._chosen(sources)
         if not len(chosen):
             raise NoWork("there is no source to explain")
-        bands = bands_of(model, image)
+        bands = bands_of(model, image, task=TASK, needs=NEEDS)
         seen, _ = features(image, bands or self.config.bands, self.config.fwhm, apart=bands is not None)
         network = to_network(model)
         assert isinstance(network, UNet)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TASK = "detection"
 """What the card of a model for these stages says under `task`."""
+NEEDS = ("calibration", "trained_on")
+"""What else it says."""
 
 
 class UNetDetection(Stage):
@@ -72,6 +74,7 @@ class UNetDetection(Stage):
 
     def run(self, ctx: Context, *, image: Image, model: Model | None) -> Mapping[str, Any]:
         """Return the segmentation and the sources."""
+        from ...models.card import bands_of
         from ...models.load import precision_on, ready
         from ..filter import UNKNOWN_FWHM
         from . import catalogue
@@ -82,7 +85,7 @@ class UNetDetection(Stage):
         assert ctx.tile is not None
         assert model is not None
         config = self.config
-        bands = bands_of(model, image)
+        bands = bands_of(model, image, task=TASK, needs=NEEDS)
         seen, origin = features(image, bands or config.bands, config.fwhm, apart=bands is not None)
         if origin == "unknown":
             ctx.log.warning("the image has neither PSF nor seeing: taking a FWHM of %g px; set `fwhm`, or measure it", UNKNOWN_FWHM)
@@ -113,26 +116,6 @@ class UNetDetection(Stage):
         low, high = model.card["trained_on"]["fwhm"]
         if not low <= seen.fwhm <= high:
             ctx.log.warning("the PSF is %.1f px wide, and the model knows %.1f to %.1f px: rebin the image", seen.fwhm, low, high)
-
-
-def bands_of(model: Model, image: Image) -> tuple[str, ...] | None:
-    """Return the bands that a model looks at side by side, None if it combines bands.
-
-    Raises:
-        DataError: it is no model of a detector, or for bands that the image does not have.
-    """
-    if model.card.get("task") != TASK:
-        raise DataError(f"the model is for {model.card.get('task', 'something')!r}, not for detection: wire the output of detection.train")
-    for key in ("calibration", "trained_on"):
-        if key not in model.card:
-            raise DataError(f"the model's card has no {key!r}: wire a model that detection.train or detection.calibrate made")
-    bands = tuple(model.card.get("bands") or ())
-    if not set(bands) <= set(image.bands):
-        raise DataError(
-            f"the model was trained for the bands {', '.join(bands)}, but the image has {', '.join(image.bands)}: "
-            "wire a model for these bands, or one that combines bands"
-        )
-    return bands or None
 
 
 class TrainUNet(Stage):
@@ -182,13 +165,14 @@ class TrainUNet(Stage):
         """Return the model and its metrics, with the learning curves."""
         from ....networks.determinism import threads
         from ....networks.train import Recipe
+        from ...models.card import bands_of
         from ...models.load import to_model
         from .examples import scene
         from .train import SIZE, train
 
         config = self.config
         bands = config.bands
-        if model is not None and bands_of(model, image[0]) != bands:
+        if model is not None and bands_of(model, image[0], task=TASK, needs=()) != bands:
             raise DataError(f"the model to start from is for bands {model.card.get('bands')}, training is for {bands}: set `bands` alike")
         n = len(image)
         kept = max(1, round(config.keep_back * n)) if n > 1 else 0
@@ -273,6 +257,7 @@ class CalibrateUNet(Stage):
     def run(self, ctx: Context, *, image: Tiles[Image], truth: Tiles[Catalog], model: Model | None) -> Mapping[str, Any]:
         """Return the model with a new calibration on its card, and its metrics on these tiles."""
         from ....networks.unet import UNet
+        from ...models.card import bands_of
         from ...models.load import to_network
         from .assess import assess
         from .examples import scene
@@ -280,7 +265,9 @@ class CalibrateUNet(Stage):
         assert model is not None
         network = to_network(model)
         assert isinstance(network, UNet)
-        scenes = [scene(one, objects, None, bands_of(model, one)) for one, objects in zip(image, truth, strict=True)]
+        scenes = [
+            scene(one, objects, None, bands_of(model, one, task=TASK, needs=NEEDS)) for one, objects in zip(image, truth, strict=True)
+        ]
         calibration, scores = assess(network, scenes, self.config.purity)
         about = {"tiles": len(scenes), "megapixels": round(sum(one.mask.size for one in scenes) / 1e6, 1)}
         card = {**model.card, "calibration": calibration.to_card(), "calibrated_on": about, "metrics": on_card(scores)}
