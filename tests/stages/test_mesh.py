@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 
 from astrosurvey.kernels import sky_pixels
-from astrosurvey.stages.background.mesh import clipped_rms, filled, filtered, sky
+from astrosurvey.stages.background.mesh import clipped_rms, filled, filtered, measure, subtracted
 
 from .scenes import gaussians
 
 SETTINGS = {"box": 64, "filter_size": 3, "clip": 3.0, "min_good": 0.5}
 SKY = {**SETTINGS, "mask_sources": True, "threshold": 2.0, "dilation": 4}
 FIRST = {**SKY, "mask_sources": False}
+
+
+def sky(data, good, **settings):
+    """Return the level and the rms of the sky at every pixel."""
+    residual, level, variance = subtracted(data[None], [measure(data, good, **settings)])
+    np.testing.assert_array_equal(residual[0], data - level[0])
+    return level[0], np.sqrt(variance[0])
 
 
 def test_flat_noise_gives_level_and_rms_without_bias():
@@ -72,10 +79,16 @@ def test_masked_pixels_and_nan_do_not_matter():
     assert dirty[0][140, 140] == pytest.approx(10, abs=0.5)
 
 
-def test_nothing_good_gives_nan():
-    level, rms = sky(np.zeros((40, 50), np.float32), np.zeros((40, 50), bool), **SKY)
+def test_nothing_good_gives_no_sky():
+    data, good = np.random.default_rng(7).normal(50, 2, (2, 40, 50)).astype(np.float32), np.zeros((40, 50), bool)
+    level, rms = sky(data[0], good, **SKY)
     assert np.isnan(level).all()
-    assert np.isnan(rms).all()
+    assert np.isinf(rms).all()
+    residual, level, variance = subtracted(data, [None, measure(data[1], ~good, **SKY)])
+    assert np.isnan(residual[0]).all()
+    assert np.isnan(level[0]).all()
+    assert np.isinf(variance[0]).all()
+    assert np.abs(level[1] - 50).max() < 2
 
 
 def test_one_good_corner_speaks_for_the_image():

@@ -23,6 +23,8 @@ UNKNOWN_FWHM = 2.5
 """Smoothing in pixels for an image that says nothing of its seeing: a well-sampled star's."""
 REACH = 3.0
 """Filters end at so many standard deviations: what lies beyond holds less than 0.1 per cent of a star's S/N."""
+STRETCH = 1 << 16
+"""Pixels that are looked at together where whole planes in between would fill the memory."""
 SAMPLE = 1_000_000
 """The variance that is typical of a band is the median of about so many of its pixels."""
 
@@ -50,17 +52,23 @@ class DetectionImage:
     @cached_property
     def variance(self) -> np.ndarray:
         """The variance per pixel of the unsmoothed mean over the bands, float32; inf where no band is usable."""
-        return self.variance_of(np.arange(self.flux.size)).reshape(self.flux.shape)
+        result = np.empty(self.flux.size, np.float32)
+        for start in range(0, result.size, STRETCH):
+            result[start : start + STRETCH] = self._variance(slice(start, start + STRETCH))
+        return result.reshape(self.flux.shape)
 
     def variance_of(self, where: np.ndarray) -> np.ndarray:
         """Return the same, float32, of pixels by their flat indices."""
-        inverse = np.zeros(where.size, np.float32)
+        return self._variance(where)
+
+    def _variance(self, where: np.ndarray | slice) -> np.ndarray:
+        inverse = np.zeros(self.flux.reshape(-1)[where].size, np.float32)
         for (data, variance, mask), typical in zip(self._planes(where), self.typical, strict=True):
             saturated = (mask & UNUSABLE) == PIXEL["SAT"]
             known = np.isfinite(variance) & (variance > 0)
             used = np.where(known, variance, np.where(saturated & (typical > 0), typical, np.inf))
             inverse += np.where(np.isfinite(data) & (((mask & UNUSABLE) == 0) | saturated), np.float32(1) / used, np.float32(0))
-        return np.divide(np.float32(1), inverse, out=np.full(where.size, np.inf, np.float32), where=inverse > 0)
+        return np.divide(np.float32(1), inverse, out=np.full(inverse.size, np.inf, np.float32), where=inverse > 0)
 
     def bits_of(self, where: np.ndarray) -> np.ndarray:
         """Return the mask bits that any of the bands has at pixels by their flat indices, int32; NO_DATA where it says nothing."""
@@ -70,12 +78,13 @@ class DetectionImage:
             bits |= mask | np.where(told, 0, PIXEL["NO_DATA"]).astype(np.int32)
         return bits
 
-    def _planes(self, where: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def _planes(self, where: np.ndarray | slice) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         image = self.image
         assert image.variance is not None
         for b in self.chosen:
-            mask = image.mask[b].reshape(-1)[where] if image.mask is not None else np.zeros(where.size, np.int32)
-            yield image.data[b].reshape(-1)[where], image.variance[b].reshape(-1)[where], mask
+            data = image.data[b].reshape(-1)[where]
+            mask = image.mask[b].reshape(-1)[where] if image.mask is not None else np.zeros(data.size, np.int32)
+            yield data, image.variance[b].reshape(-1)[where], mask
 
 
 def effective_fwhm(psf: np.ndarray) -> float:
