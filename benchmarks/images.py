@@ -98,9 +98,9 @@ def score(known: scorer.Known, seeing: float, columns: dict[str, np.ndarray], pu
         "isolated_5": scorer.Fraction.among(matched.hit, alone & (snr > 5)).value,
         "all_5_uncut": scorer.Fraction.among(plain.hit, snr > 5).value,
         "pairs": dict(zip(_names(scorer.SEPARATION_BINS), _values(couples.found, couples.separation, scorer.SEPARATION_BINS), strict=True)),
-        "pairs_seeing": dict(
-            zip(_names(scorer.SEEING_BINS), _values(couples.found, couples.separation / seeing, scorer.SEEING_BINS), strict=True)
-        ),
+        "pairs_seeing": _by_seeing(couples, seeing),
+        # Deeper, blurred or correlated noise makes other members faint: of pairs that could both be found alone.
+        "pairs_seeing_5": _by_seeing(couples.take((snr[couples.members] > 5).all(axis=1)), seeing),
         "ratio": {},
         "flux": {},
         "position": {},
@@ -130,6 +130,11 @@ def score(known: scorer.Known, seeing: float, columns: dict[str, np.ndarray], pu
 
 def _names(edges: tuple[float, ...]) -> list[str]:
     return [f"{low:g}-{high:g}" for low, high in pairwise(edges)]
+
+
+def _by_seeing(couples: scorer.Pairs, seeing: float) -> dict[str, float]:
+    apart = couples.separation / seeing
+    return dict(zip(_names(scorer.SEEING_BINS), _values(couples.found, apart, scorer.SEEING_BINS), strict=True))
 
 
 def _values(hit: np.ndarray, values: np.ndarray, edges: tuple[float, ...]) -> list[float]:
@@ -175,7 +180,14 @@ def costs_of(notes: dict[str, Any]) -> dict[str, Any]:
 
 HEADER = (
     *("tool", "n", "purity", "CPU s", "wall s", "MiB", "3-4", "4-5", "5-7", "7-10", "10-20", "all S/N>5"),
-    *("pairs 2-4 / 4-6 / 6-8 / 8-10 / 10-12 / 12-16 px", "by ratio .1-.2 / .2-.5 / .5-1", "flux S/N>50", "10-30"),
+    *(
+        "pairs 2-4 / 4-6 / 6-8 / 8-10 / 10-12 / 12-16 px",
+        "1-1.5 / 1.5-2 / 2-2.5 seeing",
+        "both S/N>5",
+        "by ratio .1-.2 / .2-.5 / .5-1",
+        "flux S/N>50",
+        "10-30",
+    ),
     *("of pairs (>50 % off)", "mean error, pairs", "place / windowed"),
 )
 
@@ -185,12 +197,15 @@ def table(tools: dict[str, Any]) -> str:
     rows = [HEADER, ("---",) * len(HEADER)]
     for name, r in tools.items():
         flux = [f"{_n(r['flux'][k]['bias'], 3)} / {_n(r['flux'][k]['nmad'], 3)}" for k in ("50", "10-30", "members")]
-        found = (" / ".join(_n(v) for v in r[key].values()) for key in ("pairs", "ratio"))
+        pairs, ratio = (" / ".join(_n(v) for v in r[key].values()) for key in ("pairs", "ratio"))
+        widths = (" / ".join(_n(r[key][name]) for name in ("1-1.5", "1.5-2", "2-2.5")) for key in ("pairs_seeing", "pairs_seeing_5"))
         costs = (_n(r["cpu_s"]), _n(r["wall_s"]), _n(r["peak_mib"], 0))
         place = f"{_n(r['position']['centroid'], 3)} / {_n(r['position']['windowed'], 3)}"
         members = f"{flux[2]} ({_n(r['flux']['members']['outliers'], 3)})"
         complete = (*(_n(v) for v in r["isolated"].values()), _n(r["all_5"], 3))
-        rows.append((name, _n(r["n"], 0), _n(r["purity"], 3), *costs, *complete, *found, *flux[:2], members, _n(r["mape"], 3), place))
+        rows.append(
+            (name, _n(r["n"], 0), _n(r["purity"], 3), *costs, *complete, pairs, *widths, ratio, *flux[:2], members, _n(r["mape"], 3), place)
+        )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -165,6 +165,7 @@ def execute(order: Order, progress: Progress | None = None, note: Note | None = 
 
 def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -> Record:
     store = Store(order.run)
+    _forget_peak()
     started, cpu = time.perf_counter(), time.process_time()
     with store.publishing(*order.task) as folder, _scratch_folder(order.run) as scratch:
         kept = Path(order.run, CHECKPOINTS, order.name, order.tile.name if order.tile else SURVEY)
@@ -198,8 +199,14 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
     return record
 
 
+def _forget_peak() -> None:
+    """Have the peak of this process's memory counted anew, where the system can: a task is not charged with those before it."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as switch:
+        switch.write("5")
+
+
 def _peak_bytes() -> int:
-    """Return the most memory that this process has held."""
+    """Return the most memory that this process has held since it was told to forget."""
     # What getrusage says outlives the start of a program: a worker would be charged with the memory of the process that started it.
     with contextlib.suppress(OSError, StopIteration), open("/proc/self/status", encoding="ascii", errors="replace") as lines:
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

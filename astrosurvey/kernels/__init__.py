@@ -19,6 +19,7 @@ MODULES: tuple[str, ...] = (
     "matched_filter",
     "components",
     "flood",
+    "surroundings",
     "seeded_flood",
     "centroid",
     "radial",

@@ -53,6 +53,18 @@ def gather(labels: np.ndarray, brightness: np.ndarray, wanted: np.ndarray) -> Is
         brightness: (y, x) float32, contiguous and finite.
         wanted: (n + 1,) bool, which islands to list, by label; False for 0.
     """
+    first, pixel = listed(labels, wanted)
+    slot = np.zeros(labels.shape, np.int32)
+    _sort(first, *deal(np.diff(first)), brightness.reshape(-1), pixel, slot.reshape(-1))
+    return Islands(first, pixel, slot)
+
+
+def listed(labels: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """List the pixels of the wanted islands.
+
+    Returns:
+        `first` and `pixel` as of `Islands`, but each island's pixels in raster order.
+    """
     counts = np.zeros(len(labels) + 1, np.int32)
     _count(labels, wanted, counts[1:])
     where = np.empty(np.cumsum(counts, out=counts)[-1], np.int32)
@@ -60,9 +72,7 @@ def gather(labels: np.ndarray, brightness: np.ndarray, wanted: np.ndarray) -> Is
     first = np.zeros(len(wanted) + 1, np.int32)
     pixel = np.empty_like(where)
     _by_island(labels.reshape(-1), where, first, pixel)
-    slot = np.zeros(labels.shape, np.int32)
-    _sort(first, *deal(np.diff(first)), brightness.reshape(-1), pixel, slot.reshape(-1))
-    return Islands(first, pixel, slot)
+    return first, pixel
 
 
 def deal(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -201,3 +211,18 @@ def paint(labels: np.ndarray, slot: np.ndarray, value: np.ndarray) -> None:
     for y in prange(slot.shape[0]):
         for x in range(slot.shape[1]):
             labels[y, x] = value[slot[y, x] - 1] if slot[y, x] else 0
+
+
+def renumbered(labels: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Return number[labels], int32, of an image of labels of which most are 0; number[0] is 0."""
+    out, labels = np.empty(labels.shape, np.int32), labels.view()
+    labels.setflags(write=False)
+    _renumber(labels, number, out)
+    return out
+
+
+@parallel
+def _renumber(labels: np.ndarray, number: np.ndarray, out: np.ndarray) -> None:
+    for y in prange(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            out[y, x] = number[labels[y, x]] if labels[y, x] != 0 else 0

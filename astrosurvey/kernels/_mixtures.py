@@ -90,3 +90,54 @@ def quantile(flux: Any, spread: Any, fluxes: Any, sharp: Any, parts: Any, target
         else:
             high = middle
     return 0.5 * (low + high)
+
+
+@inlined
+def row(light: Any, gram: Any, cross: Any, i: Any, b: Any, k: Any, last: Any) -> Any:
+    """Return light, gram and cross of a node, and its row of the whole matrix summed."""
+    d = np.float64(light[i, b, k])
+    g = np.float64(gram[i, b, k])
+    x = np.float64(0)
+    s = g
+    if k < last:
+        x = np.float64(cross[i, b, k])
+        s += x
+    if k > 0:
+        s += np.float64(cross[i, b, k - 1])
+    return d, g, x, s
+
+
+@helper
+def products(
+    i: Any, light: Any, gram: Any, cross: Any, last: Any, models: Any, q: Any, sky: Any, product: Any, between: Any, shown: Any
+) -> None:
+    """Write the scalar products of models with themselves, with the next, and with the light, the sky projected out."""
+    bands, number = shown.shape
+    shared = np.empty(number)
+    for b in range(bands):
+        a, e, p = product[b], between[b], shown[b]
+        a[:] = 0
+        e[:] = 0
+        p[:] = 0
+        shared[:] = 0
+        level = sky[b]
+        total = 0.0
+        for k in range(last + 1):
+            d, g, x, s = row(light, gram, cross, i, b, k, last)
+            total += d
+            level += s
+            here = models[b, q, k]
+            after = models[b, q, min(k + 1, last)]
+            for m in range(number):  # models side by side: this loop is where the time goes, and it is vectorised
+                v = np.float64(here[m])
+                p[m] += d * v
+                shared[m] += s * v
+                a[m] += v * (g * v + 2.0 * x * np.float64(after[m]))
+            for m in range(number - 1):
+                u = np.float64(here[m + 1])
+                e[m] += np.float64(here[m]) * (g * u + x * np.float64(after[m + 1])) + x * u * np.float64(after[m])
+        for m in range(number):
+            p[m] -= shared[m] * total / level
+            a[m] -= shared[m] * shared[m] / level
+        for m in range(number - 1):
+            e[m] -= shared[m] * shared[m + 1] / level

@@ -161,16 +161,20 @@ def brightness(models: Any, i: Any, b: Any, place: Any) -> Any:
 
 
 @inlined
+def worth(d: Any, v: Any) -> Any:
+    """Return the variance v of a pixel of flux d, or 0 if it tells nothing."""
+    tells = (v > np.float32(0)) & (v < np.float32(np.inf)) & (abs(d) < np.float32(np.inf))
+    return v if tells else np.float32(0)
+
+
+@inlined
 def noise(data: Any, variance: Any, mask: Any, unusable: Any, b: Any, y: Any, x: Any) -> Any:
     """Return the variance of a pixel, or 0 if it is outside the image or tells nothing."""
     if y < 0 or x < 0 or y >= data.shape[1] or x >= data.shape[2]:
         return np.float32(0)
     if mask.shape[0] > 0 and (mask[b, y, x] & unusable) != 0:
         return np.float32(0)
-    v = variance[b, y, x]
-    if not (v > np.float32(0) and v < np.float32(np.inf) and math.isfinite(data[b, y, x])):
-        return np.float32(0)
-    return v
+    return worth(data[b, y, x], variance[b, y, x])
 
 
 @inlined

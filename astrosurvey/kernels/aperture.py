@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._cutouts import place_box, seen_box
 from ._examples import scene
 from ._numba import cuda, download, empty, inlined, launch, parallel, prange, upload
 from ._overlap import overlap
@@ -110,23 +111,44 @@ def _all(
         s = axes[i, 2]
         ox = np.float64(offsets[i, 0])
         oy = np.float64(offsets[i, 1])
+        largest = 0.0
         for j in range(radii.shape[1]):
-            a = radii[i, j]
-            if not a > 0:
-                continue
-            x0, x1 = _ends(pixels[i, 0], ox, a * math.sqrt(c * c + q * q * s * s), data.shape[2])
-            y0, y1 = _ends(pixels[i, 1], oy, a * math.sqrt(s * s + q * q * c * c), data.shape[1])
-            for y in range(y0, y1):
-                for x in range(x0, x1):
-                    w = overlap(x - pixels[i, 0] - ox, y - pixels[i, 1] - oy, c / a, s / a, -s / (q * a), c / (q * a))
-                    if w > 0:
-                        area[i, j] += w
-                        for b in range(bands):
-                            d, v = _value(data, variance, mask, unusable, labels, model, models, form, core2, pixels, offsets, i, b, y, x)
-                            if v > 0:
-                                flux[i, b, j] += w * d
-                                spread[i, b, j] += w * w * v
-                                used[i, b, j] += w
+            largest = max(largest, radii[i, j])
+        x0, x1 = _ends(pixels[i, 0], ox, largest * math.sqrt(c * c + q * q * s * s), data.shape[2])
+        y0, y1 = _ends(pixels[i, 1], oy, largest * math.sqrt(s * s + q * q * c * c), data.shape[1])
+        # No point of a pixel is farther than this from its centre, as seen from the major axis.
+        reach = 0.5 * math.sqrt((abs(c) + abs(s)) ** 2 * (1.0 + 1.0 / (q * q)))
+        shape = (max(y1 - y0, 0), max(x1 - x0, 0))
+        place = np.empty(shape, np.float32)
+        values = np.empty((bands, *shape), np.float32)
+        noises = np.empty((bands, *shape), np.float32)
+        if model.shape[0] > 0:
+            place_box(form, i, core2, x0 - pixels[i, 0], y0 - pixels[i, 1], offsets[i, 0], offsets[i, 1], place)
+        for b in range(bands):
+            seen_box(data, variance, mask, unusable, labels, model, models, i, b, x0, y0, place, np.float32(0), values[b], noises[b])
+        for y in range(y0, y1):
+            dy = y - pixels[i, 1] - oy
+            for x in range(x0, x1):
+                dx = x - pixels[i, 0] - ox
+                u = c * dx + s * dy
+                v = (c * dy - s * dx) / q
+                r = math.sqrt(u * u + v * v)
+                if r >= largest + reach:
+                    continue
+                for j in range(radii.shape[1]):
+                    a = radii[i, j]
+                    if not (a > 0 and r < a + reach):
+                        continue
+                    w = 1.0
+                    if r > a - reach:
+                        w = overlap(dx, dy, c / a, s / a, -s / (q * a), c / (q * a))
+                    area[i, j] += w
+                    for b in range(bands):
+                        noise_here = noises[b, y - y0, x - x0]
+                        if noise_here > 0:
+                            flux[i, b, j] += w * values[b, y - y0, x - x0]
+                            spread[i, b, j] += w * w * noise_here
+                            used[i, b, j] += w
 
 
 def on_cuda(planes: Planes, places: Places, axes: np.ndarray, radii: np.ndarray) -> Sums:

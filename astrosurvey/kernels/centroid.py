@@ -14,19 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from ._cutouts import place_box, seen_box
 from ._examples import scene
 from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
 from ._pixels import Places, Planes, brightness, node, noise, radius2, taken
+from ._window import DIM, EXTENT, ROUNDS, THINNEST, advance, bounds, centre_covariance, first, gauss, half_width, last
 from .spec import KernelSpec, Launch
 
-EXTENT = 3.0
-"""The window ends so many standard deviations from its centre."""
-ROUNDS = 18
-"""From a third of these on, steps are halved, which ends all swinging."""
-DIM = 50.0
-"""Squared signal-to-noise ratio at which the window's shape is half the source's own, half the least."""
-THINNEST = 0.8
-"""The least variance along the minor axis, in units of the least along the major."""
 FOUND, NO_LIGHT, DRIFTED = 0, 1, 2
 THREADS = 32
 SUMS = 10
@@ -34,7 +28,7 @@ SUMS = 10
 Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def reference(planes: Planes, places: Places, weights: np.ndarray, least: float, most: np.ndarray, window: np.ndarray) -> Found:
+def reference(planes: Planes, places: Places, weights: np.ndarray, point: np.ndarray, most: np.ndarray, window: np.ndarray) -> Found:
     """Return windowed centroids and the windows they were found with.
 
     A pixel that is of no use, or another source's, is replaced by the one opposite about the start, or by nothing.
@@ -43,7 +37,7 @@ def reference(planes: Planes, places: Places, weights: np.ndarray, least: float,
         planes: the image.
         places: where to start, and what of the model image is the source's own.
         weights: (band,) weights of the bands in the mean that is centred on; 0 leaves a band out.
-        least: pixel^2, the smallest variance of the window along its major axis: the PSF's.
+        point: (3,) pixel^2, second moments xx, xy, yy of the PSF: the window's where the source is faint, and nearly its least.
         most: (n,) pixel^2, the largest; also the largest squared distance of the centroid from its start.
         window: (n, 3) pixel^2, the windows to start with: xx, xy, yy.
 
@@ -77,7 +71,7 @@ def reference(planes: Planes, places: Places, weights: np.ndarray, least: float,
             covariance[i] = c[0, 0], c[0, 1], c[1, 1]
             strength[i] = s / np.sqrt(v) if v > 0 else np.inf
             step = first / s
-            new = _matched(second / s - np.outer(step, step), m, s**2 / (s**2 + DIM * v), least, most[i])
+            new = _matched(second / s - np.outer(step, step), m, s**2 / (s**2 + DIM * v), bounds(point).astype(float), most[i])
             if turn >= ROUNDS // 3:
                 step, new = step / 2, (new + m) / 2
             blur = v / s**2
@@ -94,7 +88,7 @@ def reference(planes: Planes, places: Places, weights: np.ndarray, least: float,
     return centre, covariance, moments, strength, status
 
 
-def _matched(seen: np.ndarray, m: np.ndarray, part: float, least: float, most: float) -> np.ndarray:
+def _matched(seen: np.ndarray, m: np.ndarray, part: float, point: np.ndarray, most: float) -> np.ndarray:
     """Return the covariance of the Gaussian that shows the second moments `seen` in the window `m`, within bounds."""
     doubled = 2 * np.trace(m)  # from one round to the next a window at most doubles
     new = seen * doubled / max(np.trace(seen), 0.01 * doubled)
@@ -103,16 +97,17 @@ def _matched(seen: np.ndarray, m: np.ndarray, part: float, least: float, most: f
         if inverse[0, 0] > 0 and np.linalg.det(inverse) > 0:
             new = np.linalg.inv(inverse)
             new *= min(1.0, doubled / np.trace(new))
-    new = least * np.eye(2) + part * (new - least * np.eye(2))
+    star = np.array([[point[0], point[1]], [point[1], point[2]]])
+    new = star + part * (new - star)
     values, axes = np.linalg.eigh(new)
-    major = min(max(values[1], least), most)
-    matched: np.ndarray = axes @ np.diag([min(max(values[0], THINNEST * least), major), major]) @ axes.T
+    major = min(max(values[1], point[3]), most)
+    matched: np.ndarray = axes @ np.diag([min(max(values[0], THINNEST * point[4]), major), major]) @ axes.T
     return matched
 
 
 def _cutout(planes: Planes, places: Places, weights: np.ndarray, i: int, most: float) -> tuple[np.ndarray, ...]:
     """Return flux, variance, x and y of the pixels about a source, neighbours removed."""
-    wide = _half_width(np.float32(most))
+    wide = half_width(np.float32(most))
     reach = np.arange(-wide, wide + 1)
     x, y = np.meshgrid(reach, reach)
     flux, spread = np.zeros(x.shape), np.zeros(x.shape)
@@ -136,12 +131,6 @@ def _cutout(planes: Planes, places: Places, weights: np.ndarray, i: int, most: f
     mirror = np.clip(my + wide, 0, 2 * wide), np.clip(mx + wide, 0, 2 * wide)
     replaced = ~good & there
     return np.where(replaced, flux[mirror], flux), np.where(replaced, spread[mirror], spread), x, y
-
-
-@helper
-def _half_width(most: Any) -> Any:
-    """Return how far from its start the window may see, in pixels."""
-    return np.int32(math.ceil(np.float32(EXTENT) * math.sqrt(most))) + np.int32(1)
 
 
 @inlined
@@ -174,119 +163,11 @@ def _opposite(centre: Any, x: Any) -> Any:
     return np.int32(math.floor(np.float32(2) * centre - np.float32(x) + np.float32(0.5)))
 
 
-@inlined
-def _gauss(rho2: Any) -> Any:
-    """Return exp(-rho2 / 2) for rho2 up to 9, to 1e-6: a short series for its eighth root."""
-    u = rho2 * np.float32(-0.0625)
-    e = np.float32(1) + u * (
-        np.float32(1) + u * (np.float32(0.5) + u * (np.float32(1 / 6) + u * (np.float32(1 / 24) + u * np.float32(1 / 120))))
-    )
-    e *= e
-    e *= e
-    return e * e
-
-
-@inlined
-def _first(centre: Any, m: Any, wide: Any) -> Any:
-    """Return the first column (or row) of a window of variance m along it."""
-    return max(np.int32(math.ceil(centre - np.float32(EXTENT) * math.sqrt(m))), -wide)
-
-
-@inlined
-def _last(centre: Any, m: Any, wide: Any) -> Any:
-    """Return the last column (or row) of a window of variance m along it."""
-    return min(np.int32(math.floor(centre + np.float32(EXTENT) * math.sqrt(m))), wide)
-
-
-@helper
-def _advance(
-    s: Any, sx: Any, sy: Any, sxx: Any, sxy: Any, syy: Any, v: Any, mxx: Any, mxy: Any, myy: Any, least: Any, most: Any, late: Any
-) -> Any:
-    """Return half the step of the centre, the next window and whether it is at rest; see `reference`."""
-    ux = sx / s
-    uy = sy / s
-    wxx = sxx / s - ux * ux
-    wxy = sxy / s - ux * uy
-    wyy = syy / s - uy * uy
-    det_m = mxx * myy - mxy * mxy
-    det_w = wxx * wyy - wxy * wxy
-    doubled = np.float32(2) * (mxx + myy)
-    scale = doubled / max(wxx + wyy, np.float32(0.01) * doubled)
-    cxx = scale * wxx
-    cxy = scale * wxy
-    cyy = scale * wyy
-    if det_w > np.float32(0) and wxx > np.float32(0):
-        ixx = wyy / det_w - myy / det_m
-        ixy = mxy / det_m - wxy / det_w
-        iyy = wxx / det_w - mxx / det_m
-        det_i = ixx * iyy - ixy * ixy
-        if ixx > np.float32(0) and det_i > np.float32(0):
-            scale = min(np.float32(1) / det_i, doubled / (ixx + iyy))
-            cxx = scale * iyy
-            cxy = -scale * ixy
-            cyy = scale * ixx
-    part = s * s / (s * s + np.float32(DIM) * v)
-    cxx = least + part * (cxx - least)
-    cxy = part * cxy
-    cyy = least + part * (cyy - least)
-    mean = np.float32(0.5) * (cxx + cyy)
-    half = math.sqrt(np.float32(0.25) * (cxx - cyy) * (cxx - cyy) + cxy * cxy)
-    major = min(max(mean + half, least), most)
-    minor = min(max(mean - half, np.float32(THINNEST) * least), major)
-    scale = np.float32(0)
-    if half > np.float32(0):
-        scale = (major - minor) / (np.float32(2) * half)
-    difference = np.float32(0.5) * (cxx - cyy) * scale
-    middle = np.float32(0.5) * (major + minor)
-    cxx = middle + difference
-    cyy = middle - difference
-    cxy = cxy * scale
-    if late:
-        ux *= np.float32(0.5)
-        uy *= np.float32(0.5)
-        cxx = np.float32(0.5) * (cxx + mxx)
-        cxy = np.float32(0.5) * (cxy + mxy)
-        cyy = np.float32(0.5) * (cyy + myy)
-    blur = v / (s * s)
-    moved = np.float32(4) * (ux * ux + uy * uy)
-    changed = abs(cxx - mxx) + abs(cyy - myy) + np.float32(2) * abs(cxy - mxy)
-    size = mxx + myy
-    rest = moved < np.float32(1e-6) + np.float32(0.005) * blur * size
-    rest = rest and changed < (np.float32(0.02) + np.float32(0.15) * math.sqrt(blur)) * size
-    return ux, uy, cxx, cxy, cyy, rest
-
-
-@helper
-def _covariance(s: Any, sxx: Any, sxy: Any, syy: Any, vxx: Any, vxy: Any, vyy: Any, mxx: Any, mxy: Any, myy: Any) -> Any:
-    """Return the covariance of the centre: that of the first moment, through how this changes with the centre."""
-    det = mxx * myy - mxy * mxy
-    jxx = s - (sxx * myy - sxy * mxy) / det
-    jxy = -(sxy * mxx - sxx * mxy) / det
-    jyx = -(sxy * myy - syy * mxy) / det
-    jyy = s - (syy * mxx - sxy * mxy) / det
-    det_j = jxx * jyy - jxy * jyx
-    if not (jxx > np.float32(0.2) * s and jyy > np.float32(0.2) * s and det_j > np.float32(0.05) * s * s):
-        jxx = np.float32(0.5) * s
-        jyy = jxx
-        jxy = np.float32(0)
-        jyx = np.float32(0)
-        det_j = jxx * jyy
-    axx = jyy / det_j
-    axy = -jxy / det_j
-    ayx = -jyx / det_j
-    ayy = jxx / det_j
-    bxx = axx * vxx + axy * vxy
-    bxy = axx * vxy + axy * vyy
-    byx = ayx * vxx + ayy * vxy
-    byy = ayx * vxy + ayy * vyy
-    return bxx * axx + bxy * axy, bxx * ayx + bxy * ayy, byx * ayx + byy * ayy
-
-
-def cpu(planes: Planes, places: Places, weights: np.ndarray, least: float, most: np.ndarray, window: np.ndarray) -> Found:
+def cpu(planes: Planes, places: Places, weights: np.ndarray, point: np.ndarray, most: np.ndarray, window: np.ndarray) -> Found:
     """Return windowed centroids; see `reference`. Threaded over sources."""
     out, status = _all(
         *planes.arrays(), places.models, places.form, places.core2, weights.astype(np.float32), places.pixels, places.offsets,
-        np.float32(least), most.astype(np.float32), window.astype(np.float32),
+        bounds(point), most.astype(np.float32), window.astype(np.float32),
     )  # fmt: skip
     return _split(out, status)
 
@@ -298,42 +179,60 @@ def _split(out: np.ndarray, status: np.ndarray) -> Found:
 @parallel
 def _all(
     data: Any, variance: Any, mask: Any, unusable: Any, labels: Any, model: Any, models: Any, form: Any, core2: Any,
-    weights: Any, pixels: Any, offsets: Any, least: Any, most: Any, window: Any,
+    weights: Any, pixels: Any, offsets: Any, point: Any, most: Any, window: Any,
 ) -> Any:  # fmt: skip
     out = np.empty((len(pixels), 9), np.float32)
     status = np.zeros(len(pixels), np.int32)
     for i in prange(len(pixels)):
-        wide = _half_width(most[i])
-        flux = np.empty((2 * wide + 1, 2 * wide + 1), np.float32)
-        spread = np.empty((2 * wide + 1, 2 * wide + 1), np.float32)
-        fx = offsets[i, 0]
-        fy = offsets[i, 1]
-        for y in range(-wide, wide + 1):
-            for x in range(-wide, wide + 1):
-                flux[y + wide, x + wide], spread[y + wide, x + wide] = _pixel(
-                    data, variance, mask, unusable, labels, model, models, form, core2, weights, i, pixels[i, 0], pixels[i, 1], fx, fy, x, y
-                )
-        _mirror(flux, spread, wide, fx, fy)
-        status[i] = _settle(flux, spread, wide, fx, fy, least, most[i], window[i], out[i])
+        wide = half_width(most[i])
+        side = 2 * wide + 1
+        place = np.empty((side, side), np.float32)
+        flux = np.empty((side, side), np.float32)
+        spread = np.empty((side, side), np.float32)
+        total = np.zeros((side, side), np.float32)
+        noise2 = np.zeros((side, side), np.float32)
+        ox = offsets[i, 0]
+        oy = offsets[i, 1]
+        if model.shape[0] > 0:
+            place_box(form, i, core2, -wide, -wide, ox, oy, place)
+        begun = False
+        for b in range(data.shape[0]):
+            if weights[b] != np.float32(0):
+                x0, y0 = pixels[i, 0] - wide, pixels[i, 1] - wide
+                seen_box(data, variance, mask, unusable, labels, model, models, i, b, x0, y0, place, np.float32(0), flux, spread)
+                _mix(flux, spread, weights[b], total, noise2, begun)
+                begun = True
+        _mirror(total, noise2, wide, ox, oy)
+        status[i] = _settle(total, noise2, wide, ox, oy, point, most[i], window[i], out[i])
     return out, status
+
+
+@helper
+def _mix(flux: Any, spread: Any, weight: Any, total: Any, noise2: Any, begun: Any) -> None:
+    """Add a band to the mean; a pixel that is of no use in one band is of none."""
+    for r in range(flux.shape[0]):
+        for k in range(flux.shape[1]):
+            good = (spread[r, k] > np.float32(0)) & ((noise2[r, k] > np.float32(0)) | (not begun))
+            total[r, k] = total[r, k] + weight * flux[r, k] if good else np.float32(0)
+            noise2[r, k] = noise2[r, k] + weight * weight * spread[r, k] if good else np.float32(0)
 
 
 @helper
 def _mirror(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any) -> None:
     """Put the opposite pixels in the place of those without variance, which have none of their own."""
     replaced = spread == np.float32(0)
-    for y in range(-wide, wide + 1):
-        for x in range(-wide, wide + 1):
-            if replaced[y + wide, x + wide]:
-                mx = _opposite(fx, x)
-                my = _opposite(fy, y)
-                if abs(mx) <= wide and abs(my) <= wide and not replaced[my + wide, mx + wide]:
-                    flux[y + wide, x + wide] = flux[my + wide, mx + wide]
-                    spread[y + wide, x + wide] = spread[my + wide, mx + wide]
+    for r in range(2 * wide + 1):
+        for k in range(2 * wide + 1):
+            if replaced[r, k]:
+                mx = _opposite(fx, k - wide) + wide
+                my = _opposite(fy, r - wide) + wide
+                if 0 <= mx <= 2 * wide and 0 <= my <= 2 * wide and not replaced[my, mx]:
+                    flux[r, k] = flux[my, mx]
+                    spread[r, k] = spread[my, mx]
 
 
 @helper
-def _settle(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any, least: Any, most: Any, window: Any, out: Any) -> Any:
+def _settle(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any, point: Any, most: Any, window: Any, out: Any) -> Any:
     """Iterate on one cut-out; writes a row of the result and returns the status."""
     ox = fx
     oy = fy
@@ -359,31 +258,47 @@ def _settle(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any, least: Any, mos
         vxx = np.float32(0)
         vxy = np.float32(0)
         vyy = np.float32(0)
-        for y in range(_first(oy, myy, wide), _last(oy, myy, wide) + 1):
+        x0 = first(ox, mxx, wide)
+        x1 = last(ox, mxx, wide) + 1
+        for y in range(first(oy, myy, wide), last(oy, myy, wide) + 1):
             dy = np.float32(y) - oy
-            for x in range(_first(ox, mxx, wide), _last(ox, mxx, wide) + 1):
+            # sums over the row of flux and variance, times powers of dx
+            f0 = np.float32(0)
+            f1 = np.float32(0)
+            f2 = np.float32(0)
+            n0 = np.float32(0)
+            n1 = np.float32(0)
+            n2 = np.float32(0)
+            r = np.uint64(y + wide)
+            for x in range(x0, x1):
                 dx = np.float32(x) - ox
                 rho2 = axx * dx * dx + axy * dx * dy + ayy * dy * dy
                 if rho2 < np.float32(EXTENT * EXTENT):
-                    w = _gauss(rho2)
-                    d = w * flux[y + wide, x + wide]
-                    v = w * w * spread[y + wide, x + wide]
-                    s += d
-                    sx += d * dx
-                    sy += d * dy
-                    sxx += d * dx * dx
-                    sxy += d * dx * dy
-                    syy += d * dy * dy
-                    v0 += v
-                    vxx += v * dx * dx
-                    vxy += v * dx * dy
-                    vyy += v * dy * dy
+                    w = gauss(rho2)
+                    d = w * flux[r, np.uint64(x + wide)]
+                    v = w * w * spread[r, np.uint64(x + wide)]
+                    f0 += d
+                    f1 += d * dx
+                    f2 += d * dx * dx
+                    n0 += v
+                    n1 += v * dx
+                    n2 += v * dx * dx
+            s += f0
+            sx += f1
+            sy += f0 * dy
+            sxx += f2
+            sxy += f1 * dy
+            syy += f0 * dy * dy
+            v0 += n0
+            vxx += n2
+            vxy += n1 * dy
+            vyy += n0 * dy * dy
         if not s > np.float32(0):
             status = NO_LIGHT
             break
-        out[2], out[3], out[4] = _covariance(s, sxx, sxy, syy, vxx, vxy, vyy, mxx, mxy, myy)
+        out[2], out[3], out[4] = centre_covariance(s, sxx, sxy, syy, vxx, vxy, vyy, mxx, mxy, myy)
         out[8] = s / math.sqrt(v0)
-        ux, uy, mxx, mxy, myy, rest = _advance(s, sx, sy, sxx, sxy, syy, v0, mxx, mxy, myy, least, most, turn >= ROUNDS // 3)
+        ux, uy, mxx, mxy, myy, rest = advance(s, sx, sy, sxx, sxy, syy, v0, mxx, mxy, myy, point, most, turn >= ROUNDS // 3)
         ox += np.float32(2) * ux
         oy += np.float32(2) * uy
         if (ox - fx) * (ox - fx) + (oy - fy) * (oy - fy) > most:
@@ -399,7 +314,7 @@ def _settle(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any, least: Any, mos
     return status
 
 
-def on_cuda(planes: Planes, places: Places, weights: np.ndarray, least: float, most: np.ndarray, window: np.ndarray) -> Found:
+def on_cuda(planes: Planes, places: Places, weights: np.ndarray, point: np.ndarray, most: np.ndarray, window: np.ndarray) -> Found:
     """Return windowed centroids from the GPU, a block a source; see `reference`."""
     n = len(places.pixels)
     if n == 0:
@@ -407,15 +322,18 @@ def on_cuda(planes: Planes, places: Places, weights: np.ndarray, least: float, m
     data, variance, mask, unusable, labels, model = planes.arrays()
     arrays = [upload(a) for a in (data, variance, mask, labels, model, places.models, places.form)]
     per_source = [
-        upload(a) for a in (weights.astype(np.float32), places.pixels, places.offsets, most.astype(np.float32), window.astype(np.float32))
-    ]
+        upload(a)
+        for a in (
+            weights.astype(np.float32), places.pixels, places.offsets, most.astype(np.float32), window.astype(np.float32), bounds(point),
+        )
+    ]  # fmt: skip
     out, status = empty((n, 9), np.float32), empty(n, np.int32)
-    launch(_settle_block, n, THREADS, *arrays, *per_source, out, status, unusable, places.core2, np.float32(least))
+    launch(_settle_block, n, THREADS, *arrays, *per_source, out, status, unusable, places.core2)
     return _split(download(out), download(status))
 
 
 def _settle_block(  # type: ignore[no-untyped-def]
-    data, variance, mask, labels, model, models, form, weights, pixels, offsets, most, window, out, status, unusable, core2, least
+    data, variance, mask, labels, model, models, form, weights, pixels, offsets, most, window, point, out, status, unusable, core2
 ):
     i = cuda.blockIdx.x
     t = cuda.threadIdx.x
@@ -424,7 +342,7 @@ def _settle_block(  # type: ignore[no-untyped-def]
     iy = pixels[i, 1]
     fx = offsets[i, 0]
     fy = offsets[i, 1]
-    wide = _half_width(most[i])
+    wide = half_width(most[i])
     ox = fx
     oy = fy
     mxx = window[i, 0]
@@ -440,10 +358,10 @@ def _settle_block(  # type: ignore[no-untyped-def]
         axx = myy / det
         axy = np.float32(-2) * mxy / det
         ayy = mxx / det
-        x0 = _first(ox, mxx, wide)
-        y0 = _first(oy, myy, wide)
-        nx = _last(ox, mxx, wide) + 1 - x0
-        ny = _last(oy, myy, wide) + 1 - y0
+        x0 = first(ox, mxx, wide)
+        y0 = first(oy, myy, wide)
+        nx = last(ox, mxx, wide) + 1 - x0
+        ny = last(oy, myy, wide) + 1 - y0
         for k in range(SUMS):
             parts[k, t] = np.float32(0)
         for p in range(t, nx * ny, THREADS):
@@ -461,7 +379,7 @@ def _settle_block(  # type: ignore[no-untyped-def]
                         d, v = _pixel(
                             data, variance, mask, unusable, labels, model, models, form, core2, weights, i, ix, iy, fx, fy, mx, my
                         )
-                w = _gauss(rho2)
+                w = gauss(rho2)
                 d = w * d
                 v = w * w * v
                 parts[0, t] += d
@@ -487,13 +405,15 @@ def _settle_block(  # type: ignore[no-untyped-def]
             ended = NO_LIGHT
             break
         if t == 0:
-            cxx, cxy, cyy = _covariance(s, parts[3, 0], parts[4, 0], parts[5, 0], parts[7, 0], parts[8, 0], parts[9, 0], mxx, mxy, myy)
+            cxx, cxy, cyy = centre_covariance(
+                s, parts[3, 0], parts[4, 0], parts[5, 0], parts[7, 0], parts[8, 0], parts[9, 0], mxx, mxy, myy
+            )
             out[i, 2] = cxx
             out[i, 3] = cxy
             out[i, 4] = cyy
             out[i, 8] = s / math.sqrt(v0)
-        ux, uy, mxx, mxy, myy, rest = _advance(
-            s, parts[1, 0], parts[2, 0], parts[3, 0], parts[4, 0], parts[5, 0], v0, mxx, mxy, myy, least, most[i], turn >= ROUNDS // 3
+        ux, uy, mxx, mxy, myy, rest = advance(
+            s, parts[1, 0], parts[2, 0], parts[3, 0], parts[4, 0], parts[5, 0], v0, mxx, mxy, myy, point, most[i], turn >= ROUNDS // 3
         )
         cuda.syncthreads()  # the sums have been read; the next round may write
         ox += np.float32(2) * ux
@@ -518,7 +438,7 @@ def _example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
         n, bands = len(places.pixels), len(planes.data)
         weights = np.ones(bands) / bands
         window = np.tile([2.0, 0.1, 2.0], (n, 1))
-        examples.append((planes, places, weights, 1.5, np.full(n, 7.0), window))
+        examples.append((planes, places, weights, np.array([1.7, 0.3, 1.4]), np.full(n, 7.0), window))
     return examples
 
 
@@ -533,7 +453,7 @@ KERNEL = KernelSpec(
         Launch(
             _settle_block,
             f"void({IMAGE}, float32[:,:,::1], float32[:,::1], float32[::1], int32[:,::1], float32[:,::1], float32[::1], "
-            "float32[:,::1], float32[:,::1], int32[::1], int32, float32, float32)",
+            "float32[:,::1], float32[::1], float32[:,::1], int32[::1], int32, float32)",
             THREADS,
         ),
     ),

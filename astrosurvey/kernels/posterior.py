@@ -13,8 +13,24 @@ from typing import Any
 
 import numpy as np
 
-from ._mixtures import HALVINGS, NEGLIGIBLE, RARE, REACH, STEPS, TAIL, gained, gains, half_width, mixed, normal, quantile, steps_for
-from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
+from ._mixtures import (
+    HALVINGS,
+    NEGLIGIBLE,
+    RARE,
+    REACH,
+    STEPS,
+    TAIL,
+    gained,
+    gains,
+    half_width,
+    mixed,
+    normal,
+    products,
+    quantile,
+    row,
+    steps_for,
+)
+from ._numba import cuda, download, empty, helper, launch, parallel, prange, upload
 from .spec import KernelSpec, Launch
 
 THREADS = 32
@@ -97,21 +113,6 @@ def reference(
     return flux, error, chance, mean
 
 
-@inlined
-def _row(light: Any, gram: Any, cross: Any, i: Any, b: Any, k: Any, last: Any) -> Any:
-    """Return light, gram and cross of a node, and its row of the whole matrix summed."""
-    d = np.float64(light[i, b, k])
-    g = np.float64(gram[i, b, k])
-    x = np.float64(0)
-    s = g
-    if k < last:
-        x = np.float64(cross[i, b, k])
-        s += x
-    if k > 0:
-        s += np.float64(cross[i, b, k - 1])
-    return d, g, x, s
-
-
 def _arrays(
     sums: Any, counts: np.ndarray, models: np.ndarray, linked: np.ndarray, ratio: np.ndarray, log_prior: np.ndarray,
     shape_from: np.ndarray, sky: np.ndarray,
@@ -144,42 +145,6 @@ def _all(
 
 
 @helper
-def _products(
-    i: Any, light: Any, gram: Any, cross: Any, last: Any, models: Any, q: Any, sky: Any, product: Any, between: Any, shown: Any
-) -> None:
-    """Write the scalar products of models with themselves, with the next, and with the light, the sky projected out."""
-    bands, number = shown.shape
-    shared = np.empty(number)
-    for b in range(bands):
-        a, e, p = product[b], between[b], shown[b]
-        a[:] = 0
-        e[:] = 0
-        p[:] = 0
-        shared[:] = 0
-        level = sky[b]
-        total = 0.0
-        for k in range(last + 1):
-            d, g, x, s = _row(light, gram, cross, i, b, k, last)
-            total += d
-            level += s
-            here = models[b, q, k]
-            after = models[b, q, min(k + 1, last)]
-            for m in range(number):  # models side by side: this loop is where the time goes, and it is vectorised
-                v = np.float64(here[m])
-                p[m] += d * v
-                shared[m] += s * v
-                a[m] += v * (g * v + 2.0 * x * np.float64(after[m]))
-            for m in range(number - 1):
-                u = np.float64(here[m + 1])
-                e[m] += np.float64(here[m]) * (g * u + x * np.float64(after[m + 1])) + x * u * np.float64(after[m])
-        for m in range(number):
-            p[m] -= shared[m] * total / level
-            a[m] -= shared[m] * shared[m] / level
-        for m in range(number - 1):
-            e[m] -= shared[m] * shared[m + 1] / level
-
-
-@helper
 def _fit(
     i: Any, light: Any, gram: Any, cross: Any, counts: Any, models: Any, linked: Any, ratio: Any, log_prior: Any, shape_from: Any,
     sky: Any, blunt: Any, flux: Any, error: Any, chance: Any, mean: Any,
@@ -190,7 +155,7 @@ def _fit(
     product = np.empty((bands, number))
     between = np.empty((bands, number))
     shown = np.empty((bands, number))
-    _products(i, light, gram, cross, counts[i] - 1, models, q, sky, product, between, shown)
+    products(i, light, gram, cross, counts[i] - 1, models, q, sky, product, between, shown)
     seen = False
     for b in range(bands):
         seen = seen or (shape_from[b] and product[b].max() > 0.0)
@@ -292,14 +257,14 @@ def on_cuda(
     arrays = [upload(a) for a in _arrays(sums, counts, models, linked, ratio, log_prior, shape_from, sky)]
     flux, error = empty((n, bands), np.float64), empty((n, bands), np.float64)
     chance, mean = empty((n, number), np.float32), empty((n, bands, nodes), np.float32)
-    products = empty((3, n, bands, number), np.float64)
+    scalars = empty((3, n, bands, number), np.float64)
     scratch = [empty((n, number, STEPS), np.float64), empty((n, number), np.float64)]
-    launch(_fit_block, n, THREADS, *arrays, flux, error, chance, mean, products, *scratch, blunt)
+    launch(_fit_block, n, THREADS, *arrays, flux, error, chance, mean, scalars, *scratch, blunt)
     return download(flux), download(error), download(chance), download(mean)
 
 
 def _fit_block(  # type: ignore[no-untyped-def]
-    light, gram, cross, counts, models, linked, ratio, log_prior, shape_from, sky, flux, error, chance, mean, products, weight, own, blunt
+    light, gram, cross, counts, models, linked, ratio, log_prior, shape_from, sky, flux, error, chance, mean, scalars, weight, own, blunt
 ):
     i = cuda.blockIdx.x
     t = cuda.threadIdx.x
@@ -323,7 +288,7 @@ def _fit_block(  # type: ignore[no-untyped-def]
             level = sky[b]
             total = np.float64(0)
             for k in range(last + 1):
-                d, g, x, s = _row(light, gram, cross, i, b, k, last)
+                d, g, x, s = row(light, gram, cross, i, b, k, last)
                 total += d
                 level += s
                 v = np.float64(models[b, q, k, m])
@@ -337,9 +302,9 @@ def _fit_block(  # type: ignore[no-untyped-def]
             p -= c * total / level
             a -= c * c / level
             e -= c * h / level
-            products[0, i, b, m] = a
-            products[1, i, b, m] = e
-            products[2, i, b, m] = p
+            scalars[0, i, b, m] = a
+            scalars[1, i, b, m] = e
+            scalars[2, i, b, m] = p
             if shape_from[b] != 0:
                 seen = max(seen, a)
                 gain += gained(a, p)
@@ -362,7 +327,7 @@ def _fit_block(  # type: ignore[no-untyped-def]
             gain = np.float64(0)
             for b in range(bands):
                 if shape_from[b] != 0:
-                    a, p = mixed(products[0, i, b], products[1, i, b], products[2, i, b], m, f)
+                    a, p = mixed(scalars[0, i, b], scalars[1, i, b], scalars[2, i, b], m, f)
                     gain += gained(a, p)
             prior = log_prior[m]
             if j > 0:
@@ -398,9 +363,9 @@ def _fit_block(  # type: ignore[no-untyped-def]
                 total += np.float64(j) / steps * weight[i, m - 1, j]
         chance[i, m] = np.float32(total)
     for b in range(bands):
-        product = products[0, i, b]
-        between = products[1, i, b]
-        shown = products[2, i, b]
+        product = scalars[0, i, b]
+        between = scalars[1, i, b]
+        shown = scalars[2, i, b]
         least = np.float64(np.inf)
         for m in range(t, number, THREADS):
             least = min(least, product[m])

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ._cutouts import place_box, seen_box
 from ._examples import NODES, scene
-from ._numba import cuda, download, empty, inlined, launch, parallel, prange, upload
+from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
 from ._pixels import Places, Planes, brightness, half_extent, node, node_places, node_radii, noise, radius2, taken
 from .spec import KernelSpec, Launch
 
@@ -116,27 +117,47 @@ def _all(
     for i in prange(len(pixels)):
         x0, x1 = _box(pixels, offsets, form, i, reach2[i], 0, data.shape[2])
         y0, y1 = _box(pixels, offsets, form, i, reach2[i], 1, data.shape[1])
-        for y in range(y0, y1):
-            for x in range(x0, x1):
-                r2 = radius2(form, i, np.float32(x - pixels[i, 0]) - offsets[i, 0], np.float32(y - pixels[i, 1]) - offsets[i, 1])
-                place = node(r2, core2)
-                k = np.int32(place)
-                if k + 1 >= counts[i]:
-                    continue
-                used[i, 0] += 1
-                if taken(labels, y, x, i + 1):
-                    continue
-                high = place - np.float32(k)
-                low = np.float32(1) - high
-                for b in range(data.shape[0]):
-                    d, w = _weighted(data, variance, mask, unusable, model, models, i, b, y, x, place, trust)
-                    if w > np.float32(0):
-                        used[i, 1 + b] += 1
-                    light[i, b, k] += w * low * d
-                    light[i, b, k + 1] += w * high * d
-                    gram[i, b, k] += w * low * low
-                    gram[i, b, k + 1] += w * high * high
-                    cross[i, b, k] += w * low * high
+        shape = (max(y1 - y0, 0), max(x1 - x0, 0))
+        place = np.empty(shape, np.float32)
+        flux = np.empty(shape, np.float32)
+        spread = np.empty(shape, np.float32)
+        place_box(form, i, core2, x0 - pixels[i, 0], y0 - pixels[i, 1], offsets[i, 0], offsets[i, 1], place)
+        for b in range(data.shape[0]):
+            seen_box(data, variance, mask, unusable, labels, model, models, i, b, x0, y0, place, trust, flux, spread)
+            sums = np.zeros((counts[i], 5), np.float32)
+            used[i, 0], used[i, 1 + b] = _add(place, flux, spread, sums)
+            for k in range(counts[i] - 1):
+                high2 = sums[k, 2]
+                light[i, b, k] += sums[k, 3] - sums[k, 4]
+                light[i, b, k + 1] += sums[k, 4]
+                gram[i, b, k] += sums[k, 0] - np.float32(2) * sums[k, 1] + high2
+                gram[i, b, k + 1] += high2
+                cross[i, b, k] += sums[k, 1] - high2
+
+
+@helper
+def _add(place: Any, flux: Any, spread: Any, sums: Any) -> Any:
+    """Add pixels to the sums of w, w p, w p^2, w d and w p d between nodes, p the part of the outer; return pixels inside, and used."""
+    inside = np.int32(0)
+    used = np.int32(0)
+    for r in range(place.shape[0]):
+        for j in range(place.shape[1]):
+            low = np.int32(place[r, j])
+            if low + 1 < len(sums):
+                inside += np.int32(1)
+                v = spread[r, j]
+                if v > np.float32(0):
+                    used += np.int32(1)
+                    high = place[r, j] - np.float32(low)
+                    w = np.float32(1) / v
+                    d = w * flux[r, j]
+                    k = np.uint64(low)
+                    sums[k, 0] += w
+                    sums[k, 1] += w * high
+                    sums[k, 2] += w * high * high
+                    sums[k, 3] += d
+                    sums[k, 4] += d * high
+    return inside, used
 
 
 def on_cuda(planes: Planes, places: Places, counts: np.ndarray, nodes: int, trust: float) -> Sums:

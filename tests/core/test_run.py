@@ -79,6 +79,16 @@ def test_out_of_memory_is_tried_again_with_half_the_batch(toy_pipeline, tmp_path
     assert result.store.record("break", "t0001").facts["batch"] == 0.25
 
 
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="this system counts the peak of a process once and for all")
+def test_a_task_is_not_charged_with_the_memory_of_what_ran_before(toy_pipeline, tmp_path):
+    held = b"x" * 400_000_000
+    del held
+    with open("/proc/self/status") as lines:
+        before = next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    result = run_pipeline(toy_pipeline(tiles={"count": 1}, stages={"make": {"use": "toy.make"}}), tmp_path)
+    assert result.store.record("make", "t0000").facts["peak_bytes"] < before - 300_000_000
+
+
 def test_no_work_is_success_and_passes_on(toy_pipeline, tmp_path):
     stages = broken("empty", add={"use": "toy.add", "in": "break"}, total={"use": "toy.total", "in": "add"})
     result = run_pipeline(toy_pipeline(tiles={"count": 3}, stages=stages), tmp_path)

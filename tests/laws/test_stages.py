@@ -168,12 +168,21 @@ class TestTrainUNet(StageLaws):
     stage = TrainUNet
 
     def example(self):
-        tiles = {port: [simulated(number)[port] for number in range(2)] for port in ("image", "truth", "segmentation")}
-        return Example(tiles, {"steps": 2, "widths": [4, 6, 8]})
+        return Example(self.two_skies(), {"steps": 2, "widths": [4, 6, 8]})
+
+    def example_that_goes_on_from_a_model(self):
+        return Example({**self.two_skies(), "model": small_detector()}, {"steps": 2})
+
+    @staticmethod
+    def two_skies():
+        return {port: [simulated(number)[port] for number in range(2)] for port in ("image", "truth", "segmentation")}
 
     def wrong_size(self):
         tiny = {port: [tile_image(0) if port == "image" else simulated(0)[port]] for port in ("image", "truth", "segmentation")}
         return Example(tiny, {"steps": 2})
+
+    def wrong_bands(self):
+        return Example({**self.two_skies(), "model": small_detector()}, {"steps": 2, "bands": ["r"]})
 
 
 class TestCalibrateUNet(StageLaws):

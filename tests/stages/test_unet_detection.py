@@ -77,7 +77,7 @@ def test_features_of_odd_images_are_finite(shape):
 
 def test_painted_targets_lead_back_to_the_objects():
     objects = Objects(np.array([10.3, 20.6, 13.1]), np.array([12.2, 5.4, 12.9]), np.array([9.0, 3.0, 50.0]), np.array([True, False, True]))
-    painted = paint(objects, 32)
+    painted = paint(objects, 32, 4.0)
     assert (painted["centre"] == 1).sum() == 3
     found = peaks(painted["centre"], painted["offset"], painted["star"], 0.9)
     order = np.argsort(found.x)
@@ -87,8 +87,16 @@ def test_painted_targets_lead_back_to_the_objects():
     assert painted["star"][12, 10] == 1
 
 
+@pytest.mark.parametrize("fwhm", [2.0, 4.0, 6.0])
+def test_the_bumps_of_a_pair_at_one_seeing_stay_apart(fwhm):
+    objects = Objects(np.array([12.0, 12.0 + round(fwhm)]), np.array([16.0, 16.0]), np.array([9.0, 9.0]), np.array([True, True]))
+    painted = paint(objects, 32, fwhm)
+    between = painted["centre"][16, 13 : 12 + round(fwhm)]
+    assert between.min() < 0.3
+
+
 def test_a_perfect_answer_costs_next_to_nothing_and_a_wrong_one_a_lot():
-    painted = paint(Objects(np.array([10.0]), np.array([12.0]), np.array([9.0]), np.array([True])), 32)
+    painted = paint(Objects(np.array([10.0]), np.array([12.0]), np.array([9.0]), np.array([True])), 32, 4.0)
     targets = {name: torch.from_numpy(np.asarray(value))[None] for name, value in painted.items()}
     targets["mask"] = (targets["centre"] > 0.5).float()
     right = {

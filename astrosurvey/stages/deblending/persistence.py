@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import Field
 
-from ...catalog.flags import SOURCE
 from ...core.stage import Context, Stage, StageConfig
 from ...products import Catalog, Image, Segmentation
 
@@ -16,7 +15,8 @@ class PersistenceDeblending(Stage):
     """Split islands at the saddles between peaks that persist, in the image and once it is sharpened.
 
     Islands are flooded from their brightest pixel down, and a peak counts if it rises far enough above the
-    saddle to the next: over the noise, over the brightness around it, and in flux. What remains is flooded
+    saddle to the next: over the noise, over the brightness around it, and in flux. So it is in the image
+    smoothed little, for close companions, and then with the PSF's width, for faint ones. What remains is flooded
     again in a sharpened image, where companions on the shoulder of another source have peaks of their own;
     those are flagged SHOULDER. An island that is split gives way to its pieces: they carry its `source_id`
     as `parent_source_id`, get ids of their own after all ids of the detection, and the flag BLENDED; sources
@@ -37,7 +37,7 @@ class PersistenceDeblending(Stage):
             2.5, gt=0, description="height of a peak above the saddle in the image, in standard deviations of the smoothed noise"
         )
         shoulder_significance: float = Field(
-            3.5, gt=0, description="height of a peak above the saddle in the sharpened image, in standard deviations of its noise"
+            4.0, gt=0, description="height of a peak above the saddle in the sharpened image, in standard deviations of its noise"
         )
         relief: float = Field(
             0.45,
@@ -57,9 +57,7 @@ class PersistenceDeblending(Stage):
 
     def run(self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog) -> Mapping[str, Any]:
         """Return the segmentation and the sources after splitting."""
-        from dataclasses import replace
-
-        from ..detection.filter import detection_image, smoothing
+        from ..detection.filter import smoothing
         from ..detection.linked import check_linked
         from .children import replace_islands
         from .levels import Criteria, split
@@ -78,10 +76,7 @@ class PersistenceDeblending(Stage):
             config.smoothing,
             config.sharpening,
         )
-        found = split(image, config.bands, fwhm, segmentation.labels, criteria, ctx.device)
-        # Placed in the sharpened image, a piece is drawn less towards its neighbour.
-        detection = replace(detection_image(image, config.bands, fwhm), flux=found.sharp)
+        children = split(image, config.bands, fwhm, segmentation.labels, criteria, ctx.device)
         assert ctx.tile is not None
-        flags = SOURCE["SHOULDER"] * found.shoulder
-        segmentation, sources = replace_islands(ctx.tile, image, detection, segmentation, sources, found.labels, found.parent, flags)
+        segmentation, sources = replace_islands(ctx.tile, image, segmentation, sources, children)
         return {"segmentation": segmentation, "sources": sources}

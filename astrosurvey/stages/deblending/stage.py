@@ -57,7 +57,7 @@ class WatershedDeblending(Stage):
         """Return the segmentation and the sources after splitting."""
         from ..detection import filter as matched
         from ..detection.linked import check_linked
-        from .children import replace_islands
+        from .children import Children, replace_islands
         from .watershed import Criteria, deblend
 
         check_linked(image, segmentation, sources)
@@ -80,5 +80,6 @@ class WatershedDeblending(Stage):
             ctx.log.warning("%d islands of more than %d pixels are kept whole; see `max_pixels`", skipped.sum(), config.max_pixels)
         flagged = sources.replace(flags=sources.column("flags") | SOURCE["DEBLEND_SKIPPED"] * skipped[1:])
         assert ctx.tile is not None
-        segmentation, sources = replace_islands(ctx.tile, image, detection, segmentation, flagged, pieces, parent)
+        children = Children.of(pieces, parent, detection)
+        segmentation, sources = replace_islands(ctx.tile, image, segmentation, flagged, children)
         return {"segmentation": segmentation, "sources": sources}

@@ -154,6 +154,7 @@ def detection_images(
     banks: Sequence[Sequence[np.ndarray]],
     combine: Literal["mean", "chi"] = "mean",
     device: Literal["cpu", "cuda"] = "cpu",
+    typical: np.ndarray | None = None,
 ) -> list[DetectionImage]:
     """Return the bands filtered and combined, for several banks of filters in one pass over the image.
 
@@ -171,6 +172,7 @@ def detection_images(
             the image; 0 does not smooth. The flux is that of the first, the S/N the greatest of the bank.
         combine: "mean" or "chi".
         device: where to calculate.
+        typical: (chosen band,) float32, the variance of saturated pixels whose own is not known; from the image when left out.
 
     Raises:
         DataError: the image has no variance, or not the band asked for.
@@ -189,7 +191,8 @@ def detection_images(
     these = slice(chosen[0], chosen[0] + len(chosen)) if alike else chosen  # a slice copies nothing
     data, variance = image.data[these], image.variance[these]
     mask = image.mask[these] if image.mask is not None else np.zeros((len(chosen), 0, 0), np.int32)
-    typical = np.array([_typical_variance(*planes) for planes in zip(data, variance, mask, strict=True)], np.float32)
+    if typical is None:
+        typical = np.array([_typical_variance(*planes) for planes in zip(data, variance, mask, strict=True)], np.float32)
     filters = [[gaussian(width) for width in fwhm[chosen]] for bank in banks for fwhm in bank]
     longest = max(kernel.size for of_bands in filters for kernel in of_bands)
     taps = np.array([[np.pad(kernel, (longest - kernel.size) // 2) for kernel in of_bands] for of_bands in filters], np.float32)
@@ -199,6 +202,13 @@ def detection_images(
     flux, snr = KERNEL.on(device)(data, variance, mask, typical, Bits(UNUSABLE, PIXEL["SAT"]), taps, reach, group, chi)
     sigmas = [float(np.mean(bank[0][chosen]) / FWHM_PER_SIGMA) for bank in banks]
     return [DetectionImage(f, s, image, chosen, typical, sigma) for f, s, sigma in zip(flux, snr, sigmas, strict=True)]
+
+
+def typical_variances(image: Image) -> np.ndarray:
+    """Return the variance, (band,) float32, that may stand in for that of saturated pixels; 0 where there are none."""
+    assert image.variance is not None
+    mask = image.mask if image.mask is not None else np.zeros((len(image.data), 0, 0), np.int32)
+    return np.array([_typical_variance(*planes) for planes in zip(image.data, image.variance, mask, strict=True)], np.float32)
 
 
 def _typical_variance(data: np.ndarray, variance: np.ndarray, mask: np.ndarray) -> float:

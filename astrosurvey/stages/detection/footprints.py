@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -58,7 +59,7 @@ def measure(labels: np.ndarray, detection: DetectionImage, at: Literal["moment",
     References:
         Bertin & Arnouts (1996), A&AS 117, 393.
     """
-    ny, nx = labels.shape
+    nx = labels.shape[1]
     where = np.flatnonzero(labels)
     where = where[np.argsort(labels.reshape(-1)[where], kind="stable")]  # by footprint, in raster order within
     group = labels.reshape(-1)[where] - 1
@@ -75,7 +76,7 @@ def measure(labels: np.ndarray, detection: DetectionImage, at: Literal["moment",
     brightest = at_peak[np.searchsorted(group[at_peak], np.arange(n))]  # the first in raster order of equals
     x_min, x_max, y_min, y_max = each(np.minimum, px), each(np.maximum, px) + 1, each(np.minimum, py), each(np.maximum, py) + 1
     flags = _pixel_flags(detection.bits_of(where), group, n)
-    flags |= SOURCE["EDGE"] * ((x_min == 0) | (y_min == 0) | (x_max == nx) | (y_max == ny))
+    flags |= SOURCE["EDGE"] * at_edge({"x_min": x_min, "x_max": x_max, "y_min": y_min, "y_max": y_max}, labels.shape)
 
     place = np.full((5, n), np.nan)  # x, y, x_var, y_var, xy_cov
     if at == "peak":
@@ -93,6 +94,12 @@ def measure(labels: np.ndarray, detection: DetectionImage, at: Literal["moment",
         "x_min": x_min, "x_max": x_max, "y_min": y_min, "y_max": y_max,
         "n_pixels": np.diff(first, append=where.size), "significance": significance.astype(float), "flags": flags,
     }  # fmt: skip
+
+
+def at_edge(columns: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """Return whether the boxes of footprints touch the edge of an image of (y, x) shape."""
+    ny, nx = shape
+    return (columns["x_min"] == 0) | (columns["y_min"] == 0) | (columns["x_max"] == nx) | (columns["y_max"] == ny)
 
 
 def _moments(where: np.ndarray, group: np.ndarray, n: int, detection: DetectionImage) -> np.ndarray:
@@ -135,4 +142,6 @@ def in_raster_order(labels: np.ndarray, columns: dict[str, np.ndarray]) -> tuple
     order = np.lexsort((columns["x"], columns["y"]))
     new = np.zeros(len(order) + 1, np.int32)
     new[order + 1] = np.arange(1, len(order) + 1)
-    return new[labels], {name: values[order] for name, values in columns.items()}
+    from ...kernels._islands import renumbered
+
+    return renumbered(labels, new), {name: values[order] for name, values in columns.items()}

@@ -54,7 +54,8 @@ def ready(kept: tuple[Model, UNet] | None, model: Model, device: str, precision:
     if kept is not None and _same(kept[0], model):
         return kept
     network = to_network(model)
-    assert isinstance(network, UNet)
+    if not isinstance(network, UNet):
+        raise DataError(f"the model is of the architecture {model.architecture!r}, and this stage needs a U-Net")
     return model, folded(network).to(device=device, dtype=precision)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...products.psf import STAR, normalised, terms
-from . import select
+from . import reselect, select
 from .moffat import LEVEL
 from .moffat import fit as fit_moffat
 from .moments import FWHM_PER_SIGMA, Moments, Stamps, adaptive_moments, cut, fwhm_of, offsets
@@ -97,14 +97,26 @@ def measure_band(
     if len(which) < EMPIRICAL:
         rows = _rows(ids[which], stamps, moments.dx, moments.dy, moments.flux, moments.snr, np.full(len(which), np.nan))
         return Measured(start.nodes(stamps.half, oversampling)[None], oversampling, rows, origin="moffat")
-    degree = 0
-    while degree < rules.max_degree and len(which) >= STARS_PER_TERM * (degree + 2) * (degree + 3) // 2:
-        degree += 1
-    fitted = fit_empirical(stamps, moments, terms(u, v, degree), start, oversampling)
+    factors = terms(u, v, _degree(len(which), rules.max_degree))
+    fitted = fit_empirical(stamps, moments, factors, start, oversampling)
+    points = reselect.points(stamps, fitted, factors, start.fwhm)
+    if EMPIRICAL <= points.sum() < fitted.kept.sum():
+        which, stamps, moments = which[points], stamps.take(points), _take(moments, points)
+        start = fit_moffat(stamps, moments)
+        factors = terms(u[points], v[points], _degree(len(which), rules.max_degree))
+        fitted = fit_empirical(stamps, moments, factors, start, oversampling)
     kept = fitted.kept
     rows = _rows(ids[which], stamps, fitted.dx, fitted.dy, fitted.flux, moments.snr, fitted.chi2)[kept]
-    residual = _residual(stamps, fitted, terms(u, v, degree), start.fwhm)
+    residual = _residual(stamps, fitted, factors, start.fwhm)
     return Measured(fitted.nodes(), oversampling, rows, residual, float(np.median(fitted.chi2[kept])))
+
+
+def _degree(n_stars: int, most: int) -> int:
+    """Return the degree of the polynomial over the tile that so many stars can tell."""
+    degree = 0
+    while degree < most and n_stars >= STARS_PER_TERM * (degree + 2) * (degree + 3) // 2:
+        degree += 1
+    return degree
 
 
 def _oversampling(fwhm: float) -> int:

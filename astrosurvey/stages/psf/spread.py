@@ -13,7 +13,7 @@ import numpy as np
 
 from ...products import Image, PsfModel
 from .moments import Stamps, cut, offsets
-from .spline import GUARD, Reader, spline_coefficients
+from .spline import GUARD, Reader, samples, spline_coefficients
 
 DISC = 0.15
 """Half-light radius, in FWHM, of the exponential disc that makes the extended model: small, the way in which sources begin to grow."""
@@ -82,23 +82,45 @@ def measure_spread(
     return Spread(*found)
 
 
+def spread_of(
+    stamps: Stamps, coefficients: np.ndarray, factors: np.ndarray, dx: np.ndarray, dy: np.ndarray, fwhm: float, oversampling: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return spread and error, (n,) each, of sources in one band under a PSF and at places that are known.
+
+    Args:
+        stamps: the sources.
+        coefficients: (coefficient, nodes, nodes) splines of the PSF, for stamps of that size.
+        factors: (n, coefficient) of the polynomial at each source.
+        dx, dy: (n,) places relative to the middles of the stamps, in pixels.
+        fwhm: of the PSF, in pixels.
+        oversampling: nodes per pixel.
+    """
+    disc = np.stack([spline_coefficients(one) for one in _extended(samples(coefficients), fwhm, oversampling)])
+    points = np.einsum("nk,kyx->nyx", factors, coefficients)
+    value, error, _, _ = _combined([stamps], [_Models(coefficients, disc)], [points], factors, dx, dy, [fwhm], oversampling)
+    return value, error
+
+
 def _models(model: PsfModel, band: int, half: int) -> _Models:
     """Return both models on the nodes of smaller (or larger) stamps."""
-    from scipy import ndimage
-
     nodes = model.basis[band].astype(float)
     steps = model.oversampling
     want = 2 * (half + GUARD) * steps + 1
     # A margin for the convolution, cut off afterwards.
     margin = int(np.ceil(4 * DISC * model.fwhm[band] * steps))
     nodes = _resized(nodes, want + 2 * margin)
-    kernel = disc_kernel(DISC * float(model.fwhm[band]) * steps, margin)
-    disc = np.stack([ndimage.convolve(one, kernel, mode="constant") for one in nodes])
+    disc = _resized(_extended(nodes, float(model.fwhm[band]), steps), want)
+    point = np.stack([spline_coefficients(one) for one in _resized(nodes, want)])
+    return _Models(point, np.stack([spline_coefficients(one) for one in disc]))
 
-    def splines(basis: np.ndarray) -> np.ndarray:
-        return np.stack([spline_coefficients(one) for one in _resized(basis, want)])
 
-    return _Models(splines(nodes), splines(disc))
+def _extended(nodes: np.ndarray, fwhm: float, oversampling: int) -> np.ndarray:
+    """Return a PSF's nodes (coefficient, y, x) convolved with the disc of the extended model; beyond its edge the PSF is zero."""
+    from scipy import ndimage
+
+    half_light = DISC * fwhm * oversampling
+    kernel = disc_kernel(half_light, int(np.ceil(4 * half_light)))
+    return np.stack([ndimage.convolve(one, kernel, mode="constant") for one in nodes])
 
 
 def _resized(nodes: np.ndarray, side: int) -> np.ndarray:

@@ -133,10 +133,15 @@ def _distrust(psf: PsfModel, x: np.ndarray, y: np.ndarray, probability: np.ndarr
     """Return why no probability can be trusted under this PSF, or ""."""
     import numpy as np
 
+    from .moffat import LEVEL
+
     if not psf.n_star.any():
         return "the PSF was not measured on stars"
     near = [np.hypot(x - star["x"], y - star["y"]) for star in psf.stars] if len(x) else []
-    theirs = np.array([probability[distance.argmin()] for distance in near if distance.min() < 1.0])
-    if theirs.size >= 5 and np.mean(theirs > 0.5) < 0.5:
+    known = np.array([distance.min() < 1.0 for distance in near], bool)
+    theirs = np.array([probability[distance.argmin()] for distance in near])[known]
+    # The bright ones shape the PSF; what the faint ones are matters little to it.
+    weight = 1.0 / (1.0 / np.square(np.asarray(psf.stars["snr"], float)[known]) + LEVEL**2)
+    if theirs.size >= 5 and (weight * (theirs > 0.5)).sum() < 0.5 * weight.sum():
         return "most of the stars that the PSF was measured on do not look like stars under it (is the detector linear?)"
     return ""

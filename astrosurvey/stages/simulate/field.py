@@ -65,7 +65,9 @@ class SimulateField(Stage):
         center: tuple[float, float] = Field(
             (150.1, 2.2), description="right ascension and declination (deg) of the first pixel of the grid of tiles"
         )
-        seeing: Positive = Field(4.0, description="width of the PSF (pixel FWHM), or a range of which each tile draws")
+        seeing: Positive = Field(
+            4.0, description="width of the PSF (pixel FWHM), or a range of which each tile draws, evenly in its logarithm"
+        )
         psf_beta: Annotated[Span, AfterValidator(lambda value: _at_least(value, 1.5))] = Field(
             3.5, description="Moffat exponent of the PSF, or a range"
         )

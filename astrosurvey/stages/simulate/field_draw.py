@@ -53,7 +53,9 @@ def drawn(rng: np.random.Generator, span: Span) -> float:
 def draw_psf(rng: np.random.Generator, config: SimulateField.Config) -> Moffat:
     """Return the point-spread function of one field; bands differ a little."""
     n = len(config.bands)
-    fwhm = np.full(n, drawn(rng, config.seeing))
+    # Widths are compared by their ratios: a range holds as many PSFs of 2 to 3 pixels as of 4 to 6.
+    low, high = config.seeing if isinstance(config.seeing, tuple) else (config.seeing, config.seeing)
+    fwhm = np.full(n, low * math.exp(drawn(rng, (0.0, math.log(high / low)))))
     if n > 1:
         fwhm = fwhm * np.exp(BAND_SEEING * rng.standard_normal(n))
     beta = drawn(rng, config.psf_beta)

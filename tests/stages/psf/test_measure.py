@@ -14,7 +14,7 @@ from astrosurvey.products import Catalog, Image, Segmentation
 from astrosurvey.stages.detection.stage import SegmentDetection
 from astrosurvey.stages.psf.moffat import Moffat
 from astrosurvey.stages.psf.moments import fwhm_of, shape_of
-from astrosurvey.stages.psf.stage import MeasurePsf
+from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.survey import psf_stamp
 
 from ..running import run
@@ -119,6 +119,26 @@ def test_saturated_masked_and_double_stars_are_left_out():
     wide, residual = compared(psf.at(200, 200)[0], USUAL.nodes(16, 1))
     assert abs(wide) < 0.01
     assert residual < 0.01
+
+
+def test_compact_galaxies_are_thrown_out_by_the_few_bright_stars(caplog):
+    rng = np.random.default_rng(4)
+    places = [(x + rng.uniform(-3, 3), y + rng.uniform(-3, 3)) for x in range(30, 380, 55) for y in range(30, 380, 55)]
+    stars, galaxies = places[::6], [place for k, place in enumerate(places) if k % 6]
+    sky = starfield(places=stars, flux=(6e3, 4e4))
+    # A tenth wider than the PSF, at 40 to 80 times the noise: within the peak of sizes.
+    compact = starfield(replace(USUAL, fwhm=1.1 * USUAL.fwhm), places=galaxies, flux=(1e3, 3e3), noise=1e-3, seed=2)
+    image = replace(sky, data=sky.data + compact.data)
+    found = detect(image)
+    psf = run(MeasurePsf, image=image, **found)["psf"]
+    wide, residual = compared(psf.nodes(200, 200)[0], USUAL.nodes(12, psf.oversampling))
+    assert abs(wide) < 0.005
+    assert residual < 0.008
+    nearest = np.array([min(np.hypot(x - star["x"], y - star["y"]) for x, y in stars) for star in psf.stars])
+    assert (nearest < 1).sum() >= 8
+    assert (nearest > 1).sum() <= len(galaxies) // 8
+    run(StarGalaxy, image=image, psf=psf, **found)
+    assert "do not look like stars" not in caplog.text
 
 
 def test_a_crowded_field():

@@ -96,7 +96,7 @@ def batch(scenes: list[Scene], step: int, *, seed: int, size: int, count: int, f
             maps, mask, y = maps[:, ::-1], mask[::-1], size - 1 - y
         if flip_x:
             maps, mask, x = maps[:, :, ::-1], mask[:, ::-1], size - 1 - x
-        painted = paint(Objects(x, y, objects.snr[keep], objects.star[keep]), size)
+        painted = paint(Objects(x, y, objects.snr[keep], objects.star[keep]), size, one.seen.fwhm)
         inputs.append(np.ascontiguousarray(maps))
         targets.append({**painted, "mask": np.ascontiguousarray(mask, np.float32)})
     stacked = {name: torch.from_numpy(np.stack([t[name] for t in targets])) for name in targets[0]}

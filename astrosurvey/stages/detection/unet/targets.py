@@ -16,8 +16,10 @@ from torch.nn import functional
 
 HEADS = (("centre", 1), ("offset", 2), ("mask", 1), ("star", 1))
 """The network's heads and their channels."""
-CENTRE_SIGMA = 1.0
-"""Width in pixels of the bump that marks a centre."""
+CENTRE_SIGMA = 0.2
+"""Width of the bump that marks a centre, in FWHM of the PSF: bumps of a pair that can be told apart must not merge."""
+NARROWEST, WIDEST = 0.6, 1.5
+"""Pixels; within these the bump stays."""
 FAINTEST = 1.5
 """Sources of less matched signal to noise are sky: nobody could tell."""
 CERTAIN = 6.0
@@ -48,11 +50,17 @@ class Objects:
         return Objects(x[near], y[near], self.snr[near], self.star[near])
 
 
-def paint(objects: Objects, size: int) -> dict[str, np.ndarray]:
+def paint(objects: Objects, size: int, fwhm: float) -> dict[str, np.ndarray]:
     """Return the targets of a square: centre (y, x), offset (2, y, x) to (y, x), near (y, x), star (y, x).
 
     `near` is where offset and star are taught; star is -1 where it is not known.
+
+    Args:
+        objects: in the square's pixels.
+        size: side of the square, pixels.
+        fwhm: of the PSF, pixels.
     """
+    sigma = min(max(CENTRE_SIGMA * fwhm, NARROWEST), WIDEST)
     centre = np.zeros((size, size), np.float32)
     offset = np.zeros((2, size, size), np.float32)
     nearest = np.full((size, size), np.inf, np.float32)
@@ -65,7 +73,7 @@ def paint(objects: Objects, size: int) -> dict[str, np.ndarray]:
         dy, dx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
         dy, dx = np.float32(y) - dy, np.float32(x) - dx
         distance2 = dx * dx + dy * dy
-        bump = np.exp(-0.5 * distance2 / CENTRE_SIGMA**2)
+        bump = np.exp(-0.5 * distance2 / sigma**2)
         if 0 <= row < size and 0 <= column < size:
             bump[row - y0, column - x0] = 1.0
         box = (slice(y0, y1), slice(x0, x1))

@@ -14,6 +14,8 @@ from torch import nn
 from ....networks.determinism import seeded
 from ....networks.train import History, Recipe, fit
 from ....networks.unet import STEM, UNet
+from ....products import Model
+from ...models.load import to_network
 from .assess import assess
 from .calibrate import Calibration
 from .examples import Scene, batch
@@ -42,6 +44,7 @@ def train(
     scenes: Sequence[Scene],
     kept_back: Sequence[Scene],
     *,
+    start: Model | None,
     recipe: Recipe,
     widths: Sequence[int],
     purity: float,
@@ -56,8 +59,9 @@ def train(
     Args:
         scenes: to learn from.
         kept_back: to validate, calibrate and judge on.
+        start: whose weights to start from; None starts from random ones.
         recipe: steps and rates.
-        widths: channels of the network's levels.
+        widths: channels of the levels of a network that starts from random weights.
         purity: see `calibrate`.
         seed: of the first weights, of the examples and of dropout.
         device, progress, log, checkpoint: see `networks.train.fit`.
@@ -67,10 +71,14 @@ def train(
         "heads": [list(head) for head in HEADS],
         "widths": list(widths),
     }
-    with seeded(seed):
-        network = UNet(**config)
-    with torch.no_grad():  # sources are rare; told so, the network does not spend its first steps on learning it
-        network.head.bias[: STEM**2] = RARE  # type: ignore[index]
+    network: nn.Module
+    if start is None:
+        with seeded(seed):
+            network = UNet(**config)
+        with torch.no_grad():  # sources are rare; told so, the network does not spend its first steps on learning it
+            network.head.bias[: STEM**2] = RARE  # type: ignore[index]
+    else:
+        network, config = to_network(start), dict(start.config)
     held = [batch(list(kept_back), step, seed=seed + 1, size=SIZE, count=COUNT, faintest=FAINTEST) for step in range(4)]
 
     def take(step: int) -> Any:
