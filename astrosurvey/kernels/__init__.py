@@ -17,6 +17,7 @@ MODULES: tuple[str, ...] = (
     "sky_pixels",
     "subtract",
     "matched_filter",
+    "cutouts",
     "components",
     "flood",
     "surroundings",

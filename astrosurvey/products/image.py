@@ -142,9 +142,10 @@ class Image:
         Returns:
             (band, y, x) bool.
         """
-        good = np.empty(self.data.shape, bool)
-        for band in range(good.shape[0]):
-            for y in range(0, good.shape[1], ROWS):
+        good: np.ndarray = np.empty(self.data.shape, bool)
+        n_bands, ny, _ = self.data.shape
+        for band in range(n_bands):
+            for y in range(0, ny, ROWS):
                 rows = (band, slice(y, y + ROWS))
                 np.isfinite(self.data[rows], out=good[rows])
                 if self.variance is not None:
