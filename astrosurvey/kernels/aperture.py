@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._cutouts import place_box, seen_box
+from ._boxes import place_box, seen_box
 from ._examples import scene
 from ._numba import cuda, download, empty, inlined, launch, parallel, prange, upload
 from ._overlap import crossed_all, overlap

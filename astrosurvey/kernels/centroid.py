@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._cutouts import place_box, seen_box
+from ._boxes import place_box, seen_box
 from ._examples import scene
 from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
 from ._pixels import Places, Planes, brightness, node, noise, radius2, taken
