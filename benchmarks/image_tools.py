@@ -164,16 +164,16 @@ def ours(scene: dict[str, np.ndarray], clock: Clock, chain: str) -> Columns:
     for name in stages_of(chain, registry):
         cls = registry.stages[name]
         stage = cls(cls.Config(**wishes["settings"].get(name, {})))
-        inputs = {port: _input(cls, port, products, registry, wishes["models"].get(name)) for port in cls.inputs}
-        context = _context(tile)
-        stage.setup(context)
+        inputs = {port: product_for(cls, port, products, registry, wishes["models"].get(name)) for port in cls.inputs}
+        surroundings = context(tile)
+        stage.setup(surroundings)
         with clock(name):
-            products.update(stage.run(context, **inputs))
+            products.update(stage.run(surroundings, **inputs))
     sources, photometry = products["sources"], products.get("photometry")
     columns = {key: np.asarray(sources.column(key), np.float64) for key in ("x", "y")}
     rank = sources.column("probability") if "detection.unet" in CHAINS[chain] else sources.column("significance")
     columns["rank"] = np.nan_to_num(np.asarray(rank, np.float64), nan=1.0)  # bright ones that the network is blind for have no probability
-    columns["flux"], columns["flux_err"] = _total(sources, photometry)
+    columns["flux"], columns["flux_err"] = total(sources, photometry)
     return {**columns, "wx": columns["x"], "wy": columns["y"]}
 
 
@@ -190,7 +190,7 @@ def default_models(name: str, registry: Any) -> list[str]:
     return [p.default.removeprefix("builtin:") for p in ports(registry.stages[name], "inputs").values() if p.default]
 
 
-def _input(cls: Any, port: str, products: dict[str, Any], registry: Any, model: str | None) -> Any:
+def product_for(cls: Any, port: str, products: dict[str, Any], registry: Any, model: str | None) -> Any:
     from astrosurvey.core.stage import ports
     from astrosurvey.products import Model
 
@@ -200,14 +200,14 @@ def _input(cls: Any, port: str, products: dict[str, Any], registry: Any, model: 
     return products.get(port)
 
 
-def _context(tile: Any) -> Any:
+def context(tile: Any) -> Any:
     from astrosurvey import Context
 
     log = logging.getLogger("astrosurvey.benchmark")
     return Context(tile, np.random.default_rng(1), "cpu", log, lambda done, total: None, Path(tempfile.mkdtemp()))
 
 
-def _total(sources: Any, photometry: Any) -> tuple[np.ndarray, np.ndarray]:
+def total(sources: Any, photometry: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return flux and error of each source by the first method that is not an aperture; NaN where there is none."""
     flux, error = np.full(len(sources), np.nan), np.full(len(sources), np.nan)
     if photometry is None:
