@@ -36,7 +36,7 @@ class UNetDeblending(Stage):
     References: Boucaud et al. (2020), MNRAS 491, 2481, arXiv:1905.01324; Ronneberger, Fischer & Brox (2015), arXiv:1505.04597.
     """
 
-    name = "deblending.unet"
+    name, version = "deblending.unet", 2
     inputs = {
         "image": Image,
         "segmentation": Segmentation,
@@ -88,8 +88,9 @@ class UNetDeblending(Stage):
 
         def refine(scene: Scene, planes: Planes) -> list[Band]:
             """Return the bands, shared as the network says after a look at their mean."""
-            changes: Changes = predict(network, Band(scene, planes.mean, True), precision, ctx.progress)
-            return [RefinedBand(scene, plane, planes.single, changes) for plane in planes.bands]
+            mean = Band(scene, planes.mean, True)
+            changes: Changes = predict(network, mean, precision, ctx.progress)
+            return [RefinedBand(mean if planes.single else Band(scene, plane, False), changes) for plane in planes.bands]
 
         with threads(1):
             return deblend(ctx, image, segmentation, sources, photometry, bands, self.config.rounds, METHOD, refine)
