@@ -39,7 +39,7 @@ SEP_THRESHOLDS = (1.5, 1.1, 1.05, 1.0)
 
 
 class Clock:
-    """CPU and wall seconds by step; a step's name may come again."""
+    """CPU and wall seconds by step, and the peak memory at its end; a step's name may come again."""
 
     def __init__(self) -> None:
         self.steps: dict[str, list[float]] = {}
@@ -48,8 +48,22 @@ class Clock:
     def __call__(self, step: str) -> Iterator[None]:
         cpu, wall = _cpu(), time.perf_counter()
         yield
-        before = self.steps.setdefault(step, [0.0, 0.0])
-        self.steps[step] = [before[0] + _cpu() - cpu, before[1] + time.perf_counter() - wall]
+        before = self.steps.setdefault(step, [0.0, 0.0, 0.0])
+        self.steps[step] = [before[0] + _cpu() - cpu, before[1] + time.perf_counter() - wall, _peak()]
+
+    def to_labels(self) -> dict[str, float]:
+        """Return the costs of the steps from the image to the labels; nothing of a tool whose steps are not told apart."""
+        steps = [costs for step, costs in self.steps.items() if not step.startswith(("photometry", "everything"))]
+        if not steps:
+            return {}
+        cpu, wall, peak = zip(*steps, strict=True)
+        return {"cpu_s": sum(cpu), "wall_s": sum(wall), "peak_mib": max(peak)}
+
+
+def _peak() -> float:
+    """Return the most memory that this process has had resident, in MiB; what getrusage says is the parent's if that had more."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def _cpu() -> float:
@@ -243,12 +257,14 @@ def work(tool: str, scene_file: Path, out: Path) -> None:
     first = Clock()
     with first("warm-up"):
         TOOLS[tool](small, Clock())
-    clock = Clock()
+    clock, start = Clock(), _peak()
     columns = TOOLS[tool](scene, clock)
-    usages = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     # A tool that is a program of its own is not charged for this process.
-    peak = usages[1] if tool == "sextractor" else usages[0]
-    notes = {"steps": clock.steps, "peak_mib": peak, "warm_up_s": first.steps["warm-up"][1], "threads": os.environ["NUMBA_NUM_THREADS"]}
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024 if tool == "sextractor" else _peak()
+    notes = {
+        "steps": clock.steps, "labels": clock.to_labels(), "start_mib": start, "peak_mib": peak,
+        "warm_up_s": first.steps["warm-up"][1], "threads": os.environ["NUMBA_NUM_THREADS"],
+    }  # fmt: skip
     np.savez(out, notes=json.dumps(notes), **columns)
 
 

@@ -173,15 +173,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def costs_of(notes: dict[str, Any]) -> dict[str, Any]:
-    """Return CPU and wall seconds, by step and in all, and the peak memory."""
+    """Return CPU and wall seconds, by step, up to the labels and in all, and the peak memory."""
     steps = notes["steps"]
     cpu, wall = (sum(seconds[k] for seconds in steps.values()) for k in (0, 1))
     by_step = {step: {"cpu_s": seconds[0], "wall_s": seconds[1]} for step, seconds in steps.items()}
-    return {"cpu_s": cpu, "wall_s": wall, "peak_mib": notes["peak_mib"], "warm_up_s": notes["warm_up_s"], "steps": by_step}
+    whole = {"cpu_s": cpu, "wall_s": wall, **{key: notes[key] for key in ("peak_mib", "start_mib", "warm_up_s")}}
+    return {**whole, "steps": by_step, "labels": notes["labels"]}
 
 
 HEADER = (
-    *("tool", "n", "purity", "CPU s", "wall s", "MiB", "3-4", "4-5", "5-7", "7-10", "10-20", "all S/N>5"),
+    *("tool", "n", "purity", "CPU s", "wall s", "MiB", "to labels: CPU s / wall s / MiB"),
+    *("3-4", "4-5", "5-7", "7-10", "10-20", "all S/N>5"),
     *(
         "pairs 2-4 / 4-6 / 6-8 / 8-10 / 10-12 / 12-16 px",
         "1-1.5 / 1.5-2 / 2-2.5 seeing",
@@ -201,7 +203,8 @@ def table(tools: dict[str, Any]) -> str:
         flux = [f"{_n(r['flux'][k]['bias'], 3)} / {_n(r['flux'][k]['nmad'], 3)}" for k in ("50", "10-30", "members")]
         pairs, ratio = (" / ".join(_n(v) for v in r[key].values()) for key in ("pairs", "ratio"))
         widths = (" / ".join(_n(r[key][name]) for name in ("1-1.5", "1.5-2", "2-2.5")) for key in ("pairs_seeing", "pairs_seeing_5"))
-        costs = (_n(r["cpu_s"]), _n(r["wall_s"]), _n(r["peak_mib"], 0))
+        labels = " / ".join(_n(r["labels"].get(key), digits) for key, digits in (("cpu_s", 2), ("wall_s", 2), ("peak_mib", 0)))
+        costs = (_n(r["cpu_s"]), _n(r["wall_s"]), _n(r["peak_mib"], 0), labels)
         place = f"{_n(r['position']['centroid'], 3)} / {_n(r['position']['windowed'], 3)}"
         members = f"{flux[2]} ({_n(r['flux']['members']['outliers'], 3)})"
         complete = (*(_n(v) for v in r["isolated"].values()), _n(r["all_5"], 3))

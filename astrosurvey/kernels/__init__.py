@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 MODULES: tuple[str, ...] = (
     "mesh",
-    "spread",
     "sky_pixels",
+    "subtract",
     "matched_filter",
     "cutouts",
     "components",

@@ -23,6 +23,8 @@ UNKNOWN_FWHM = 2.5
 """Smoothing in pixels for an image that says nothing of its seeing: a well-sampled star's."""
 REACH = 3.0
 """Filters end at so many standard deviations: what lies beyond holds less than 0.1 per cent of a star's S/N."""
+ROWS = 64
+"""Rows that are looked at together where whole planes in between would fill the memory."""
 SAMPLE = 1_000_000
 """The variance that is typical of a band is the median of about so many of its pixels."""
 
@@ -50,10 +52,18 @@ class DetectionImage:
     @cached_property
     def variance(self) -> np.ndarray:
         """The variance per pixel of the unsmoothed mean over the bands, float32; inf where no band is usable."""
-        image, inverse = self.image, np.zeros(self.flux.shape, np.float32)
+        result = np.empty(self.flux.shape, np.float32)
+        for start in range(0, len(result), ROWS):
+            rows = slice(start, start + ROWS)
+            result[rows] = self._variance(rows)
+        return result
+
+    def _variance(self, rows: slice) -> np.ndarray:
+        image, inverse = self.image, np.zeros(self.flux[rows].shape, np.float32)
         assert image.variance is not None
         for b, typical in zip(self.chosen, self.typical, strict=True):
-            data, variance, mask = image.data[b], image.variance[b], image.mask[b] if image.mask is not None else np.int32(0)
+            data, variance = image.data[b, rows], image.variance[b, rows]
+            mask = image.mask[b, rows] if image.mask is not None else np.int32(0)
             saturated = (mask & UNUSABLE) == PIXEL["SAT"]
             known = np.isfinite(variance) & (variance > 0)
             used = np.where(known, variance, np.where(saturated & (typical > 0), typical, np.inf))
