@@ -43,9 +43,11 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
+    from .spectra.stage import ReadSpectra
 
     for stage in (
         ReadImage,
+        ReadSpectra,
         SimulateSky,
         SimulateField,
         MeshBackground,

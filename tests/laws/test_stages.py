@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from astrosurvey import plugins
+from astrosurvey import Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
@@ -27,8 +27,10 @@ from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotomet
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
+from ..stages.spectra import files as spectra
 from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, tile_image, truth
 
 
@@ -70,6 +72,32 @@ class TestReadImage(StageLaws):
     def wrong_file(self, tmp_path):
         (tmp_path / "no.fits").write_text("this is no FITS file")
         return Example(config={"path": str(tmp_path / "no.fits"), "bands": ["g"]})
+
+
+class TestReadSpectra(StageLaws):
+    stage = ReadSpectra
+
+    def example(self, tmp_path):
+        return Example(config={"path": str(spectra.sdss(tmp_path / "spec.fits"))})
+
+    def example_of_many_files_on_their_own_grids(self, tmp_path):
+        for k in range(3):
+            spectra.csv(tmp_path / f"s{k}.csv", spectra.WAVE[: 300 + k] * (1 + k / 1000), spectra.FLUX[: 300 + k])
+        return Example(config={"path": str(tmp_path / "s*.csv"), **spectra.SETTINGS, "medium": "air"})
+
+    def example_of_a_block(self, tmp_path):
+        path = spectra.csv(tmp_path / "s.csv")
+        return Example(config={"path": str(path), **spectra.SETTINGS}, tile=Tile("b0", 9, 0, rows=(0, 5)))
+
+    def empty_block(self, tmp_path):
+        path = spectra.csv(tmp_path / "s.csv")
+        return Example(config={"path": str(path), **spectra.SETTINGS}, tile=Tile("b1", 9, 1, rows=(5, 10)))
+
+    def wrong_without_settings(self, tmp_path):
+        return Example(config={"path": str(spectra.csv(tmp_path / "s.csv"))})
+
+    def wrong_file(self, tmp_path):
+        return Example(config={"path": str(tmp_path / "none.fits")})
 
 
 class TestSimulateSky(StageLaws):
