@@ -27,7 +27,7 @@ from .vacuum import to_vacuum
 if TYPE_CHECKING:
     from .stage import ReadSpectra
 
-PART = 1 << 24
+PART = 1 << 21
 """Values of one plane that are in memory as float64 at a time."""
 
 

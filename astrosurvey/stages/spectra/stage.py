@@ -65,6 +65,13 @@ class ReadSpectra(Stage):
         )
         checksum: bool = Field(True, description="refuse an HDU read as a whole that disagrees with its own DATASUM")
 
+        @field_validator("frame", mode="before")
+        @classmethod
+        def _not_the_medium(cls, value: Any) -> Any:
+            if value in ("air", "vacuum"):
+                raise ValueError(f"`frame` is whose rest frame the wavelengths are in; for {value}, set `medium: {value}`")
+            return value
+
         @field_validator("format")
         @classmethod
         def _known(cls, value: str) -> str:

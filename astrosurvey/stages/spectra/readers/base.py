@@ -69,7 +69,7 @@ class Format:
     Attributes:
         name: what the setting `format` calls it.
         what: one line for the documentation.
-        sniff: whether a file is of this format; must be quick and must not raise.
+        sniff: whether a file is of this format; quick, and an error only where the file is corrupt.
         count: how many spectra a file holds, from its headers alone where that is possible.
         read: some of its rows, first <= row < last.
     """
