@@ -4,7 +4,8 @@ Where two arms overlap they are averaged with their inverse variances. But at th
 falls and the calibration drifts, so that a plain average steps by the arms' disagreement where one of them begins:
 a break that template fits take for Lyα or for the 4000 Å break. Each weight is therefore multiplied with a ramp
 that falls to nothing at the arm's own end, and the average slides from one arm to the other over the whole overlap.
-That costs at most a third of the information there. An arm is never rescaled: the overlap is too short to say which is right.
+Of two equal arms that costs a fifth of the information in the overlap. An arm is never rescaled: the overlap is too short
+to say which of the two is right.
 
 References: desihub/desispec#2278 (false Lyα between arms); Guy et al. (2023), AJ 165, 144.
 """

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from scipy.ndimage import median_filter
 
 from astrosurvey.catalog.flags import SPECTRUM_PIXEL
 from astrosurvey.core.stage import DataError
+from astrosurvey.stages.spectra.skylines import marks
 from astrosurvey.stages.spectra.vacuum import to_air
 from tests.stages.spectra.asinh import asinh_spectra
 from tests.stages.spectra.files import read
@@ -110,6 +112,21 @@ def test_lamost_wavelengths_are_those_of_the_third_row(folder):
         with fits.open(path) as hdus:
             assert np.allclose(spectra.wave, hdus[0].data[2], rtol=6e-7)  # the row is 10 to the power of what float32 has rounded
             assert np.allclose(spectra.flux[0], hdus[0].data[0], equal_nan=True)
+
+
+def test_the_bright_lines_of_the_sky_that_sdss_recorded_are_marked(folder):
+    sky = {}
+    for path in folder.glob("native/spec-*-[0-9][0-9][0-9][0-9].fits"):
+        with fits.open(path) as hdus:
+            table = hdus[1].data
+            for step, value in zip(np.round(table["loglam"] * 1e4).astype(int), table["sky"] / np.median(table["sky"]), strict=True):
+                sky.setdefault(int(step), []).append(float(value))
+    steps = np.array(sorted(step for step, values in sky.items() if len(values) >= 4))
+    level = np.array([np.median(sky[step]) for step in steps])
+    excess = level - median_filter(level, 151)
+    marked = (marks(10 ** (steps * 1e-4)) & SPECTRUM_PIXEL["SKY_LINE"]) != 0
+    assert marked[excess > 4].mean() > 0.9
+    assert marked.mean() < 0.15
 
 
 def test_marz_files_of_one_object_agree_in_vacuum(folder):
