@@ -62,6 +62,15 @@ class TestFormats:
         assert flagged(catalog) == set()
         assert spectra.meta["files"][0]["format"] == "sdss"
 
+    def test_sdss_v_says_the_place_in_its_table(self, tmp_path):
+        columns = {"flux": FLUX, "loglam": LOGLAM.astype(np.float32), "ivar": IVAR, "and_mask": np.zeros(400, np.int32)}
+        target = table_hdu("SPALL", RACAT=[12.5], DECCAT=[-3.0], OBJTYPE=["SKY"])
+        spectra, catalog = read(write(tmp_path / "spec-015-59146-4375786564.fits", table_hdu("COADD", **columns), target))
+        assert catalog.column("ra").tolist() == [12.5]
+        assert catalog.column("name").tolist() == ["spec-015-59146-4375786564"]
+        assert flagged(catalog) == {"SKY_FIBRE"}
+        assert spectra.unit == UNIT
+
     def test_sdss_warnings_of_a_fibre_leave_its_pixels_usable(self, tmp_path):
         spectra, catalog = read(files.sdss(tmp_path / "a.fits", and_mask=np.full(WAVE.size, 1 << 4, np.int32)))
         assert flagged(catalog) == {"BAD_FIBRE"}
@@ -118,6 +127,7 @@ class TestFormats:
             "VACUUM": True,
             "HELIO": True,
             "DESIG": "LAMOST J1",
+            "DATE-OBS": "2019-04-01T12:00:00",
             "RA": 3.0,
             "DEC": 4.0,
         }
@@ -125,6 +135,7 @@ class TestFormats:
         same(spectra)
         assert spectra.mask[0, 9] & SPECTRUM_PIXEL["BAD"]
         assert spectra.unit == ""
+        assert catalog.column("mjd").tolist() == [58574.5]
         assert flagged(catalog) == {"RELATIVE_FLUX"}
         assert np.allclose(spectra.wave, WAVE, rtol=1e-12)
 

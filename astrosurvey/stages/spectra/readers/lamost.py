@@ -57,10 +57,21 @@ def labelled(file: SpectrumFile, block: Block) -> Block:
     block.medium = "air" if file.yes("VACUUM") is False else "vacuum"
     block.frame = "heliocentric" if file.yes("HELIO") else "topocentric" if file.yes("HELIO") is False else None
     keywords = {"ra": ("RA_OBS", "RA"), "dec": ("DEC_OBS", "DEC"), "mjd": ("MJD",), "exposure": ("EXPTIME",)}
+    middle = _mjd(file.text("DATE-OBS"))  # LAMOST's is the middle of the exposures, in UTC
     block.columns |= {ours: np.full(n, file.number(*theirs)) for ours, theirs in keywords.items()}
+    if np.isfinite(middle):
+        block.columns["mjd"] = np.full(n, middle)
     sky, warned = file.text("FIBERTYP").upper() == "SKY", file.number("FIBERMAS") > 0
     block.flags = block.flags | np.full(n, SPECTRUM["SKY_FIBRE"] * sky + SPECTRUM["BAD_FIBRE"] * warned)
     return block
+
+
+def _mjd(date: str) -> float:
+    """Return the Modified Julian Date of a time such as 2019-04-01T14:03:00; NaN when it is none."""
+    try:
+        return float((np.datetime64(date.rstrip("Z"), "ms") - np.datetime64("1858-11-17", "ms")) / np.timedelta64(1, "D"))
+    except ValueError:
+        return np.nan
 
 
 FORMAT = Format("lamost", "LAMOST low-resolution images, five rows for one spectrum", sniff, count, read)

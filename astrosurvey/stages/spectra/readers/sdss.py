@@ -1,15 +1,19 @@
-"""SDSS, BOSS and eBOSS: one spectrum a file, a table with a row for each pixel (`spec-PLATE-MJD-FIBER.fits`)."""
+"""SDSS, BOSS, eBOSS and SDSS-V: one spectrum a file, a table with a row for each pixel (`spec-PLATE-MJD-FIBER.fits`)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from ....catalog.flags import SPECTRUM
 from ....products._fits import BinaryTable
+from ..fluxes import UNIT
 from ..masks import FIBRE_WARNINGS, translated
 from .base import Block, Format, SpectrumFile, snapped
 
 _NEEDED = ("FLUX", "LOGLAM", "IVAR")
+_RA, _DEC = ("PLUG_RA", "RACAT", "RA"), ("PLUG_DEC", "DECCAT", "DEC")
 _SIGMA_TO_FWHM = 2.3548
 
 
@@ -38,9 +42,8 @@ def read(file: SpectrumFile, first: int, last: int) -> Block:
     values = {name: column[None] for name, column in table.read(names).items()}
     bits = values[mask_name].astype(np.int64) if mask_name else np.zeros(values["FLUX"].shape, np.int64)
     warned = np.mean((bits & FIBRE_WARNINGS) != 0) > 0.5
-    target = file.table(2)
-    kind = next((name for name in ("OBJTYPE", "SOURCETYPE") if target is not None and name in target), "")
-    on_sky = bool(kind) and target is not None and target.rows == 1 and target.read([kind])[kind][0].strip().upper() == "SKY"
+    target = _target(file)
+    on_sky = "SKY" in (str(target.get(name, "")).strip().upper() for name in ("OBJTYPE", "SOURCETYPE"))
     identity = [file.text(keyword) for keyword in ("PLATEID", "MJD", "FIBERID")]
     return Block(
         wave=snapped(values["LOGLAM"][0]),
@@ -48,13 +51,13 @@ def read(file: SpectrumFile, first: int, last: int) -> Block:
         noise=values["IVAR"],
         mask=translated(bits, file.convention(mask_name or "", "sdss")),
         names=["-".join(identity)] if all(identity) else None,
-        unit=table.unit("FLUX") or file.text("BUNIT") or None,
+        unit=table.unit("FLUX") or file.text("BUNIT") or UNIT,  # the data model knows no other
         wave_unit="log10(Angstrom)",
         medium="air" if file.yes("VACUUM") is False else "vacuum",
-        frame="heliocentric" if file.text("HELIO_RV") else None,
+        frame="heliocentric",
         columns={
-            "ra": [file.number("PLUG_RA", "RAOBJ", "RA_TARG")],
-            "dec": [file.number("PLUG_DEC", "DECOBJ", "DEC_TARG")],
+            "ra": [_first(file.number("PLUG_RA", "RAOBJ", "RA_TARG"), *(target.get(name) for name in _RA))],
+            "dec": [_first(file.number("PLUG_DEC", "DECOBJ", "DEC_TARG"), *(target.get(name) for name in _DEC))],
             "mjd": [file.number("MJD")],
             "exposure": [file.number("EXPTIME")],
             "resolution": [_resolution(values.get("WDISP"))],
@@ -63,10 +66,24 @@ def read(file: SpectrumFile, first: int, last: int) -> Block:
     )
 
 
+def _target(file: SpectrumFile) -> dict[str, Any]:
+    """Return what the table behind the spectrum says of its target: {} when there is none."""
+    table = file.table(2)
+    if table is None or table.rows != 1:
+        return {}
+    names = [name for name in ("OBJTYPE", "SOURCETYPE", *_RA, *_DEC) if name in table and table.length(name) >= 1]
+    return {name: values[0] for name, values in table.read(names).items()}
+
+
+def _first(*values: Any) -> float:
+    """Return the first that is a finite number."""
+    return next((float(value) for value in values if value is not None and np.isfinite(value)), np.nan)
+
+
 def _resolution(sigma: np.ndarray | None) -> float:
     """Return the resolving power; `sigma` is the width of a line in pixels of 1e-4 in log10 of the wavelength."""
     middle = float(np.median(sigma)) if sigma is not None else 0.0
     return 1 / (np.log(10) * 1e-4 * _SIGMA_TO_FWHM * middle) if middle > 0 else np.nan
 
 
-FORMAT = Format("sdss", "SDSS, BOSS and eBOSS `spec-*` files: one spectrum as a table of pixels", sniff, count, read)
+FORMAT = Format("sdss", "SDSS, BOSS, eBOSS and SDSS-V `spec-*` files: one spectrum as a table of pixels", sniff, count, read)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ....catalog.flags import SPECTRUM
+from ..fluxes import UNIT
 from ..masks import translated
 from .base import Block, Format, SpectrumFile, log_grid, snapped
 
@@ -38,9 +39,9 @@ def read(file: SpectrumFile, first: int, last: int) -> Block:
     assert grid is not None
     block = _plate(file, first, last) if _is_plate(file) else _single(file)
     block.wave, block.wave_unit = snapped(grid), "log10(Angstrom)"
-    block.unit = file.text("BUNIT") or None
+    block.unit = file.text("BUNIT") or UNIT  # the data model knows no other
     block.medium = "air" if file.yes("VACUUM") is False else "vacuum"
-    block.frame = "heliocentric" if file.text("HELIO_RV") else None
+    block.frame = "heliocentric"
     n = len(block.flux)
     block.columns |= {"mjd": np.full(n, file.number("MJD")), "exposure": np.full(n, file.number("EXPTIME"))}
     return block
