@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,8 +38,11 @@ def files_of(template: str, tile: Tile | None) -> list[str]:
     Raises:
         KeyError: the template names something unknown.
     """
-    path = fill(template, tile)
-    return sorted(glob.glob(path)) or [path] if glob.has_magic(path) and not os.path.lexists(path) else [path]
+    path = Path(fill(template, tile))
+    if os.path.lexists(path) or not glob.has_magic(str(path)):
+        return [str(path)]
+    folder = next(parent for parent in path.parents if parent.is_dir())  # a folder that exists is a name, whatever is in it
+    return sorted(glob.glob(f"{glob.escape(str(folder))}/{path.relative_to(folder)}")) or [str(path)]
 
 
 def opened(config: ReadSpectra.Config, path: str) -> SpectrumFile:

@@ -512,6 +512,11 @@ class TestManyFiles:
         path = files.sdss(tmp_path / "odd[1]*.fits")
         assert read(path)[0].flux.shape == (1, 400)
 
+    def test_a_folder_with_brackets_is_a_name_and_the_rest_a_pattern(self, tmp_path):
+        (tmp_path / "run[1]").mkdir()
+        files.sdss(tmp_path / "run[1]" / "spec-1.fits")
+        assert read(tmp_path / "run[1]" / "spec-*.fits")[0].flux.shape == (1, 400)
+
     def test_nothing_matches(self, tmp_path):
         with pytest.raises(DataError, match="no such file"):
             read(tmp_path / "*.fits")

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ....core.stage import DataError
 from ....products._fits import BadInput, BinaryTable, FitsFile, Hdu, Window, escape
 from ....products._fits.guard import open_regular
 
@@ -194,13 +193,13 @@ class SpectrumFile:
         return BinaryTable(self.fits, found[0]) if len(found) == 1 and self.fits else None
 
     def tables(self) -> Iterable[BinaryTable]:
-        """Yield every binary table that can be understood."""
-        for hdu in self.fits.hdus if self.fits else ():
-            if hdu.kind == "table":
-                try:
-                    yield BinaryTable(self.fits, hdu)  # type: ignore[arg-type]
-                except DataError:
-                    continue
+        """Yield every binary table.
+
+        Raises:
+            BadInput: one of them is corrupt.
+        """
+        if self.fits is not None:
+            yield from (BinaryTable(self.fits, hdu) for hdu in self.fits.hdus if hdu.kind == "table")
 
     def called(self, what: str, there: Iterable[str]) -> str | None:
         """Return what the file calls its "wave", "flux", …: as the setting `columns` says, or the first alias that is there.

@@ -35,14 +35,13 @@ def read(file: SpectrumFile, first: int, last: int) -> Block:
     """Return rows with their arms joined."""
     assert file.fits is not None
     total = count(file)
-    arms, units, bare = [], [], []
+    arms, units = [], []
+    weighted = all(f"{name}_IVAR" in file.names for name in _arms(file))
     for name in _arms(file):
         if file.fits.image(f"{name}_FLUX").shape[0] != total:
             raise file.bad(f"has arms with different numbers of spectra: {name} has not {total}", "write it again")
         flux = file.image(f"{name}_FLUX", first, last)
-        if f"{name}_IVAR" not in file.names:
-            bare.append(f"{name}_IVAR")
-        ivar = file.image(f"{name}_IVAR", first, last) if not bare else np.ones_like(flux)
+        ivar = file.image(f"{name}_IVAR", first, last) if weighted else np.ones_like(flux)
         mask = np.zeros(flux.shape, np.int32)
         if f"{name}_MASK" in file.names:
             mask = translated(file.image(f"{name}_MASK", first, last, np.int64), file.mask or "desi")
@@ -57,12 +56,12 @@ def read(file: SpectrumFile, first: int, last: int) -> Block:
     block = Block(
         joined.wave,
         joined.flux,
-        joined.ivar if not bare else None,
+        joined.ivar if weighted else None,
         mask=joined.mask,
         unit=units[0] or UNIT,  # the data model knows no other
         medium="vacuum",
         frame="barycentric",
-        flags=np.where(disagree & (not bare), SPECTRUM["ARMS_DISAGREE"], 0),
+        flags=np.where(disagree & weighted, SPECTRUM["ARMS_DISAGREE"], 0),
     )
     _label(file, block, first, last)
     return block
