@@ -184,7 +184,15 @@ class TestFormats:
         n, wave = 2, 3800 + np.arange(400.0)
         fibres = table_hdu("FIBRES", NAME=["a", "b"], RA=np.radians([10.0, 11.0]), DEC=np.radians([-5.0, -6.0]), TYPE=["P", "S"])
         hdus = [image("VARIANCE", np.full((n, 400), 0.01)), fibres, *([image("WAVELENGTH", wave)] if plane else [])]
-        header = {"CRVAL1": 3810.0, "CDELT1": 1.0, "CRPIX1": 11.0, "CUNIT1": "Angstroms", "VACUUM": vacuum, "UTMJD": 57373.5}
+        header = {
+            "CTYPE1": "Wavelength",
+            "CRVAL1": 3810.0,
+            "CDELT1": 1.0,
+            "CRPIX1": 11.0,
+            "CUNIT1": "Angstroms",
+            "VACUUM": vacuum,
+            "UTMJD": 57373.5,
+        }
         spectra, catalog = read(write(tmp_path / "m.fits", *hdus, primary=np.tile(FLUX, (n, 1)), **header))
         same(spectra)
         assert np.allclose(spectra.wave, wave if vacuum else to_vacuum(wave), rtol=1e-12)
@@ -333,6 +341,7 @@ class TestWhatFilesLeaveOpen:
 
     def test_the_frame_is_recorded_and_the_motion_taken_out_when_asked(self, tmp_path):
         header = {
+            "CTYPE1": "Wavelength",
             "CRVAL1": 3800.0,
             "CDELT1": 1.0,
             "CRPIX1": 1.0,
@@ -477,6 +486,16 @@ class TestBadInput:
         (tmp_path / "a.fits").write_bytes(raw)
         with pytest.raises(DataError, match=words):
             read(tmp_path / "a.fits")
+
+    def test_an_image_of_the_sky_is_no_spectrum(self, tmp_path):
+        from astrosurvey.testing import make_image
+
+        make_image().write(tmp_path / "sky.fits")
+        with pytest.raises(DataError, match="holds no spectra that are recognised"):
+            read(tmp_path / "sky.fits")
+        sky = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 2.0, "BUNIT": "adu"}
+        with pytest.raises(DataError, match="holds no spectra that are recognised"):
+            read(write(tmp_path / "frame.fits", image("VARIANCE", np.ones((30, 30))), primary=np.ones((30, 30)), **sky))
 
     def test_a_checksum_that_disagrees(self, tmp_path):
         path = tmp_path / "a.fits"

@@ -18,7 +18,8 @@ def sniff(file: SpectrumFile) -> bool:
     """Return whether the primary HDU is an image with a plane VARIANCE, and wavelengths are in its header or in a plane."""
     if file.fits is None or not file.fits.hdus[0].is_image or len(file.fits.hdus[0].shape) > 2:
         return False
-    return "VARIANCE" in file.names and ("WAVELENGTH" in file.names or bool(file.text("CRVAL1")))
+    along = file.text("CTYPE1").lower().startswith(("wave", "awav", "lambda"))  # and not along the sky, as in any other image
+    return "VARIANCE" in file.names and ("WAVELENGTH" in file.names or along)
 
 
 def count(file: SpectrumFile) -> int:
