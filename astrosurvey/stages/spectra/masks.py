@@ -23,7 +23,8 @@ SDSS: Mapping[int, str] = {
 }
 DESI: Mapping[int, str] = {
     **dict.fromkeys((0, 2, 3), "SUSPECT"),  # SOMEBADPIX, COSMIC (some of the input was hit, and left out), LOWFLAT
-    1: "NO_DATA",  # ALLBADPIX
+    **dict.fromkeys((1, 8), "NO_DATA"),  # ALLBADPIX, NODATA
+    **dict.fromkeys((7, 9), "BAD"),  # BAD2DFIT, BADFIBER
     4: "BAD_CALIBRATION",  # BADFIBERFLAT
     **dict.fromkeys((5, 6), "BAD_SKY"),  # BRIGHTSKY, BADSKY
 }

@@ -90,7 +90,7 @@ def test_masks_keep_their_surveys_meaning():
         return [SPECTRUM_PIXEL.decode(int(v)) for v in translated(np.array(values), convention)]
 
     assert names([0, 1 << 24, 1 << 23, 1 << 19, 1 << 12, 1 << 30], "sdss") == [[], ["NO_DATA"], ["BAD_SKY"], ["SUSPECT"], [], ["BAD"]]
-    assert names([0, 1, 2, 16, 64], "desi") == [[], ["SUSPECT"], ["NO_DATA"], ["BAD_CALIBRATION"], ["BAD_SKY"]]
+    assert names([0, 1, 2, 16, 64, 256], "desi") == [[], ["SUSPECT"], ["NO_DATA"], ["BAD_CALIBRATION"], ["BAD_SKY"], ["NO_DATA"]]
     assert names([0, 1, 12, 16, -(2**31)], "lamost") == [[], ["BAD"], ["BAD_SKY"], ["NO_DATA"], ["BAD"]]
     assert names([0, 5], "nonzero") == [[], ["BAD"]]
     assert names([0, 5], "zero") == [["BAD"], []]
