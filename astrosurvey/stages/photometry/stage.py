@@ -212,7 +212,7 @@ class AperturePhotometry(Stage):
             "method": np.tile(np.repeat(methods, bands), n),
             "band": np.tile(np.array(image.bands, dtype=object), n * len(radii)),
         }
-        return {"sources": sources, "photometry": photometry_rows(sources, photometry, columns)}
+        return {"sources": sources, "photometry": photometry_rows(sources, photometry, columns, ", or give it other `radii`")}
 
     def _scale(self, image: Image) -> float:
         """Return how much of `unit` a pixel is."""
