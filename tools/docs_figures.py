@@ -22,6 +22,8 @@ from astrosurvey import Catalog, Fractions, Image
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "img"
 RESULTS = ROOT / "benchmarks" / "results" / "images.json"
+SHOWN = (176, 336)
+"""The part of the field of both detectors that is shown, pixels along each side."""
 HALF = 24
 """Half the side of the picture of a blend, pixels."""
 PAIRS = ROOT / "benchmarks" / "results" / "coindeblend.json"
@@ -46,10 +48,10 @@ LABELS = {
 COLOURS = {"sep-1.05": "#999", "sextractor": "#b58900", "photutils": "#6c71c4", "classical": "#2a78b5", "unet": "#c0392b"}
 FIELD = """
 astrosurvey: 1
-tiles: {count: 1, size: 192}
+tiles: {count: 1, size: 512}
 seed: 5
 stages:
-  field:   {use: simulate.field, density: 1200.0, pairs: 700.0, pair_unit: seeing, pair_separation: [0.9, 2.5]}
+  field:   {use: simulate.field, density: 1000.0, pairs: 400.0, pair_unit: seeing, pair_separation: [1.0, 2.5], sky_gradient: 0.05}
   sky:     {use: background.mesh, in: {image: field.image}}
   classic: {use: detection.matched, in: {image: sky.image}}
   deblend: {use: deblending.persistence, in: {image: sky.image, segmentation: classic.segmentation, sources: classic.sources}}
@@ -133,15 +135,20 @@ def detections() -> None:
         image = result.read("sky", "image", Image, tile="t0000")
         truth = result.read("field", "truth", Catalog, tile="t0000")
         found = {name: result.read(name, "sources", Catalog, tile="t0000") for name in ("deblend", "net")}
-    figure, axes = _figure(9, 4.4, 2)
-    snr = np.asarray(truth.column("snr"), float)
+    figure, axes = _figure(9, 5.0, 2)
+    bright = np.asarray(truth.column("snr"), float) > 5
+    ring = {"s": 55, "facecolors": "none", "edgecolors": "#2a7", "linewidths": 0.9, "label": "true source of S/N > 5"}
+    cross = {"linestyle": "none", "marker": "+", "color": "#c0392b", "markersize": 7, "label": "detected"}
     for axis, (name, title) in zip(axes, (("deblend", LABELS["classical"]), ("net", LABELS["unet"])), strict=True):
         axis.imshow(np.arcsinh(image.data[0] / 5.0), origin="lower", cmap="gray_r", vmin=-1, vmax=5)
-        axis.scatter(truth.column("x")[snr > 5], truth.column("y")[snr > 5], s=55, facecolors="none", edgecolors="#2a7", linewidths=0.8)
-        axis.plot(found[name].column("x"), found[name].column("y"), "+", color="#c0392b", markersize=7)
+        axis.scatter(truth.column("x")[bright], truth.column("y")[bright], **ring)
+        axis.plot(found[name].column("x"), found[name].column("y"), **cross)
+        axis.set_xlim(*SHOWN)
+        axis.set_ylim(*SHOWN)
         axis.set_title(title, fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     _save(figure, "detections.png")
 
 

@@ -34,7 +34,7 @@ class PersistenceDeblending(Stage):
         """Settings of `deblending.persistence`."""
 
         significance: float = Field(
-            2.5, gt=0, description="height of a peak above the saddle in the image, in standard deviations of the smoothed noise"
+            2.2, gt=0, description="height of a peak above the saddle in the image, in standard deviations of the smoothed noise"
         )
         shoulder_significance: float = Field(
             4.0, gt=0, description="height of a peak above the saddle in the sharpened image, in standard deviations of its noise"

@@ -60,7 +60,7 @@ class ExplainDetection(Stage):
         if not len(chosen):
             raise NoWork("there is no source to explain")
         bands = bands_of(model, image, task=TASK, needs=NEEDS)
-        seen, _ = features(image, bands or self.config.bands, self.config.fwhm, apart=bands is not None)
+        seen, _ = features(image, bands or self.config.bands, self.config.fwhm, apart=bands is not None, device=ctx.device)
         network = to_network(model)
         assert isinstance(network, UNet)
         ready = folded(network)

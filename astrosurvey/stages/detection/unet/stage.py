@@ -86,7 +86,7 @@ class UNetDetection(Stage):
         assert model is not None
         config = self.config
         bands = bands_of(model, image, task=TASK, needs=NEEDS)
-        seen, origin = features(image, bands or config.bands, config.fwhm, apart=bands is not None)
+        seen, origin = features(image, bands or config.bands, config.fwhm, apart=bands is not None, device=ctx.device)
         if origin == "unknown":
             ctx.log.warning("the image has neither PSF nor seeing: taking a FWHM of %g px; set `fwhm`, or measure it", UNKNOWN_FWHM)
         self._warn_of(ctx, seen, model)
@@ -107,7 +107,15 @@ class UNetDetection(Stage):
         )
         threshold = calibration.threshold if config.threshold is None else config.threshold
         labels, sources = catalogue.build(
-            ctx.tile, image, seen, maps, calibration, threshold=threshold, footprint=config.footprint, certain=config.certain
+            ctx.tile,
+            image,
+            seen,
+            maps,
+            calibration,
+            threshold=threshold,
+            footprint=config.footprint,
+            certain=config.certain,
+            device=ctx.device,
         )
         return {"segmentation": Segmentation(labels), "sources": sources}
 
