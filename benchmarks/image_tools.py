@@ -39,7 +39,7 @@ SEP_THRESHOLDS = (1.5, 1.1, 1.05, 1.0)
 
 
 class Clock:
-    """CPU and wall seconds by step; a step's name may come again."""
+    """CPU and wall seconds by step, and the peak memory at its end; a step's name may come again."""
 
     def __init__(self) -> None:
         self.steps: dict[str, list[float]] = {}
@@ -48,8 +48,22 @@ class Clock:
     def __call__(self, step: str) -> Iterator[None]:
         cpu, wall = _cpu(), time.perf_counter()
         yield
-        before = self.steps.setdefault(step, [0.0, 0.0])
-        self.steps[step] = [before[0] + _cpu() - cpu, before[1] + time.perf_counter() - wall]
+        before = self.steps.setdefault(step, [0.0, 0.0, 0.0])
+        self.steps[step] = [before[0] + _cpu() - cpu, before[1] + time.perf_counter() - wall, _peak()]
+
+    def to_labels(self) -> dict[str, float]:
+        """Return the costs of the steps from the image to the labels; nothing of a tool whose steps are not told apart."""
+        steps = [costs for step, costs in self.steps.items() if not step.startswith(("photometry", "everything"))]
+        if not steps:
+            return {}
+        cpu, wall, peak = zip(*steps, strict=True)
+        return {"cpu_s": sum(cpu), "wall_s": sum(wall), "peak_mib": max(peak)}
+
+
+def _peak() -> float:
+    """Return the most memory that this process has had resident, in MiB; what getrusage says is the parent's if that had more."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def _cpu() -> float:
@@ -150,16 +164,16 @@ def ours(scene: dict[str, np.ndarray], clock: Clock, chain: str) -> Columns:
     for name in stages_of(chain, registry):
         cls = registry.stages[name]
         stage = cls(cls.Config(**wishes["settings"].get(name, {})))
-        inputs = {port: _input(cls, port, products, registry, wishes["models"].get(name)) for port in cls.inputs}
-        context = _context(tile)
-        stage.setup(context)
+        inputs = {port: product_for(cls, port, products, registry, wishes["models"].get(name)) for port in cls.inputs}
+        surroundings = context(tile)
+        stage.setup(surroundings)
         with clock(name):
-            products.update(stage.run(context, **inputs))
+            products.update(stage.run(surroundings, **inputs))
     sources, photometry = products["sources"], products.get("photometry")
     columns = {key: np.asarray(sources.column(key), np.float64) for key in ("x", "y")}
     rank = sources.column("probability") if "detection.unet" in CHAINS[chain] else sources.column("significance")
     columns["rank"] = np.nan_to_num(np.asarray(rank, np.float64), nan=1.0)  # bright ones that the network is blind for have no probability
-    columns["flux"], columns["flux_err"] = _total(sources, photometry)
+    columns["flux"], columns["flux_err"] = total(sources, photometry)
     return {**columns, "wx": columns["x"], "wy": columns["y"]}
 
 
@@ -176,7 +190,7 @@ def default_models(name: str, registry: Any) -> list[str]:
     return [p.default.removeprefix("builtin:") for p in ports(registry.stages[name], "inputs").values() if p.default]
 
 
-def _input(cls: Any, port: str, products: dict[str, Any], registry: Any, model: str | None) -> Any:
+def product_for(cls: Any, port: str, products: dict[str, Any], registry: Any, model: str | None) -> Any:
     from astrosurvey.core.stage import ports
     from astrosurvey.products import Model
 
@@ -186,14 +200,14 @@ def _input(cls: Any, port: str, products: dict[str, Any], registry: Any, model: 
     return products.get(port)
 
 
-def _context(tile: Any) -> Any:
+def context(tile: Any) -> Any:
     from astrosurvey import Context
 
     log = logging.getLogger("astrosurvey.benchmark")
     return Context(tile, np.random.default_rng(1), "cpu", log, lambda done, total: None, Path(tempfile.mkdtemp()))
 
 
-def _total(sources: Any, photometry: Any) -> tuple[np.ndarray, np.ndarray]:
+def total(sources: Any, photometry: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return flux and error of each source by the first method that is not an aperture; NaN where there is none."""
     flux, error = np.full(len(sources), np.nan), np.full(len(sources), np.nan)
     if photometry is None:
@@ -243,12 +257,14 @@ def work(tool: str, scene_file: Path, out: Path) -> None:
     first = Clock()
     with first("warm-up"):
         TOOLS[tool](small, Clock())
-    clock = Clock()
+    clock, start = Clock(), _peak()
     columns = TOOLS[tool](scene, clock)
-    usages = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     # A tool that is a program of its own is not charged for this process.
-    peak = usages[1] if tool == "sextractor" else usages[0]
-    notes = {"steps": clock.steps, "peak_mib": peak, "warm_up_s": first.steps["warm-up"][1], "threads": os.environ["NUMBA_NUM_THREADS"]}
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024 if tool == "sextractor" else _peak()
+    notes = {
+        "steps": clock.steps, "labels": clock.to_labels(), "start_mib": start, "peak_mib": peak,
+        "warm_up_s": first.steps["warm-up"][1], "threads": os.environ["NUMBA_NUM_THREADS"],
+    }  # fmt: skip
     np.savez(out, notes=json.dumps(notes), **columns)
 
 

@@ -2,10 +2,12 @@
 
 python benchmarks/images.py --out images.json --size 2048 --seeds 1 2 3
 
+Peers: `pip install astrosurvey[benchmarks]` for sep and photutils, Debian's `source-extractor`; what is not installed is left out.
+
 The images are those of `simulate.field` as it is set: seeing 4 pixels, 715 objects and 89 pairs in a million pixels.
 Purity is one to one: a galaxy that is split in two counts against it. A tool that is less pure than 0.97 is cut at the
 rank (signal to noise of the island, significance, probability) where it reaches that; `n` and `purity` are before the cut.
-Every tool runs in a process of its own, on one thread, ours on two as well; what is compiled is compiled on a small image
+Every tool runs in a process of its own, on one thread, ours on two as well (`--threads`); what is compiled is compiled on a small image
 before. Medians over the seeds.
 """
 
@@ -159,7 +161,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             collected: dict[str, list[dict[str, Any]]] = {}
             for seed in arguments.seeds:
                 known, seeing = simulate(seed, arguments.size, {**arguments.settings, **more}, arguments.wishes, scene)
-                runs = [(tool, threads) for tool in arguments.tools for threads in ((1, 2) if tool in CHAINS else (1,))]
+                runs = [(tool, threads) for tool in arguments.tools for threads in (arguments.threads if tool in CHAINS else (1,))]
                 for tool, threads in runs:
                     name = tool if threads == 1 else f"{tool}, 2 threads"
                     columns, costs = run_tool(tool, scene, threads)
@@ -171,15 +173,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def costs_of(notes: dict[str, Any]) -> dict[str, Any]:
-    """Return CPU and wall seconds, by step and in all, and the peak memory."""
+    """Return CPU and wall seconds, by step, up to the labels and in all, and the peak memory."""
     steps = notes["steps"]
     cpu, wall = (sum(seconds[k] for seconds in steps.values()) for k in (0, 1))
     by_step = {step: {"cpu_s": seconds[0], "wall_s": seconds[1]} for step, seconds in steps.items()}
-    return {"cpu_s": cpu, "wall_s": wall, "peak_mib": notes["peak_mib"], "warm_up_s": notes["warm_up_s"], "steps": by_step}
+    whole = {"cpu_s": cpu, "wall_s": wall, **{key: notes[key] for key in ("peak_mib", "start_mib", "warm_up_s")}}
+    return {**whole, "steps": by_step, "labels": notes["labels"]}
 
 
 HEADER = (
-    *("tool", "n", "purity", "CPU s", "wall s", "MiB", "3-4", "4-5", "5-7", "7-10", "10-20", "all S/N>5"),
+    *("tool", "n", "purity", "CPU s", "wall s", "MiB", "to labels: CPU s / wall s / MiB"),
+    *("3-4", "4-5", "5-7", "7-10", "10-20", "all S/N>5"),
     *(
         "pairs 2-4 / 4-6 / 6-8 / 8-10 / 10-12 / 12-16 px",
         "1-1.5 / 1.5-2 / 2-2.5 seeing",
@@ -199,7 +203,8 @@ def table(tools: dict[str, Any]) -> str:
         flux = [f"{_n(r['flux'][k]['bias'], 3)} / {_n(r['flux'][k]['nmad'], 3)}" for k in ("50", "10-30", "members")]
         pairs, ratio = (" / ".join(_n(v) for v in r[key].values()) for key in ("pairs", "ratio"))
         widths = (" / ".join(_n(r[key][name]) for name in ("1-1.5", "1.5-2", "2-2.5")) for key in ("pairs_seeing", "pairs_seeing_5"))
-        costs = (_n(r["cpu_s"]), _n(r["wall_s"]), _n(r["peak_mib"], 0))
+        labels = " / ".join(_n(r["labels"].get(key), digits) for key, digits in (("cpu_s", 2), ("wall_s", 2), ("peak_mib", 0)))
+        costs = (_n(r["cpu_s"]), _n(r["wall_s"]), _n(r["peak_mib"], 0), labels)
         place = f"{_n(r['position']['centroid'], 3)} / {_n(r['position']['windowed'], 3)}"
         members = f"{flux[2]} ({_n(r['flux']['members']['outliers'], 3)})"
         complete = (*(_n(v) for v in r["isolated"].values()), _n(r["all_5"], 3))
@@ -218,6 +223,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=4096, help="pixels a side")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="one image each")
     parser.add_argument("--tools", nargs="+", help="which of those installed; all when left out")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="for our tools; the others have one")
     parser.add_argument("--variant", choices=list(VARIANTS), default="standard", help="another sky or camera")
     parser.add_argument("--purity", type=float, help="to which all are cut; 0.97, and none for the variant cosmos, when left out")
     parser.add_argument("--stamps", type=Path, help="FITS file of real galaxies, a stamp in each HDU, for the variant cosmos")

@@ -1,6 +1,7 @@
 """Draw the figures of the how-to pages: `python tools/docs_figures.py`.
 
-Curves are drawn from benchmarks/results/images.json, which `python benchmarks/images.py --out benchmarks/results/images.json` writes;
+Curves are drawn from benchmarks/results/images.json, which `python benchmarks/images.py --out benchmarks/results/images.json` writes,
+and from coindeblend.json beside it, which `benchmarks/coindeblend.py` writes;
 pictures are made by running stages on one small simulated field. Everything lands in docs/img/.
 """
 
@@ -16,11 +17,27 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import astrosurvey
-from astrosurvey import Catalog, Image
+from astrosurvey import Catalog, Fractions, Image
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "img"
 RESULTS = ROOT / "benchmarks" / "results" / "images.json"
+SHOWN = (176, 336)
+"""The part of the field of both detectors that is shown, pixels along each side."""
+HALF = 24
+"""Half the side of the picture of a blend, pixels."""
+PAIRS = ROOT / "benchmarks" / "results" / "coindeblend.json"
+BLEND = """
+astrosurvey: 1
+tiles: {count: 1, size: 128}
+seed: 9
+stages:
+  field:
+    {use: simulate.field, sky: 0.0, density: 0.0, pairs: 900.0, pair_separation: [8.0, 11.0], pair_flux: [2.0e+4, 3.0e+4]}
+  find:  {use: detection.matched, in: {image: field.image}}
+  split: {use: deblending.persistence, in: {image: field.image, segmentation: find.segmentation, sources: find.sources}}
+  share: {use: deblending.templates, in: {image: field.image, segmentation: split.segmentation, sources: split.sources}}
+"""
 LABELS = {
     "sep-1.05": "sep",
     "sextractor": "SExtractor",
@@ -31,10 +48,10 @@ LABELS = {
 COLOURS = {"sep-1.05": "#999", "sextractor": "#b58900", "photutils": "#6c71c4", "classical": "#2a78b5", "unet": "#c0392b"}
 FIELD = """
 astrosurvey: 1
-tiles: {count: 1, size: 192}
+tiles: {count: 1, size: 512}
 seed: 5
 stages:
-  field:   {use: simulate.field, density: 1200.0, pairs: 700.0, pair_unit: seeing, pair_separation: [0.9, 2.5]}
+  field:   {use: simulate.field, density: 1000.0, pairs: 400.0, pair_unit: seeing, pair_separation: [1.0, 2.5], sky_gradient: 0.05}
   sky:     {use: background.mesh, in: {image: field.image}}
   classic: {use: detection.matched, in: {image: sky.image}}
   deblend: {use: deblending.persistence, in: {image: sky.image, segmentation: classic.segmentation, sources: classic.sources}}
@@ -49,6 +66,8 @@ def main() -> None:
     completeness(tools)
     fluxes(tools)
     detections()
+    pairs(json.loads(PAIRS.read_text(encoding="utf-8"))["figures"])
+    members()
 
 
 def _figure(width: float, height: float, columns: int) -> tuple[Figure, Any]:
@@ -116,16 +135,76 @@ def detections() -> None:
         image = result.read("sky", "image", Image, tile="t0000")
         truth = result.read("field", "truth", Catalog, tile="t0000")
         found = {name: result.read(name, "sources", Catalog, tile="t0000") for name in ("deblend", "net")}
-    figure, axes = _figure(9, 4.4, 2)
-    snr = np.asarray(truth.column("snr"), float)
+    figure, axes = _figure(9, 5.0, 2)
+    bright = np.asarray(truth.column("snr"), float) > 5
+    ring = {"s": 55, "facecolors": "none", "edgecolors": "#2a7", "linewidths": 0.9, "label": "true source of S/N > 5"}
+    cross = {"linestyle": "none", "marker": "+", "color": "#c0392b", "markersize": 7, "label": "detected"}
     for axis, (name, title) in zip(axes, (("deblend", LABELS["classical"]), ("net", LABELS["unet"])), strict=True):
         axis.imshow(np.arcsinh(image.data[0] / 5.0), origin="lower", cmap="gray_r", vmin=-1, vmax=5)
-        axis.scatter(truth.column("x")[snr > 5], truth.column("y")[snr > 5], s=55, facecolors="none", edgecolors="#2a7", linewidths=0.8)
-        axis.plot(found[name].column("x"), found[name].column("y"), "+", color="#c0392b", markersize=7)
+        axis.scatter(truth.column("x")[bright], truth.column("y")[bright], **ring)
+        axis.plot(found[name].column("x"), found[name].column("y"), **cross)
+        axis.set_xlim(*SHOWN)
+        axis.set_ylim(*SHOWN)
         axis.set_title(title, fontsize=9)
         axis.set_xticks([])
         axis.set_yticks([])
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     _save(figure, "detections.png")
+
+
+def pairs(figures: dict[str, Any]) -> None:
+    """Draw how far off the fluxes of pairs of real galaxies are, by the list of sources that they are measured with."""
+    methods = {"sep": ("sep", "#999"), "templates": ("deblending.templates", "#2a78b5"), "network": ("deblending.unet", "#c0392b")}
+    groups = (
+        ("sep", "peer", "two sources of sep's,\nwhatever they are"),
+        ("sep", "parted", "of these, both\non a galaxy each"),
+        ("truth", "peer", "the same pairs,\ntrue positions"),
+        ("truth", "all", "all pairs,\ntrue positions"),
+    )
+    figure, axis = _figure(7.5, 3.4, 1)
+    for k, (method, (label, colour)) in enumerate(methods.items()):
+        shown = [(g, figures[f"{method} | {name}"][count]) for g, (name, count, _) in enumerate(groups) if f"{method} | {name}" in figures]
+        at = [g + 0.27 * (k - 1) for g, _ in shown]
+        height, error = ([100 * f[key] for _, f in shown] for key in ("mean", "error"))
+        axis.bar(at, height, 0.25, yerr=error, color=colour, ecolor="#444", capsize=2, label=label)
+    axis.axhline(10, color="k", linewidth=0.6, linestyle=":")
+    axis.set_xticks(range(len(groups)), [title for *_, title in groups], fontsize=8)
+    axis.set_ylabel("mean flux error (%)")
+    axis.legend(fontsize=8)
+    _save(figure, "pairs.png")
+
+
+def members() -> None:
+    """Draw a blend, the light of each of its members, and what the templates leave over."""
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = Path(folder) / "blend.yaml"
+        pipeline.write_text(BLEND, encoding="utf-8")
+        result = astrosurvey.run(astrosurvey.load(pipeline), out=Path(folder) / "run")
+        image = result.read("field", "image", Image, tile="t0000")
+        sources = result.read("share", "sources", Catalog, tile="t0000")
+        fractions = result.read("share", "fractions", Fractions, tile="t0000")
+        residual = result.read("share", "residual", Image, tile="t0000")
+    # Of the sources that are not near the edge, the one that shares most with others, and its nearest neighbour.
+    place = np.column_stack([sources.column("x"), sources.column("y")])
+    inside = (np.abs(place - 63.5) < 64 - HALF).all(axis=1)
+    first = np.argmax(np.where(inside, np.nan_to_num(sources.column("blendedness")), -1))
+    chosen = np.argsort(np.hypot(*(place - place[first]).T))[:2]
+    x, y = np.rint(place[first]).astype(int)
+    panels = [("image", image.data[0])]
+    for number, row in enumerate(chosen.tolist()):
+        x0, x1, y0, y1 = fractions.boxes[row]
+        alone = np.zeros_like(image.data[0])
+        alone[y0:y1, x0:x1] = fractions.apply(image, row)[0]
+        panels.append((f"member {number + 1}", alone))
+    panels.append(("what templates leave over", residual.data[0]))
+    figure, axes = _figure(9, 2.5, 4)
+    for axis, (title, data) in zip(axes, panels, strict=True):
+        cut = data[y - HALF : y + HALF, x - HALF : x + HALF]
+        axis.imshow(np.arcsinh(cut / 10.0), origin="lower", cmap="gray_r", vmin=-1, vmax=4)
+        axis.set_title(title, fontsize=9)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    _save(figure, "members.png")
 
 
 if __name__ == "__main__":

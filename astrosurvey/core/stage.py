@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic import Field as Field
 
 from .product import Port
@@ -48,6 +48,17 @@ class InputFile:
 
 
 FilePath = Annotated[str, InputFile()]
+
+
+def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is named twice")
+    return names
+
+
+Bands = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_once_each)]
+"""Names of bands, one or more, each once."""
 
 Place = tuple[str | int, ...]
 """Where a setting is: field names, list indices and mapping keys."""

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 MODULES: tuple[str, ...] = (
     "mesh",
-    "spread",
     "sky_pixels",
+    "subtract",
     "matched_filter",
+    "cutouts",
     "components",
     "flood",
     "surroundings",

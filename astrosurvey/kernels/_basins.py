@@ -20,27 +20,32 @@ def ascend(labels: np.ndarray, bright: np.ndarray, up: np.ndarray, peaks: np.nda
     Args:
         labels: (y, x) int32, 0 for sky.
         bright: (y, x) float32, finite.
-        up: (y, x) int32, receives the neighbour's flat index, or the pixel's own for a peak; untouched in the sky.
+        up: (y, x) int32, receives the neighbour's flat index, or the pixel's own for a peak; what it receives in the sky means nothing.
         peaks: (y,) int32, receives the number of peaks in each row.
     """
     ny, nx = labels.shape
     for y in prange(ny):
+        best, at = bright[y].copy(), up[y]
+        for x in range(nx):
+            at[x] = np.int32(y * nx + x)
+        for v in range(max(y - 1, 0), min(y + 2, ny)):
+            for shift in range(-1, 2):
+                to, there = slice(max(-shift, 0), nx - max(shift, 0)), slice(max(shift, 0), nx - max(-shift, 0))
+                _look(labels[y, to], labels[v, there], bright[v, there], np.int32(v * nx + there.start), best[to], at[to])
         n = 0
         for x in range(nx):
-            k = labels[y, x]
-            if k <= 0:
-                continue
-            best, at = bright[y, x], y * nx + x
-            for dy in range(-1, 2):
-                for dx in range(-1, 2):
-                    v, u = y + dy, x + dx
-                    if 0 <= v < ny and 0 <= u < nx and labels[v, u] == k:
-                        other = bright[v, u]
-                        if other > best or (other == best and v * nx + u < at):
-                            best, at = other, v * nx + u
-            up[y, x] = at
-            n += at == y * nx + x
+            n += (labels[y, x] > 0) & (at[x] == y * nx + x)
         peaks[y] = n
+
+
+@helper
+def _look(mine, theirs, bright, first, best, at):  # type: ignore[no-untyped-def]
+    """Take what is brighter than the best so far from pixels that begin at index `first`; a loop that a compiler can vectorise."""
+    for j in range(best.size):
+        there = np.int32(first + j)
+        taken = (theirs[j] == mine[j]) & ((bright[j] > best[j]) | ((bright[j] == best[j]) & (there < at[j])))
+        best[j] = bright[j] if taken else best[j]
+        at[j] = there if taken else at[j]
 
 
 @parallel
@@ -55,41 +60,13 @@ def list_peaks(labels: np.ndarray, up: np.ndarray, start: np.ndarray, peak: np.n
                 at += 1
 
 
-def peaks(labels: np.ndarray, bright: np.ndarray, least: np.ndarray) -> np.ndarray:
-    """Return the flat indices of the pixels that start a branch and are at least as bright as `least`, in raster order.
-
-    Args:
-        labels: (y, x) int32, 0 for sky.
-        bright: (y, x) float32, finite.
-        least: (y, x) float32.
-    """
-    found, count = np.empty(labels.shape, np.int32), np.zeros(len(labels), np.int32)
-    _peaks(labels, bright, least, found, count)
-    return np.concatenate([np.zeros(0, np.int32), *(row[:n] for row, n in zip(found, count, strict=True) if n)])
-
-
-@parallel
-def _peaks(labels: np.ndarray, bright: np.ndarray, least: np.ndarray, found: np.ndarray, count: np.ndarray) -> None:
-    for y in prange(labels.shape[0]):
-        n = 0
-        for x in range(labels.shape[1]):
-            if labels[y, x] > 0 and bright[y, x] >= least[y, x] and _is_peak(labels, bright, y, x):
-                found[y, n] = y * labels.shape[1] + x
-                n += 1
-        count[y] = n
-
-
-@helper
-def _is_peak(labels: np.ndarray, bright: np.ndarray, y: int, x: int) -> bool:
-    ny, nx = labels.shape
-    for dy in range(-1, 2):
-        for dx in range(-1, 2):
-            v, u = y + dy, x + dx
-            if 0 <= v < ny and 0 <= u < nx and labels[v, u] == labels[y, x]:
-                before = dy < 0 or (dy == 0 and dx < 0)
-                if bright[v, u] > bright[y, x] or (before and bright[v, u] == bright[y, x]):
-                    return False
-    return True
+def find_peaks(labels: np.ndarray, bright: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each pixel ascends to, as of `ascend`, and the flat indices of the peaks, in raster order."""
+    up, start = np.empty_like(labels), np.zeros(len(labels) + 1, np.int32)
+    ascend(labels, bright, up, start[1:])
+    peak = np.empty(np.cumsum(start, out=start)[-1], np.int32)
+    list_peaks(labels, up, start, peak)
+    return up, peak
 
 
 @serial

@@ -88,7 +88,7 @@ class Announcer(event.Listener):
     def on_start(self, event: Any) -> None:
         """Say what is compiled; what it calls is compiled within it, and is not worth a line of its own."""
         self._depth += 1
-        name = event.data["dispatcher"].py_func.__module__.rpartition(".")[2]
+        name = event.data["dispatcher"].py_func.__module__.rpartition(".")[2].lstrip("_")  # what kernels share is in files like _spline.py
         if self._depth == 1 and name not in self._said:
             self._said.add(name)
             log.info("compiling the kernel %s for this machine, once; kept in %s", name, self.folder)

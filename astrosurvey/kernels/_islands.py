@@ -226,3 +226,12 @@ def _renumber(labels: np.ndarray, number: np.ndarray, out: np.ndarray) -> None:
     for y in prange(labels.shape[0]):
         for x in range(labels.shape[1]):
             out[y, x] = number[labels[y, x]] if labels[y, x] != 0 else 0
+
+
+@parallel
+def renumber(labels: np.ndarray, number: np.ndarray) -> None:
+    """Do the same in place, where no new memory need be touched."""
+    for y in prange(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            if labels[y, x] != 0:
+                labels[y, x] = number[labels[y, x]]

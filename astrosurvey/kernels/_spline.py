@@ -6,9 +6,32 @@ import numpy as np
 
 from ._numba import helper
 
+Pair = tuple[int, int]
+
 PAD = 2
 """Coefficients beyond the mesh on every side, mirrored at its edge."""
 FAR = 16
+
+
+def reference(mesh: np.ndarray, shape: Pair, box: Pair, first: Pair) -> np.ndarray:
+    """Return a mesh at full size.
+
+    Args:
+        mesh: (box, box) float32, finite.
+        shape: height and width of the result in pixels.
+        box: height and width of a box in pixels.
+        first: row and column, within its box, of the first pixel.
+
+    Returns:
+        (y, x) float32. A spline overshoots beside a jump; beyond the mesh's extremes it is cut.
+    """
+    from scipy import ndimage
+
+    # scipy's mode "reflect" evaluates a spline wrongly beside the edges, so the mesh is mirrored by hand.
+    places = [(np.arange(n) + start + 0.5) / side - 0.5 + FAR for n, start, side in zip(shape, first, box, strict=True)]
+    mirrored = np.pad(mesh.astype(np.float64), FAR, mode="symmetric")
+    fine = ndimage.map_coordinates(mirrored, np.meshgrid(*places, indexing="ij"), order=3)
+    return np.clip(fine, mesh.min(), mesh.max()).astype(np.float32)
 
 
 def coefficients(mesh: np.ndarray) -> tuple[np.ndarray, np.float32]:
@@ -71,49 +94,38 @@ def within(value: np.float32, low: np.float32, high: np.float32) -> np.float32:
 def at_pixel(spline: np.ndarray, height: int, width: int, y: int, x: int) -> np.float32:
     """Return a spline at a pixel, counted from the edges of the first box."""
     j, i = before(y, height), before(x, width)
-    v0, v1, v2, v3 = weight(y, height, 0), weight(y, height, 1), weight(y, height, 2), weight(y, height, 3)
-    a = blend(v0, v1, v2, v3, spline[j, i], spline[j + 1, i], spline[j + 2, i], spline[j + 3, i])
-    b = blend(v0, v1, v2, v3, spline[j, i + 1], spline[j + 1, i + 1], spline[j + 2, i + 1], spline[j + 3, i + 1])
-    c = blend(v0, v1, v2, v3, spline[j, i + 2], spline[j + 1, i + 2], spline[j + 2, i + 2], spline[j + 3, i + 2])
-    d = blend(v0, v1, v2, v3, spline[j, i + 3], spline[j + 1, i + 3], spline[j + 2, i + 3], spline[j + 3, i + 3])
-    return blend(weight(x, width, 0), weight(x, width, 1), weight(x, width, 2), weight(x, width, 3), a, b, c, d)
+    w0, w1, w2, w3 = weight(x, width, 0), weight(x, width, 1), weight(x, width, 2), weight(x, width, 3)
+    a = blend(w0, w1, w2, w3, spline[j, i], spline[j, i + 1], spline[j, i + 2], spline[j, i + 3])
+    b = blend(w0, w1, w2, w3, spline[j + 1, i], spline[j + 1, i + 1], spline[j + 1, i + 2], spline[j + 1, i + 3])
+    c = blend(w0, w1, w2, w3, spline[j + 2, i], spline[j + 2, i + 1], spline[j + 2, i + 2], spline[j + 2, i + 3])
+    d = blend(w0, w1, w2, w3, spline[j + 3, i], spline[j + 3, i + 1], spline[j + 3, i + 2], spline[j + 3, i + 3])
+    return blend(weight(y, height, 0), weight(y, height, 1), weight(y, height, 2), weight(y, height, 3), a, b, c, d)
 
 
 @helper
-def weights(side: int) -> np.ndarray:
-    """Return the weights of all pixels of a box: (4, side) float32."""
-    table = np.empty((4, side), np.float32)
+def along_rows(spline: np.ndarray, width: int, x_first: int, nx: int) -> np.ndarray:
+    """Return a spline's coefficients with those along x added up at every column: (box + 2 PAD, nx) float32, for `line`."""
+    out = np.empty((spline.shape[0], nx), np.float32)
+    across = np.empty((4, width), np.float32)
     for k in range(4):
-        for pixel in range(side):
-            table[k, pixel] = weight(pixel, side, k)
-    return table
+        for pixel in range(width):
+            across[k, pixel] = weight(pixel, width, k)
+    for x in range(nx):
+        i, pixel = before(x + x_first, width), (x + x_first) % width
+        w0, w1, w2, w3 = across[0, pixel], across[1, pixel], across[2, pixel], across[3, pixel]
+        for j in range(spline.shape[0]):
+            out[j, x] = blend(w0, w1, w2, w3, spline[j, i], spline[j, i + 1], spline[j, i + 2], spline[j, i + 3])
+    return out
 
 
 @helper
-def line(
-    spline: np.ndarray, height: int, across: np.ndarray, y: int, x_first: int,
-    pedestal: np.float32, low: np.float32, high: np.float32, out: np.ndarray,
-) -> None:  # fmt: skip
+def line(added: np.ndarray, height: int, y: int, pedestal: np.float32, low: np.float32, high: np.float32, out: np.ndarray) -> None:
     """Write a row of a spline's pixels: the same values as `at_pixel`, and quicker.
 
-    `across` are the `weights` of a box's width, and `y` counts from the edge of the first box.
+    `added` is what `along_rows` returns, and `y` counts from the edge of the first box.
     """
     j = before(y, height)
     v0, v1, v2, v3 = weight(y, height, 0), weight(y, height, 1), weight(y, height, 2), weight(y, height, 3)
-    row = np.empty(spline.shape[1], np.float32)
-    for i in range(row.size):
-        row[i] = blend(v0, v1, v2, v3, spline[j, i], spline[j + 1, i], spline[j + 2, i], spline[j + 3, i])
-    width = across.shape[1]
-    x = 0
-    while x < out.size:  # half a box at a time, within which the coefficients are the same
-        pixel = (x + x_first) % width
-        stop = width // 2 if pixel < width // 2 else width
-        n = min(stop - pixel, out.size - x)
-        i = before(x + x_first, width)
-        a, b, c, d = row[i], row[i + 1], row[i + 2], row[i + 3]
-        w0, w1 = across[0, pixel : pixel + n], across[1, pixel : pixel + n]
-        w2, w3 = across[2, pixel : pixel + n], across[3, pixel : pixel + n]
-        part = out[x : x + n]
-        for k in range(n):
-            part[k] = within(blend(w0[k], w1[k], w2[k], w3[k], a, b, c, d) + pedestal, low, high)
-        x += n
+    a, b, c, d = added[j], added[j + 1], added[j + 2], added[j + 3]
+    for x in range(out.size):
+        out[x] = within(blend(v0, v1, v2, v3, a[x], b[x], c[x], d[x]) + pedestal, low, high)

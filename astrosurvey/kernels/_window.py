@@ -14,9 +14,9 @@ EXTENT = 3.0
 ROUNDS = 18
 """From a third of these on, steps are halved, which ends all swinging."""
 DIM = 50.0
-"""Squared signal-to-noise ratio at which the window's shape is half the source's own, half the least."""
+"""Squared signal-to-noise ratio at which the window's shape is half the source's own, half the PSF's."""
 THINNEST = 0.8
-"""The least variance along the minor axis, in units of the least along the major."""
+"""The least variance along the minor axis, in units of the PSF's."""
 
 
 @helper
@@ -49,11 +49,18 @@ def last(centre: Any, m: Any, wide: Any) -> Any:
     return min(np.int32(math.floor(centre + np.float32(EXTENT) * math.sqrt(m))), wide)
 
 
+def bounds(point: np.ndarray) -> np.ndarray:
+    """Return the PSF's moments xx, xy, yy, and the least variances of the window along major and minor axis that follow, (5,) float32."""
+    xx, xy, yy = point.tolist()
+    minor = (xx + yy) / 2 - math.hypot((xx - yy) / 2, xy)
+    return np.array([xx, xy, yy, math.sqrt(xx * yy - xy * xy), minor], np.float32)
+
+
 @helper
 def advance(
-    s: Any, sx: Any, sy: Any, sxx: Any, sxy: Any, syy: Any, v: Any, mxx: Any, mxy: Any, myy: Any, least: Any, most: Any, late: Any
+    s: Any, sx: Any, sy: Any, sxx: Any, sxy: Any, syy: Any, v: Any, mxx: Any, mxy: Any, myy: Any, point: Any, most: Any, late: Any
 ) -> Any:
-    """Return half the step of the centre, the next window and whether it is at rest; see `reference`."""
+    """Return half the step of the centre, the next window and whether it is at rest; `point` is what `bounds` gives."""
     ux = sx / s
     uy = sy / s
     wxx = sxx / s - ux * ux
@@ -77,13 +84,13 @@ def advance(
             cxy = -scale * ixy
             cyy = scale * ixx
     part = s * s / (s * s + np.float32(DIM) * v)
-    cxx = least + part * (cxx - least)
-    cxy = part * cxy
-    cyy = least + part * (cyy - least)
+    cxx = point[0] + part * (cxx - point[0])
+    cxy = point[1] + part * (cxy - point[1])
+    cyy = point[2] + part * (cyy - point[2])
     mean = np.float32(0.5) * (cxx + cyy)
     half = math.sqrt(np.float32(0.25) * (cxx - cyy) * (cxx - cyy) + cxy * cxy)
-    major = min(max(mean + half, least), most)
-    minor = min(max(mean - half, np.float32(THINNEST) * least), major)
+    major = min(max(mean + half, point[3]), most)
+    minor = min(max(mean - half, np.float32(THINNEST) * point[4]), major)
     scale = np.float32(0)
     if half > np.float32(0):
         scale = (major - minor) / (np.float32(2) * half)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ._cutouts import place_box, seen_box
+from ._boxes import place_box, seen_box
 from ._examples import scene
 from ._numba import cuda, download, empty, inlined, launch, parallel, prange, upload
-from ._overlap import overlap
+from ._overlap import crossed_all, overlap
 from ._pixels import Places, Planes, brightness, node, noise, radius2, taken
 from .spec import KernelSpec, Launch
 
@@ -111,6 +111,7 @@ def _all(
         s = axes[i, 2]
         ox = np.float64(offsets[i, 0])
         oy = np.float64(offsets[i, 1])
+        inverse = 1.0 / radii[i]
         largest = 0.0
         for j in range(radii.shape[1]):
             largest = max(largest, radii[i, j])
@@ -126,10 +127,14 @@ def _all(
             place_box(form, i, core2, x0 - pixels[i, 0], y0 - pixels[i, 1], offsets[i, 0], offsets[i, 1], place)
         for b in range(bands):
             seen_box(data, variance, mask, unusable, labels, model, models, i, b, x0, y0, place, np.float32(0), values[b], noises[b])
-        for y in range(y0, y1):
-            dy = y - pixels[i, 1] - oy
-            for x in range(x0, x1):
-                dx = x - pixels[i, 0] - ox
+        count = np.zeros(radii.shape[1], np.int64)  # of pixels that each ellipse ends in, to be looked at together
+        edge_u = np.empty((radii.shape[1], shape[0] * shape[1]))
+        edge_v = np.empty_like(edge_u)
+        edge_pixel = np.empty(edge_u.shape, np.int64)
+        for y in range(shape[0]):
+            dy = y + y0 - pixels[i, 1] - oy
+            for x in range(shape[1]):
+                dx = x + x0 - pixels[i, 0] - ox
                 u = c * dx + s * dy
                 v = (c * dy - s * dx) / q
                 r = math.sqrt(u * u + v * v)
@@ -139,16 +144,35 @@ def _all(
                     a = radii[i, j]
                     if not (a > 0 and r < a + reach):
                         continue
-                    w = 1.0
-                    if r > a - reach:
-                        w = overlap(dx, dy, c / a, s / a, -s / (q * a), c / (q * a))
-                    area[i, j] += w
-                    for b in range(bands):
-                        noise_here = noises[b, y - y0, x - x0]
-                        if noise_here > 0:
-                            flux[i, b, j] += w * values[b, y - y0, x - x0]
-                            spread[i, b, j] += w * w * noise_here
-                            used[i, b, j] += w
+                    if r <= a - reach:
+                        area[i, j] += 1.0
+                        for b in range(bands):
+                            if noises[b, y, x] > 0:
+                                flux[i, b, j] += values[b, y, x]
+                                spread[i, b, j] += noises[b, y, x]
+                                used[i, b, j] += 1.0
+                    else:
+                        edge_u[j, count[j]] = u * inverse[j]
+                        edge_v[j, count[j]] = v * inverse[j]
+                        edge_pixel[j, count[j]] = y * shape[1] + x
+                        count[j] += 1
+        parts = np.empty(count.max() if len(count) else 0)
+        flat_values = values.reshape(bands, -1)
+        flat_noises = noises.reshape(bands, -1)
+        for j in range(radii.shape[1]):
+            n = count[j]
+            ux = c * inverse[j]
+            uy = s * inverse[j]
+            crossed_all(edge_u[j, :n], edge_v[j, :n], ux, uy, -uy / q, ux / q, parts[:n])
+            for k in range(n):
+                w = parts[k]
+                p = edge_pixel[j, k]
+                area[i, j] += w
+                for b in range(bands):
+                    if flat_noises[b, p] > 0:
+                        flux[i, b, j] += w * flat_values[b, p]
+                        spread[i, b, j] += w * w * flat_noises[b, p]
+                        used[i, b, j] += w
 
 
 def on_cuda(planes: Planes, places: Places, axes: np.ndarray, radii: np.ndarray) -> Sums:

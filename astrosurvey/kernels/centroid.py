@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ._cutouts import place_box, seen_box
+from ._boxes import place_box, seen_box
 from ._examples import scene
 from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
 from ._pixels import Places, Planes, brightness, node, noise, radius2, taken
-from ._window import DIM, EXTENT, ROUNDS, THINNEST, advance, centre_covariance, first, gauss, half_width, last
+from ._window import DIM, EXTENT, ROUNDS, THINNEST, advance, bounds, centre_covariance, first, gauss, half_width, last
 from .spec import KernelSpec, Launch
 
 FOUND, NO_LIGHT, DRIFTED = 0, 1, 2
@@ -28,7 +28,7 @@ SUMS = 10
 Found = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def reference(planes: Planes, places: Places, weights: np.ndarray, least: float, most: np.ndarray, window: np.ndarray) -> Found:
+def reference(planes: Planes, places: Places, weights: np.ndarray, point: np.ndarray, most: np.ndarray, window: np.ndarray) -> Found:
     """Return windowed centroids and the windows they were found with.
 
     A pixel that is of no use, or another source's, is replaced by the one opposite about the start, or by nothing.
@@ -37,7 +37,7 @@ def reference(planes: Planes, places: Places, weights: np.ndarray, least: float,
         planes: the image.
         places: where to start, and what of the model image is the source's own.
         weights: (band,) weights of the bands in the mean that is centred on; 0 leaves a band out.
-        least: pixel^2, the smallest variance of the window along its major axis: the PSF's.
+        point: (3,) pixel^2, second moments xx, xy, yy of the PSF: the window's where the source is faint, and nearly its least.
         most: (n,) pixel^2, the largest; also the largest squared distance of the centroid from its start.
         window: (n, 3) pixel^2, the windows to start with: xx, xy, yy.
 
@@ -71,7 +71,7 @@ def reference(planes: Planes, places: Places, weights: np.ndarray, least: float,
             covariance[i] = c[0, 0], c[0, 1], c[1, 1]
             strength[i] = s / np.sqrt(v) if v > 0 else np.inf
             step = first / s
-            new = _matched(second / s - np.outer(step, step), m, s**2 / (s**2 + DIM * v), least, most[i])
+            new = _matched(second / s - np.outer(step, step), m, s**2 / (s**2 + DIM * v), bounds(point).astype(float), most[i])
             if turn >= ROUNDS // 3:
                 step, new = step / 2, (new + m) / 2
             blur = v / s**2
@@ -88,7 +88,7 @@ def reference(planes: Planes, places: Places, weights: np.ndarray, least: float,
     return centre, covariance, moments, strength, status
 
 
-def _matched(seen: np.ndarray, m: np.ndarray, part: float, least: float, most: float) -> np.ndarray:
+def _matched(seen: np.ndarray, m: np.ndarray, part: float, point: np.ndarray, most: float) -> np.ndarray:
     """Return the covariance of the Gaussian that shows the second moments `seen` in the window `m`, within bounds."""
     doubled = 2 * np.trace(m)  # from one round to the next a window at most doubles
     new = seen * doubled / max(np.trace(seen), 0.01 * doubled)
@@ -97,10 +97,11 @@ def _matched(seen: np.ndarray, m: np.ndarray, part: float, least: float, most: f
         if inverse[0, 0] > 0 and np.linalg.det(inverse) > 0:
             new = np.linalg.inv(inverse)
             new *= min(1.0, doubled / np.trace(new))
-    new = least * np.eye(2) + part * (new - least * np.eye(2))
+    star = np.array([[point[0], point[1]], [point[1], point[2]]])
+    new = star + part * (new - star)
     values, axes = np.linalg.eigh(new)
-    major = min(max(values[1], least), most)
-    matched: np.ndarray = axes @ np.diag([min(max(values[0], THINNEST * least), major), major]) @ axes.T
+    major = min(max(values[1], point[3]), most)
+    matched: np.ndarray = axes @ np.diag([min(max(values[0], THINNEST * point[4]), major), major]) @ axes.T
     return matched
 
 
@@ -162,11 +163,11 @@ def _opposite(centre: Any, x: Any) -> Any:
     return np.int32(math.floor(np.float32(2) * centre - np.float32(x) + np.float32(0.5)))
 
 
-def cpu(planes: Planes, places: Places, weights: np.ndarray, least: float, most: np.ndarray, window: np.ndarray) -> Found:
+def cpu(planes: Planes, places: Places, weights: np.ndarray, point: np.ndarray, most: np.ndarray, window: np.ndarray) -> Found:
     """Return windowed centroids; see `reference`. Threaded over sources."""
     out, status = _all(
         *planes.arrays(), places.models, places.form, places.core2, weights.astype(np.float32), places.pixels, places.offsets,
-        np.float32(least), most.astype(np.float32), window.astype(np.float32),
+        bounds(point), most.astype(np.float32), window.astype(np.float32),
     )  # fmt: skip
     return _split(out, status)
 
@@ -178,7 +179,7 @@ def _split(out: np.ndarray, status: np.ndarray) -> Found:
 @parallel
 def _all(
     data: Any, variance: Any, mask: Any, unusable: Any, labels: Any, model: Any, models: Any, form: Any, core2: Any,
-    weights: Any, pixels: Any, offsets: Any, least: Any, most: Any, window: Any,
+    weights: Any, pixels: Any, offsets: Any, point: Any, most: Any, window: Any,
 ) -> Any:  # fmt: skip
     out = np.empty((len(pixels), 9), np.float32)
     status = np.zeros(len(pixels), np.int32)
@@ -202,7 +203,7 @@ def _all(
                 _mix(flux, spread, weights[b], total, noise2, begun)
                 begun = True
         _mirror(total, noise2, wide, ox, oy)
-        status[i] = _settle(total, noise2, wide, ox, oy, least, most[i], window[i], out[i])
+        status[i] = _settle(total, noise2, wide, ox, oy, point, most[i], window[i], out[i])
     return out, status
 
 
@@ -231,7 +232,7 @@ def _mirror(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any) -> None:
 
 
 @helper
-def _settle(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any, least: Any, most: Any, window: Any, out: Any) -> Any:
+def _settle(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any, point: Any, most: Any, window: Any, out: Any) -> Any:
     """Iterate on one cut-out; writes a row of the result and returns the status."""
     ox = fx
     oy = fy
@@ -297,7 +298,7 @@ def _settle(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any, least: Any, mos
             break
         out[2], out[3], out[4] = centre_covariance(s, sxx, sxy, syy, vxx, vxy, vyy, mxx, mxy, myy)
         out[8] = s / math.sqrt(v0)
-        ux, uy, mxx, mxy, myy, rest = advance(s, sx, sy, sxx, sxy, syy, v0, mxx, mxy, myy, least, most, turn >= ROUNDS // 3)
+        ux, uy, mxx, mxy, myy, rest = advance(s, sx, sy, sxx, sxy, syy, v0, mxx, mxy, myy, point, most, turn >= ROUNDS // 3)
         ox += np.float32(2) * ux
         oy += np.float32(2) * uy
         if (ox - fx) * (ox - fx) + (oy - fy) * (oy - fy) > most:
@@ -313,7 +314,7 @@ def _settle(flux: Any, spread: Any, wide: Any, fx: Any, fy: Any, least: Any, mos
     return status
 
 
-def on_cuda(planes: Planes, places: Places, weights: np.ndarray, least: float, most: np.ndarray, window: np.ndarray) -> Found:
+def on_cuda(planes: Planes, places: Places, weights: np.ndarray, point: np.ndarray, most: np.ndarray, window: np.ndarray) -> Found:
     """Return windowed centroids from the GPU, a block a source; see `reference`."""
     n = len(places.pixels)
     if n == 0:
@@ -321,15 +322,18 @@ def on_cuda(planes: Planes, places: Places, weights: np.ndarray, least: float, m
     data, variance, mask, unusable, labels, model = planes.arrays()
     arrays = [upload(a) for a in (data, variance, mask, labels, model, places.models, places.form)]
     per_source = [
-        upload(a) for a in (weights.astype(np.float32), places.pixels, places.offsets, most.astype(np.float32), window.astype(np.float32))
-    ]
+        upload(a)
+        for a in (
+            weights.astype(np.float32), places.pixels, places.offsets, most.astype(np.float32), window.astype(np.float32), bounds(point),
+        )
+    ]  # fmt: skip
     out, status = empty((n, 9), np.float32), empty(n, np.int32)
-    launch(_settle_block, n, THREADS, *arrays, *per_source, out, status, unusable, places.core2, np.float32(least))
+    launch(_settle_block, n, THREADS, *arrays, *per_source, out, status, unusable, places.core2)
     return _split(download(out), download(status))
 
 
 def _settle_block(  # type: ignore[no-untyped-def]
-    data, variance, mask, labels, model, models, form, weights, pixels, offsets, most, window, out, status, unusable, core2, least
+    data, variance, mask, labels, model, models, form, weights, pixels, offsets, most, window, point, out, status, unusable, core2
 ):
     i = cuda.blockIdx.x
     t = cuda.threadIdx.x
@@ -409,7 +413,7 @@ def _settle_block(  # type: ignore[no-untyped-def]
             out[i, 4] = cyy
             out[i, 8] = s / math.sqrt(v0)
         ux, uy, mxx, mxy, myy, rest = advance(
-            s, parts[1, 0], parts[2, 0], parts[3, 0], parts[4, 0], parts[5, 0], v0, mxx, mxy, myy, least, most[i], turn >= ROUNDS // 3
+            s, parts[1, 0], parts[2, 0], parts[3, 0], parts[4, 0], parts[5, 0], v0, mxx, mxy, myy, point, most[i], turn >= ROUNDS // 3
         )
         cuda.syncthreads()  # the sums have been read; the next round may write
         ox += np.float32(2) * ux
@@ -434,7 +438,7 @@ def _example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
         n, bands = len(places.pixels), len(planes.data)
         weights = np.ones(bands) / bands
         window = np.tile([2.0, 0.1, 2.0], (n, 1))
-        examples.append((planes, places, weights, 1.5, np.full(n, 7.0), window))
+        examples.append((planes, places, weights, np.array([1.7, 0.3, 1.4]), np.full(n, 7.0), window))
     return examples
 
 
@@ -449,7 +453,7 @@ KERNEL = KernelSpec(
         Launch(
             _settle_block,
             f"void({IMAGE}, float32[:,:,::1], float32[:,::1], float32[::1], int32[:,::1], float32[:,::1], float32[::1], "
-            "float32[:,::1], float32[:,::1], int32[::1], int32, float32, float32)",
+            "float32[:,::1], float32[::1], float32[:,::1], int32[::1], int32, float32)",
             THREADS,
         ),
     ),

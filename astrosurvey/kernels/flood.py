@@ -134,10 +134,8 @@ def cpu(
     labels, bright = np.ascontiguousarray(labels, np.int32), islands.finite(brightness)
     height = np.ascontiguousarray(height, np.float32).reshape(-1)
     flat = labels.reshape(-1)
-    up, held, start = np.empty_like(labels), np.empty_like(flat), np.zeros(len(labels) + 1, np.int32)
-    basins.ascend(labels, bright, up, start[1:])
-    peak = np.empty(np.cumsum(start, out=start)[-1], np.int32)
-    basins.list_peaks(labels, up, start, peak)
+    up, peak = basins.find_peaks(labels, bright)
+    held = np.empty_like(flat)
     top, rivals = np.full(len(floor), -1, np.int32), np.zeros(len(floor), np.int32)
     basins.contested(peak, flat, bright.reshape(-1), height, top, rivals, held)
     wanted = rivals > 1

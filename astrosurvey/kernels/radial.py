@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._cutouts import place_box, seen_box
+from ._boxes import place_box, seen_box
 from ._examples import NODES, scene
 from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
 from ._pixels import Places, Planes, brightness, half_extent, node, node_places, node_radii, noise, radius2, taken

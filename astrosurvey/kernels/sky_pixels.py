@@ -17,7 +17,8 @@ MIN_PIXELS = 5
 SMOOTHED = 0.375
 """Standard deviation of white noise of 1 behind the kernel (1, 2, 1) / 4 along both axes."""
 THREADS = 128
-ROWS = 64
+ROWS = 128
+"""Rows that a thread of the CPU twin takes at a time; it looks at some more on either side."""
 
 
 def reference(
@@ -43,10 +44,7 @@ def reference(
     """
     from scipy import ndimage
 
-    from .spread import reference as spread
-
-    sky = spread(level, data.shape, box, first, level.min(), level.max())
-    rms = spread(noise, data.shape, box, first, noise.min(), noise.max())
+    sky, rms = _spline.reference(level, data.shape, box, first), _spline.reference(noise, data.shape, box, first)
     smooth = np.where(good, data - sky, 0).astype(np.float32)
     for axis in (0, 1):
         smooth = ndimage.correlate1d(smooth, [0.25, 0.5, 0.25], axis=axis, mode="constant")
@@ -96,15 +94,11 @@ def cpu(
     data: np.ndarray, good: np.ndarray, level: np.ndarray, noise: np.ndarray, box: Pair, first: Pair, threshold: float, dilation: int
 ) -> np.ndarray:
     """Return the good pixels away from sources; see `reference`. Threaded over rows."""
-    bright = np.empty(data.shape, np.uint8)
-    _mark_bright(
-        data, good, *_spline.coefficients(level), *_spline.coefficients(noise), level.min(), level.max(), noise.min(), noise.max(),
-        *box, *first, _cut(threshold), bright,
-    )  # fmt: skip
-    wide = np.empty(data.shape, np.uint8)
-    _mark_wide(bright, dilation, wide)
     out = np.empty(data.shape, bool)
-    _mark_sky(wide, good, dilation, out)
+    _mark_sky(
+        data, good, *_spline.coefficients(level), *_spline.coefficients(noise), level.min(), level.max(), noise.min(), noise.max(),
+        *box, *first, _cut(threshold), dilation, out,
+    )  # fmt: skip
     return out
 
 
@@ -114,74 +108,98 @@ def _cut(threshold: float) -> np.float32:
 
 
 @parallel
-def _mark_bright(
+def _mark_sky(
     data: np.ndarray, good: np.ndarray, level: np.ndarray, level_0: np.float32, noise: np.ndarray, noise_0: np.float32,
     level_low: np.float32, level_high: np.float32, noise_low: np.float32, noise_high: np.float32,
-    height: int, width: int, y_first: int, x_first: int, cut: np.float32, bright: np.ndarray,
+    height: int, width: int, y_first: int, x_first: int, cut: np.float32, dilation: int, out: np.ndarray,
 ) -> None:  # fmt: skip
     ny, nx = data.shape
-    across = _spline.weights(width)
+    levels, noises = _spline.along_rows(level, width, x_first, nx), _spline.along_rows(noise, width, x_first, nx)
     for part in prange((ny + ROWS - 1) // ROWS):
         top, bottom = part * ROWS, min((part + 1) * ROWS, ny)
+        # From so far sources reach in; and within so much more it shows whether they are some.
+        near_top, near_bottom = max(top - dilation, 0), min(bottom + dilation, ny)
+        start, stop = max(near_top - MIN_PIXELS + 1, 0), min(near_bottom + MIN_PIXELS - 1, ny)
+        # Runs of bright pixels: their ends, the first of each row, which one each is joined to, and how many pixels hang together.
+        ends, rows = np.empty((stop - start) * (nx + 1) + 1, np.int32), np.zeros(stop - start + 1, np.int64)
+        joined, pixels = np.empty(ends.size // 2, np.int32), np.empty(ends.size // 2, np.int32)
         lines = np.zeros((3, nx), np.float32)
-        sky, summed = np.empty(nx, np.float32), np.zeros(nx + 2, np.float32)
-        for y in range(top - 1, bottom + 1):
+        sky, summed, bright = np.empty(nx, np.float32), np.zeros(nx + 2, np.float32), np.zeros(nx + 2, np.uint8)
+        for y in range(start - 1, stop + 1):
             line = lines[(y + 1) % 3]
             if 0 <= y < ny:
-                _spline.line(level, height, across, y + y_first, x_first, level_0, level_low, level_high, sky)
+                values, usable = data[y], good[y]
+                _spline.line(levels, height, y + y_first, level_0, level_low, level_high, sky)
                 for x in range(nx):
-                    line[x] = _residual(data[y, x], good[y, x], sky[x])
+                    line[x] = _residual(values[x], usable[x], sky[x])
             else:
                 line[:] = 0
-            if y <= top:
+            if y <= start:
                 continue
             above, middle = lines[(y - 1) % 3], lines[y % 3]
             for x in range(nx):
                 summed[x + 1] = _smooth(above[x], middle[x], line[x])
-            _spline.line(noise, height, across, y - 1 + y_first, x_first, noise_0, noise_low, noise_high, sky)
+            _spline.line(noises, height, y - 1 + y_first, noise_0, noise_low, noise_high, sky)
             for x in range(nx):
-                bright[y - 1, x] = _smooth(summed[x], summed[x + 1], summed[x + 2]) > cut * sky[x]
-
-
-@parallel
-def _mark_wide(bright: np.ndarray, dilation: int, wide: np.ndarray) -> None:
-    """Mark the pixels that have a source's within some columns."""
-    ny, nx = bright.shape
-    for part in prange((ny + ROWS - 1) // ROWS):
-        ys, xs = np.empty(MIN_PIXELS, np.int64), np.empty(MIN_PIXELS, np.int64)
-        # Of the pixels of two rows: 2 in a source, 1 bright but in none, 0 neither. A bright pixel is what its bright neighbours are.
-        known = np.zeros((2, nx + 2), np.uint8)
-        for y in range(part * ROWS, min((part + 1) * ROWS, ny)):
-            above, here = known[y % 2], known[(y + 1) % 2]
-            here[:] = 0
-            wide[y] = 0
-            done = 0
-            for x in range(nx):
-                if bright[y, x]:
-                    state = max(above[x], above[x + 1], above[x + 2], here[x])
-                    if state == 0:
-                        state = np.uint8(2) if _in_source(bright, y, x, ys, xs) else np.uint8(1)
-                    here[x + 1] = state
-                    if state == 2:
-                        stop = min(x + dilation + 1, nx)
-                        for u in range(max(x - dilation, done), stop):
-                            wide[y, u] = 1
-                        done = stop
-
-
-@parallel
-def _mark_sky(wide: np.ndarray, good: np.ndarray, dilation: int, out: np.ndarray) -> None:
-    """Mark the good pixels that have no marked one within some rows."""
-    ny, nx = wide.shape
-    for part in prange((ny + ROWS - 1) // ROWS):
-        near = np.empty(nx, np.uint8)
-        for y in range(part * ROWS, min((part + 1) * ROWS, ny)):
-            near[:] = 0
+                bright[x + 1] = _smooth(summed[x], summed[x + 1], summed[x + 2]) > cut * sky[x]
+            row = y - 1 - start
+            rows[row + 1] = _find_runs(bright, rows[row], ends)
+            _join_runs(ends, rows[max(row - 1, 0)], rows[row], rows[row + 1], joined, pixels)
+        near = np.zeros((near_bottom - near_top, nx), np.uint8)
+        for row in range(near_top - start, near_bottom - start):
+            for run in range(rows[row], rows[row + 1]):
+                if pixels[_first(joined, run)] >= MIN_PIXELS:
+                    near[row + start - near_top, max(ends[2 * run] - dilation, 0) : min(ends[2 * run + 1] + dilation, nx)] = 1
+        covered = np.empty(nx, np.uint8)
+        for y in range(top, bottom):
+            covered[:] = 0
             for v in range(max(y - dilation, 0), min(y + dilation + 1, ny)):
+                here = near[v - near_top]
                 for x in range(nx):
-                    near[x] |= wide[v, x]
+                    covered[x] |= here[x]
+            usable, result = good[y], out[y]
             for x in range(nx):
-                out[y, x] = good[y, x] & (near[x] == 0)
+                result[x] = usable[x] & (covered[x] == 0)
+
+
+@helper
+def _find_runs(bright: np.ndarray, run: int, ends: np.ndarray) -> int:
+    """Note where runs of bright pixels begin and end, from the run of that number on; return the number of the next one.
+
+    `bright` has one pixel more at either end, which is none.
+    """
+    n = 2 * run
+    for x in range(bright.size - 1):
+        ends[n] = x
+        n += bright[x] != bright[x + 1]
+    return n // 2
+
+
+@helper
+def _first(joined: np.ndarray, run: int) -> int:
+    """Return the first of the runs that hang together with one."""
+    while joined[run] != run:
+        joined[run] = joined[joined[run]]
+        run = joined[run]
+    return run
+
+
+@helper
+def _join_runs(ends: np.ndarray, before: int, begin: int, end: int, joined: np.ndarray, pixels: np.ndarray) -> None:
+    """Join a row's runs, from `begin` to `end`, to those of the row before, from `before` on, that they touch, corners included."""
+    other = before
+    for run in range(begin, end):
+        first, last = ends[2 * run], ends[2 * run + 1]
+        joined[run], pixels[run] = run, last - first
+        while other < begin and ends[2 * other + 1] < first:
+            other += 1
+        touching = other
+        while touching < begin and ends[2 * touching] <= last:
+            a, b = _first(joined, touching), _first(joined, run)
+            if a != b:
+                joined[max(a, b)] = min(a, b)
+                pixels[min(a, b)] += pixels[max(a, b)]
+            touching += 1
 
 
 def cuda_twin(

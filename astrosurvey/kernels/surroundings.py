@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ._filtering import ZERO, inverse_variance, masked_weight
+from ._filtering import INFINITE, ZERO, inverse_variance, masked_weight
 from ._numba import cuda, download, empty, helper, launch, parallel, prange, upload
+from .cutouts import weights
 from .matched_filter import Bits
 from .spec import KernelSpec, Launch
 
@@ -42,13 +43,7 @@ def reference(
     Returns:
         (n,) float32.
     """
-    known = np.isfinite(variance) & (variance > 0)
-    bad, saturated = np.zeros(data.shape, bool), np.zeros(data.shape, bool)
-    if mask.size:
-        bad, saturated = (mask & bits.unusable & ~bits.saturated) != 0, (mask & bits.saturated) != 0
-    stands_in = np.broadcast_to(typical[:, None, None], data.shape)
-    used = np.where(known, variance, np.where(saturated & (stands_in > 0), stands_in, np.inf))
-    ivar = np.where(np.isfinite(data) & ~bad, np.float32(1) / used, np.float32(0))
+    ivar = weights(data, variance, mask, typical, bits)
     weight = ivar.sum(axis=0)
     signal = np.where(ivar > 0, ivar * np.where(ivar > 0, data, 0), 0).sum(axis=0)
     mean = np.pad(np.divide(signal, weight, out=np.zeros_like(signal), where=weight > 0), half)
@@ -92,6 +87,14 @@ def _add_row(data, variance, mask, typical, unusable, saturated, v, left, lines,
         columns[j] += _mean_of(signal[j], weight[j])
 
 
+@helper
+def _add_plain_row(values, variances, columns):  # type: ignore[no-untyped-def]
+    """Add a row of a single band without a mask, of which the mean is the value itself."""
+    for j in range(columns.size):
+        usable = (variances[j] > ZERO) & (variances[j] < INFINITE) & (values[j] - values[j] == ZERO)
+        columns[j] += values[j] if usable else ZERO
+
+
 @parallel
 def _all_means(data, variance, mask, typical, unusable, saturated, y, x, half, mean):  # type: ignore[no-untyped-def]
     ny, nx = data.shape[1:]
@@ -99,7 +102,10 @@ def _all_means(data, variance, mask, typical, unusable, saturated, y, x, half, m
         left, right = max(x[i] - half, 0), min(x[i] + half + 1, nx)
         columns, lines = np.zeros(right - left, np.float32), np.empty((2, right - left), np.float32)
         for v in range(max(y[i] - half, 0), min(y[i] + half + 1, ny)):
-            _add_row(data, variance, mask, typical, unusable, saturated, v, left, lines, columns)
+            if data.shape[0] == 1 and mask.shape[1] == 0:
+                _add_plain_row(data[0, v, left:right], variance[0, v, left:right], columns)
+            else:
+                _add_row(data, variance, mask, typical, unusable, saturated, v, left, lines, columns)
         total = ZERO
         for value in columns:
             total += value

@@ -16,6 +16,9 @@ from ._stored import check_array, check_meta, frozen, meta_plane, open_stored, r
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
+ROWS = 64
+"""Rows that are looked at together where whole planes in between would fill the memory."""
+
 
 @dataclass(frozen=True, eq=False)
 class Image:
@@ -139,12 +142,18 @@ class Image:
         Returns:
             (band, y, x) bool.
         """
-        good: np.ndarray = np.isfinite(self.data)
-        if self.variance is not None:
-            with np.errstate(invalid="ignore"):
-                good &= np.isfinite(self.variance) & (self.variance > 0)
-        if self.mask is not None:
-            good &= (self.mask & UNUSABLE) == 0
+        good: np.ndarray = np.empty(self.data.shape, bool)
+        n_bands, ny, _ = self.data.shape
+        for band in range(n_bands):
+            for y in range(0, ny, ROWS):
+                rows = (band, slice(y, y + ROWS))
+                np.isfinite(self.data[rows], out=good[rows])
+                if self.variance is not None:
+                    variance = self.variance[rows]
+                    good[rows] &= variance > 0
+                    good[rows] &= variance < np.inf
+                if self.mask is not None:
+                    good[rows] &= (self.mask[rows] & UNUSABLE) == 0
         return good
 
     def summary(self) -> dict[str, Any]:

@@ -28,8 +28,8 @@ logging.getLogger("astrosurvey.notes").setLevel("INFO")
 import numpy as np
 from astrosurvey.kernels import _numba
 sys.path.insert(0, sys.argv[1])
-import dozen
-print(dozen.twelve(np.arange(3.0)), dozen.again(2), dozen.again(2.0))
+import _dozen
+print(_dozen.twelve(np.arange(3.0)), _dozen.again(2), _dozen.again(2.0))
 """
 
 DOZEN = """
@@ -53,7 +53,7 @@ def again(x):
 
 
 def test_compiling_is_said_once_and_only_when_something_is_compiled(tmp_path):
-    (tmp_path / "dozen.py").write_text(DOZEN)
+    (tmp_path / "_dozen.py").write_text(DOZEN)
     settings = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     said = [
         subprocess.run([sys.executable, "-c", COMPILES, tmp_path], capture_output=True, text=True, check=True, env=settings).stdout

@@ -191,6 +191,14 @@ class TestUNetDetection(StageLaws):
         model = small_detector()
         return Example({"image": tile_image(0), "model": replace(model, card={**model.card, "bands": ["u"]})}, tile=TILES[0])
 
+    def wrong_card(self):
+        model = small_detector()
+        return Example({"image": tile_image(0), "model": replace(model, card={"task": "detection"})}, tile=TILES[0])
+
+    def wrong_number_of_bands(self):
+        model, image = small_detector(), tile_image(0)
+        return Example({"image": image, "model": replace(model, card={**model.card, "bands": list(image.bands)})}, tile=TILES[0])
+
 
 class TestTrainUNet(StageLaws):
     stage = TrainUNet

@@ -11,17 +11,24 @@ import pytest
 
 from astrosurvey import Box, Model, Tile, load, plugins
 from astrosurvey.stages.background.stage import MeshBackground
+from astrosurvey.stages.deblending.unet.examples import Examples, batch, examples
+from astrosurvey.stages.deblending.unet.stage import ROUNDS
+from astrosurvey.stages.deblending.unet.train import COUNT
+from astrosurvey.stages.deblending.unet.train import judge as judge_deblender
 from astrosurvey.stages.detection.unet.assess import detect, judge, real_ones, sure
 from astrosurvey.stages.detection.unet.calibrate import Calibration
 from astrosurvey.stages.detection.unet.decode import Peaks
 from astrosurvey.stages.detection.unet.examples import Scene, scene
 from astrosurvey.stages.models.load import to_network
 from astrosurvey.stages.simulate.field import SimulateField
+from astrosurvey.stages.simulate.field_image import field
+from astrosurvey.stages.simulate.real import read_templates
 
 from .running import context
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TILES, SIZE = 10, 384
+BLEND_TILES = 8
 
 
 def built_in() -> dict[str, Path]:
@@ -94,3 +101,32 @@ def test_its_probabilities_are_those_of_being_real():
         assert n > 50
         # Four standard errors of the fraction, and what skies differ by.
         assert abs(float(real[here].mean()) - said) < 4.0 * math.sqrt(said * (1 - said) / n) + 0.03
+
+
+def fresh_blends(stamps: Path) -> list[list[Examples]]:
+    """Return the blends of tiles as training draws them, real galaxies among them, of a seed it never saw."""
+    settings = load(EXAMPLES / "train-deblender.yaml").nodes["field"].config.model_copy(update={"real_galaxies": str(stamps)})
+    templates = read_templates(str(stamps), settings.real_keep)
+    tiles = []
+    for number in range(BLEND_TILES):
+        tile = Tile(f"fresh{number}", number=number, index=number, window=Box(0, 0, SIZE, SIZE), core=Box(0, 0, SIZE, SIZE))
+        rng = np.random.default_rng((73, number))
+        made = field(settings, tile, rng, templates=templates)
+        tiles.append(examples(made.image, made.truth, made.fractions, rng, ROUNDS))
+    return tiles
+
+
+def test_the_deblender_is_as_good_as_its_card_says(real_data):
+    model = Model.read(built_in()["deblend-v1"])
+    network = to_network(model).eval()
+    tiles = fresh_blends(real_data / "images" / "cosmos_real_galaxy_images_extension.fits")
+    # Skies differ by more than their sources scatter: each is judged by itself, and the card tells of as few as were kept back.
+    skies = 1 / BLEND_TILES + 1 / model.card["trained_on"]["kept_back"]
+    each = [judge_deblender(network, [batch(tile, step, seed=1, count=COUNT) for step in range(3)]) for tile in tiles]
+    for name, metric in model.card["metrics"].items():
+        values = np.array([scores[name][0] for scores in each])
+        margin = 4.0 * math.hypot(values.std(ddof=1) * math.sqrt(skies), metric["error"])
+        assert margin < 0.25, f"{name}: too few skies to tell"
+        assert abs(values.mean() - metric["value"]) < margin, name
+    gained = np.array([scores["flux_error_of_templates"][0] - scores["flux_error"][0] for scores in each])
+    assert gained.mean() > gained.std(ddof=1) / math.sqrt(BLEND_TILES), "the network makes templates no better"

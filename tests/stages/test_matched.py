@@ -14,7 +14,7 @@ from astrosurvey.stages.detection import significance
 from astrosurvey.stages.detection.stage import MatchedDetection
 
 from .running import run
-from .scenes import FWHM, SIGMA, gaussians, grid, make_image
+from .scenes import FWHM, SIGMA, gaussians, grid, make_image, psf_stamp
 
 RMS = 5.0
 SHAPE = (512, 512)
@@ -114,6 +114,7 @@ def nothing_there() -> dict:
         "all NaN": make_image(np.full((2, 64, 64), np.nan), RMS),
         "all masked": make_image(quiet, RMS, mask=np.full((2, 64, 64), PIXEL["NO_DATA"], np.int32)),
         "infinite variance": make_image(quiet, RMS, variance=np.full((2, 64, 64), np.inf, np.float32)),
+        "PSF larger than the tile": make_image(np.zeros((1, 48, 48)), RMS, psf=psf_stamp(101, 25.0)[None]),
         "one row": make_image(np.zeros((1, 1, 200)), RMS),
         "one column": make_image(np.zeros((1, 200, 1)), RMS),
         "one pixel": make_image(np.zeros((1, 1, 1)), RMS),

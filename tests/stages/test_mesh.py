@@ -6,13 +6,22 @@ import numpy as np
 import pytest
 
 from astrosurvey.kernels import sky_pixels
-from astrosurvey.stages.background.mesh import clipped_rms, filled, filtered, sky
+from astrosurvey.stages.background.mesh import clipped_rms, filled, filtered, measure, subtracted
+from astrosurvey.stages.background.stage import MeshBackground
 
-from .scenes import gaussians
+from .running import run
+from .scenes import gaussians, make_image
 
 SETTINGS = {"box": 64, "filter_size": 3, "clip": 3.0, "min_good": 0.5}
 SKY = {**SETTINGS, "mask_sources": True, "threshold": 2.0, "dilation": 4}
 FIRST = {**SKY, "mask_sources": False}
+
+
+def sky(data, good, **settings):
+    """Return the level and the rms of the sky at every pixel."""
+    residual, level, variance = subtracted(data[None], [measure(data, good, **settings)])
+    np.testing.assert_array_equal(residual[0], data - level[0])
+    return level[0], np.sqrt(variance[0])
 
 
 def test_flat_noise_gives_level_and_rms_without_bias():
@@ -72,10 +81,16 @@ def test_masked_pixels_and_nan_do_not_matter():
     assert dirty[0][140, 140] == pytest.approx(10, abs=0.5)
 
 
-def test_nothing_good_gives_nan():
-    level, rms = sky(np.zeros((40, 50), np.float32), np.zeros((40, 50), bool), **SKY)
+def test_nothing_good_gives_no_sky():
+    data, good = np.random.default_rng(7).normal(50, 2, (2, 40, 50)).astype(np.float32), np.zeros((40, 50), bool)
+    level, rms = sky(data[0], good, **SKY)
     assert np.isnan(level).all()
-    assert np.isnan(rms).all()
+    assert np.isinf(rms).all()
+    residual, level, variance = subtracted(data, [None, measure(data[1], ~good, **SKY)])
+    assert np.isnan(residual[0]).all()
+    assert np.isnan(level[0]).all()
+    assert np.isinf(variance[0]).all()
+    assert np.abs(level[1] - 50).max() < 2
 
 
 def test_one_good_corner_speaks_for_the_image():
@@ -200,6 +215,24 @@ def test_known_bad_input(case):
     assert (rms >= 0).all()
     assert np.abs(level - (-3.25 if case == "constant" else 0)).max() < 0.8
     assert np.median(rms) == pytest.approx(0 if case == "constant" else 1, abs=0.15)
+
+
+def test_what_is_not_known_has_infinite_variance_and_the_rest_its_sky():
+    data = np.random.default_rng(13).normal(30, 2, (2, 130, 140))
+    data[0, :70, 40:90] = np.nan
+    variance = np.full(data.shape, 4, np.float32)
+    variance[1] = np.inf
+    found = run(MeshBackground, image=make_image(data, 2, variance=variance))
+    image, sky = found["image"], found["background"]
+    hole = np.isnan(data[0])
+    assert np.isinf(image.variance[0][hole]).all()
+    assert (image.variance[0][~hole] == 4).all()
+    assert np.abs(image.data[0][~hole].mean()) < 0.1
+    assert np.isfinite(sky.data[0]).all()
+    # A band of which every variance is infinite has no usable pixel, so it has no sky.
+    assert np.isnan(image.data[1]).all()
+    assert np.isinf(image.variance[1]).all()
+    assert np.isinf(sky.variance[1]).all()
 
 
 def test_a_gradient_is_followed_to_the_very_edge():

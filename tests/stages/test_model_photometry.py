@@ -9,10 +9,13 @@ import pytest
 from scipy import ndimage
 
 from astrosurvey.catalog.flags import PIXEL, SOURCE
-from astrosurvey.products import Catalog, Image, Segmentation
+from astrosurvey.core.stage import DataError
+from astrosurvey.products import Catalog, Fractions, Image, Segmentation
 from astrosurvey.stages.photometry import profiles
-from astrosurvey.stages.photometry.fitting import frame, noise_factor
+from astrosurvey.stages.photometry.frame import frame
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
+from astrosurvey.stages.photometry.noise import noise_factor
+from astrosurvey.stages.photometry.stage import AperturePhotometry
 from astrosurvey.stages.simulate.profiles import sersic_enclosed
 from astrosurvey.testing import make_image
 
@@ -64,8 +67,8 @@ def lattice(flux, **shape):
     return [(a, b, flux, *form) for a, b in zip(x, y, strict=True)]
 
 
-def measured(image, segmentation, found, **settings):
-    out = run(TotalPhotometry, settings, image=image, segmentation=segmentation, sources=found)
+def measured(image, segmentation, found, fractions=None, **settings):
+    out = run(TotalPhotometry, settings, image=image, segmentation=segmentation, sources=found, fractions=fractions)
     rows = out["photometry"]
     total = rows.column("method") == "total"
     return (
@@ -162,6 +165,56 @@ def test_members_of_a_blend_get_their_own_light():
     np.testing.assert_allclose(three[[0, 1, 3]], np.array([6000.0, 2500.0, 5000.0]) * inside, rtol=0.06)
 
 
+def split(objects, shape=(160, 160)):
+    """Return the fractions that a perfect deblender finds."""
+    each = np.array([gaussian(shape, *o) for o in objects])
+    parts = np.where(each > 0.01 * NOISE, each / each.sum(0).clip(1e-12), 0).astype(np.float32)
+    boxes = np.tile([0, shape[1], 0, shape[0]], (len(objects), 1))
+    return Fractions.from_stamps(shape, boxes, list(parts))
+
+
+def test_fractions_take_the_neighbours_light_away():
+    objects = [(40.0, 60.0, 6000.0, 0, 0, 0), (44.5, 60.5, 2500.0, 0, 0, 0), (110.0, 60.0, 5000.0, 6, 2, 4), (4.0, 100.0, 5000.0, 0, 0, 0)]
+    image, segmentation, found = field(objects)
+    after, total, rows = measured(image, segmentation, found, split(objects), apertures=[3.0])
+    np.testing.assert_allclose(total["flux"], [o[2] for o in objects], rtol=0.05)
+    assert np.hypot(after.column("x") - [o[0] for o in objects], after.column("y") - [o[1] for o in objects]).max() < 0.25
+    three = rows.column("flux")[rows.column("method") == "aperture_3"]
+    inside = 1 - np.exp(-(9.0) / (2 * SIGMA**2))
+    np.testing.assert_allclose(three[[0, 1, 3]], np.array([6000.0, 2500.0, 5000.0]) * inside, rtol=0.06)
+    assert total["flags"][3] & SOURCE["APERTURE_TRUNCATED"] != 0
+    parts = split(objects)
+    unshared = dataclasses.replace(parts, values=np.where(np.arange(parts.values.size) < parts.offsets[1], parts.values, np.float32(0)))
+    _, given, _ = measured(image, segmentation, found, unshared)
+    assert given["flux"][0] > 8000  # nobody claims the other member's light
+
+
+def test_fractions_of_a_lone_source_change_nothing():
+    image, segmentation, found = field([(60.0, 60.0, 3000.0, 4, 1, 3)])
+    _, without, _ = measured(image, segmentation, found, rounds=1)
+    one = Fractions.from_stamps((160, 160), np.array([[40, 80, 40, 80]]), [np.ones((40, 40), np.float32)])
+    _, given, _ = measured(image, segmentation, found, one)
+    for name in ("flux", "flux_err", "semi_major", "half_light_radius"):
+        assert given[name][0] == pytest.approx(without[name][0], rel=0.01)
+
+
+def test_fractions_of_other_sources_are_refused():
+    image, segmentation, found = field([(60.0, 60.0, 3000.0, 4, 1, 3)])
+    with pytest.raises(Exception, match="wire fractions and sources from the same stage"):
+        measured(image, segmentation, found, split([(60.0, 60.0, 3000.0, 4, 1, 3), (90.0, 60.0, 3000.0, 4, 1, 3)]))
+
+
+@pytest.mark.parametrize("shape", [{}, {"xx": 9.0, "yy": 9.0}, {"xx": 4.0, "xy": 3.0, "yy": 12.0}])
+def test_an_elliptical_psf_leaves_no_bias(shape):
+    # Axis ratio 0.73, that is, ellipticity 0.15.
+    objects = lattice(12000.0, **shape)
+    extra = np.array([0.0, 0.0, 0.0, *(SIGMA**2 * np.array([0.26, 0.15, -0.26]))])
+    image, segmentation, found = field([tuple(np.array(o) + extra) for o in objects])
+    stamp = gaussian((25, 25), 12.0, 12.0, 1.0, *extra[3:]).astype(np.float32)
+    _, total, _ = measured(dataclasses.replace(image, psf=stamp[None]), segmentation, found)
+    assert abs(np.median(total["flux"] / 12000 - 1)) < 0.012
+
+
 def test_bands_share_the_shape():
     image, segmentation, found = field(lattice(5000.0, xx=6.0, yy=3.0))
     faint = np.random.default_rng(9).normal(0, NOISE, image.data.shape).astype(np.float32) + np.float32(0.1) * image.data
@@ -241,6 +294,17 @@ def test_bad_images_give_flagged_rows(kind, stage):
     if kind == "masked" and stage is TotalPhotometry:
         np.testing.assert_array_equal(out["sources"].column("x"), found.column("x"))
         assert (out["sources"].column("flags") & SOURCE["NO_WINDOW"] != 0).all()
+
+
+def test_rows_of_one_method_are_refused_with_the_setting_that_helps():
+    image, segmentation, found = field(lattice(3000.0))
+    out = run(TotalPhotometry, {"apertures": [3]}, image=image, segmentation=segmentation, sources=found)
+    with pytest.raises(DataError, match="measure total: .* `method`"):
+        run(ForcedPhotometry, {"method": "total"}, image=image, **out)
+    with pytest.raises(DataError, match="measure aperture_3: .* other `radii`"):
+        run(AperturePhotometry, {"radii": [3]}, image=image, segmentation=segmentation, **out)
+    with pytest.raises(DataError, match="measure total: leave one of them out$"):
+        run(TotalPhotometry, {}, image=image, segmentation=segmentation, **out)
 
 
 def test_forced_fluxes_are_the_total_ones_on_the_same_image():

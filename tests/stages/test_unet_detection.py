@@ -198,7 +198,7 @@ def test_what_is_bright_and_not_seen_becomes_a_source():
     snr[2:5, 2:5] = 20
     snr[10:13, 10:13] = 15
     snr[11, 12] = 18
-    found, overlooked = with_overlooked(peaks(centre, np.zeros((2, 20, 20), np.float32), centre, 0.5), snr, 10.0)
+    found, overlooked = with_overlooked(peaks(centre, np.zeros((2, 20, 20), np.float32), centre, 0.5), snr, 10.0, "cpu")
     assert list(zip(found.row, found.column, overlooked, strict=True)) == [(3, 3, False), (11, 12, True)]
     assert np.isnan(found.star[1])
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
 import numpy as np
 
-from ...kernels import mesh, sky_pixels, spread
+from ...kernels import mesh, sky_pixels, subtract
 
 Pair = tuple[int, int]
 Planes = tuple[np.ndarray, np.ndarray]
@@ -19,7 +21,24 @@ NEIGHBOURS = 10
 """Boxes that a box with too few good pixels takes its values from."""
 
 
-def sky(
+@dataclass(frozen=True)
+class Sky:
+    """The sky of one band, box by box.
+
+    Attributes:
+        level: (box, box) float32, finite.
+        rms: (box, box) float32, finite, of single pixels.
+        box: height and width of a box in pixels.
+        first: row and column, within its box, of the image's first pixel.
+    """
+
+    level: np.ndarray
+    rms: np.ndarray
+    box: Pair
+    first: Pair
+
+
+def measure(
     data: np.ndarray,
     good: np.ndarray,
     *,
@@ -32,8 +51,8 @@ def sky(
     dilation: int,
     origin: Pair = (0, 0),
     device: Literal["cpu", "cuda"] = "cpu",
-) -> Planes:
-    """Return the sky level and the rms of one band at every pixel.
+) -> Sky | None:
+    """Return the sky of one band, or None if no pixel is good.
 
     In each box the values are clipped about the median until they settle; the level is the mode
     estimated as 2.5 median - 1.5 mean, or the median where the box is crowded. Boxes with too few good
@@ -54,37 +73,54 @@ def sky(
             they would in that image, so overlapping tiles measure the same sky.
         device: where the kernels run; the result is the same.
 
-    Returns:
-        (level, rms): (y, x) float32 each; NaN throughout if no pixel is good.
-
     References:
         Bertin & Arnouts (1996), A&AS 117, 393; Da Costa (1992), ASP Conf. Ser. 23, 90.
     """
     height, width = data.shape
     sides = (min(box, height), min(box, width))
     first = (origin[0] % box, origin[1] % box) if min(data.shape) > box else (0, 0)
-    measure = mesh.KERNEL.on(device)
-    level, rms, count = measure(data, good, sides, first, clip)
+    clipped = mesh.KERNEL.on(device)
+    level, rms, count = clipped(data, good, sides, first, clip)
     if not count.any():
-        nothing = np.full(data.shape, np.nan, np.float32)
-        return nothing, nothing.copy()
+        return None
     enough = count >= min_good * sides[0] * sides[1]
     if not enough.any():
         enough = count > 0
     level, rms = _complete(level, rms, enough, filter_size, clip)
     if mask_sources:
         clean = sky_pixels.KERNEL.on(device)(data, good, level, rms, sides, first, threshold, dilation)
-        again, rms_again, count = measure(data, clean, sides, first, clip)
+        again, rms_again, count = clipped(data, clean, sides, first, clip)
         enough = count >= min_good * sides[0] * sides[1]
         if enough.any():
             level, rms = _complete(again, rms_again, enough, filter_size, clip)
-    # A cubic spline through the mesh can overshoot; noise below the smallest box's is an artefact.
-    at_pixels = spread.KERNEL.on(device)
-    wide, behind = continued(level, 1), (first[0] + sides[0], first[1] + sides[1])
-    return (
-        at_pixels(wide, data.shape, sides, behind, wide.min(), wide.max()),
-        at_pixels(rms, data.shape, sides, first, rms.min(), rms.max()),
-    )
+    return Sky(level, rms, sides, first)
+
+
+def subtracted(
+    data: np.ndarray, skies: Sequence[Sky | None], device: Literal["cpu", "cuda"] = "cpu"
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return an image less its sky, and that sky at every pixel.
+
+    Args:
+        data: (band, y, x) float32.
+        skies: of each band; None where nothing is known of it.
+        device: where to calculate.
+
+    Returns:
+        (residual, level, variance): (band, y, x) float32 each; NaN, NaN and inf in bands of which no sky is known.
+    """
+    some = next((sky for sky in skies if sky is not None), None)
+    if some is None:
+        nothing = np.full(data.shape, np.nan, np.float32)
+        return nothing, nothing.copy(), np.full(data.shape, np.inf, np.float32)
+    # Without what a gradient is like beyond the edge, a spline would lag behind it there.
+    levels = np.stack([continued((sky or some).level, 1) for sky in skies])
+    noises = np.stack([(sky or some).rms for sky in skies])
+    residual, level, variance = subtract.KERNEL.on(device)(data, levels, noises, some.box, some.first)
+    for b, sky in enumerate(skies):
+        if sky is None:
+            residual[b], level[b], variance[b] = np.nan, np.nan, np.inf
+    return residual, level, variance
 
 
 def _complete(level: np.ndarray, rms: np.ndarray, enough: np.ndarray, filter_size: int, clip: float) -> Planes:

@@ -52,15 +52,15 @@ class MeshBackground(Stage):
 
     def run(self, ctx: Context, *, image: Image) -> Mapping[str, Any]:
         """Return the sky-subtracted image and the background: its level, with the squared noise as variance."""
-        from .mesh import sky
+        from .mesh import measure, subtracted
 
         config = self.config
         good = image.usable()
         window = ctx.tile.window if ctx.tile else None
         origin = (window.y0, window.x0) if window else (0, 0)
-        level, measured = np.empty(image.data.shape, np.float32), np.empty(image.data.shape, np.float32)
+        skies = []
         for b, band in enumerate(image.bands):
-            level[b], noise = sky(
+            sky = measure(
                 image.data[b],
                 good[b],
                 box=config.box,
@@ -73,14 +73,13 @@ class MeshBackground(Stage):
                 origin=origin,
                 device=ctx.device,
             )
-            if not good[b].any():
+            if sky is None:
                 ctx.log.warning("band %s has no usable pixel, so it has no sky", band)
-                noise.fill(np.inf)
-            elif not noise.any():
+            elif not sky.rms.any():
                 ctx.log.warning("band %s has no noise at all: is the image constant?", band)
-            np.square(noise, out=measured[b])
+            skies.append(sky)
             ctx.progress(b + 1, len(image.bands))
-        data = image.data - level
+        data, level, measured = subtracted(image.data, skies, ctx.device)
         background = Image(data=level, bands=image.bands, variance=measured, wcs=image.wcs, unit=image.unit, meta=image.meta)
         return {"image": replace(image, data=data, variance=self._variance(image, data, measured, good)), "background": background}
 
@@ -96,5 +95,7 @@ class MeshBackground(Stage):
             for b, ok in enumerate(good):
                 if ok.any():
                     variance[b] *= np.float32(np.median(measured[b][ok] / variance[b][ok]))
+        if good.all():
+            return variance
         known = np.isfinite(data)
         return variance if known.all() else np.where(known, variance, np.float32(np.inf))

@@ -38,15 +38,13 @@ class Children:
     measured: dict[str, np.ndarray]
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Children], shape: tuple[int, int]) -> Children:
-        """Return the children of several parts of an image of that (y, x) shape, those at its edge flagged."""
+    def concatenate(cls, parts: Sequence[Children]) -> Children:
+        """Return the children of several parts of an image."""
         if not parts:
-            empty = np.zeros(shape, np.int32)
-            return cls(np.zeros(0, np.int64), empty[:0, 0], empty[:0, 0], {})
+            return cls(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32), {})
         before = np.cumsum([0, *(len(part.parent) for part in parts)])
         number = np.concatenate([part.number + n for part, n in zip(parts, before, strict=False)]).astype(np.int32)
         measured = {name: np.concatenate([part.measured[name] for part in parts]) for name in parts[0].measured}
-        measured["flags"] = measured["flags"] | SOURCE["EDGE"] * footprints.at_edge(measured, shape)
         where, parent = (np.concatenate([getattr(part, name) for part in parts]) for name in ("where", "parent"))
         return cls(where, number, parent, measured)
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from ...core.product import optional
-from ...core.stage import Context, Stage, StageConfig
+from ...core.stage import Bands, Context, Stage, StageConfig
 from ...products import Catalog, Fractions, Image, Segmentation
 
 PHOTOMETRY = ("flux", "flux_err", "semi_major", "semi_minor", "theta", "masked_fraction")
@@ -42,9 +42,7 @@ class TemplateDeblending(Stage):
     class Config(StageConfig):
         """Settings of `deblending.templates`."""
 
-        bands: tuple[str, ...] | None = Field(
-            None, min_length=1, description="bands in whose mean the shapes are fitted; all of the image's when left out"
-        )
+        bands: Bands | None = Field(None, description="bands in whose mean the shapes are fitted; all of the image's when left out")
 
         rounds: int = Field(
             2, ge=1, le=50, description="how often each source is fitted to what its neighbours leave over; 6 where every source is blended"

@@ -7,20 +7,22 @@ takes away what varies slowly, it does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from ...catalog.flags import PIXEL, SOURCE, UNUSABLE
 from ...core.stage import DataError
-from ...kernels import _basins
+from ...kernels._basins import find_peaks
+from ...kernels._islands import renumbered
+from ...kernels.cutouts import KERNEL as CUTOUTS
 from ...kernels.flood import KERNEL as FLOOD
 from ...kernels.matched_filter import Bits
 from ...kernels.surroundings import KERNEL as SURROUNDINGS_OF
 from ...products import Image
 from ..detection import footprints
-from ..detection.filter import choose_bands, detection_images, gaussian, typical_variances
+from ..detection.filter import FWHM_PER_SIGMA, DetectionImage, choose_bands, gaussian, typical_variances
 from .children import Children
 from .patches import Batch, batches, extents
 
@@ -87,78 +89,73 @@ def split(
     box, pixels = extents(labels, int(labels.max(initial=0)))
     # Two pieces and the saddle between them need so many.
     wanted = np.flatnonzero(pixels[1:] > 2 * criteria.min_pixels) + 1
-    found = [work.split(batch) for batch in batches(data, variance, mask, labels, wanted, box, work.margin)]
-    return Children.concatenate(found, labels.shape)
+    found = [work.split(batch) for batch in batches(labels, wanted, box)]
+    return Children.concatenate(found)
 
 
 class _Work:
     """What is the same for all batches of an image."""
 
     def __init__(self, image: Image, fwhm: np.ndarray, criteria: Criteria, device: Literal["cpu", "cuda"]) -> None:
-        self.image, self.fwhm, self.criteria, self.device = image, fwhm, criteria, device
+        self.image, self.criteria, self.device = image, criteria, device
+        assert image.variance is not None
+        mask = image.mask if image.mask is not None else np.zeros((len(image.data), 0, 0), np.int32)
         self.typical = typical_variances(image)
+        self.planes = (image.data, image.variance, mask, self.typical, Bits(UNUSABLE, PIXEL["SAT"]))
         widths = [criteria.smoothing * fwhm, fwhm, criteria.sharpening * fwhm]
         self.share = float(np.mean([_noise_share(fine, coarse) for fine, coarse in zip(widths[0], widths[2], strict=True)]))
         self.sharpens = criteria.sharpening > 0 and self.share > 0
-        self.banks = [[width] for width in (widths if self.sharpens else widths[:2])]
-        self.margin = max(1, *(gaussian(width).size // 2 for bank in self.banks for width in bank[0]))
+        filters = [[gaussian(width) for width in of_bands] for of_bands in (widths if self.sharpens else widths[:2])]
+        self.reach = np.array([[kernel.size // 2 for kernel in of_bands] for of_bands in filters], np.int64)
+        most = int(self.reach.max())
+        self.taps = np.array([[np.pad(kernel, most - kernel.size // 2) for kernel in of_bands] for of_bands in filters], np.float32)
+        self.sigma = float(np.mean(fwhm) / FWHM_PER_SIGMA)
         self.half = int(SURROUNDINGS * float(np.mean(fwhm))) // 2
 
     def split(self, batch: Batch) -> Children:
         """Return the pieces of the islands of a batch."""
         criteria, flood = self.criteria, FLOOD.on(self.device)
-        image = Image(batch.data, self.image.bands, variance=batch.variance, mask=batch.mask)
-        fine, whole, *coarse = detection_images(image, None, self.banks, device=self.device, typical=self.typical)
+        flux, noise = CUTOUTS.on(self.device)(*self.planes, self.taps, self.reach, batch.box, batch.place, batch.labels.shape)
         where = np.flatnonzero(batch.labels)
-        total = np.bincount(batch.labels.reshape(-1)[where], np.maximum(fine.flux.reshape(-1)[where], 0), len(batch.island))
+        total = np.bincount(batch.labels.reshape(-1)[where], np.maximum(flux[0].reshape(-1)[where], 0), len(batch.island))
         floor = (criteria.contrast * total).astype(np.float32)
 
         pieces, parent = batch.labels, np.arange(1, len(batch.island))
-        sharp, noise = fine.flux, _noise(fine.flux, fine.snr)
-        steps = [(fine.flux, criteria.significance * noise), (whole.flux, criteria.significance * _noise(whole.flux, whole.snr))]
-        if coarse:
-            sharp = fine.flux - coarse[0].flux
-            steps.append((sharp, criteria.shoulder * self.share * noise))
-        for bright, rise in steps:
-            height = self._heights(batch, pieces, bright, rise.astype(np.float32))
+        sharp, rise = flux[0], np.float32(criteria.significance)
+        steps = [(flux[0], rise * noise[0]), (flux[1], rise * noise[1])]
+        if self.sharpens:
+            sharp = flux[0] - flux[2]
+            steps.append((sharp, np.float32(criteria.shoulder * self.share) * noise[0]))
+        for bright, height in steps:
+            self._raise(height, batch, pieces, bright)
             pieces, piece = flood(pieces, bright, height, floor[np.concatenate([[0], parent])], criteria.min_pixels)
             shoulder = np.bincount(piece)[piece] > 1
             parent = parent[piece - 1]
-        flags = SOURCE["SHOULDER"] * shoulder if coarse else 0
+        flags = SOURCE["SHOULDER"] * shoulder if self.sharpens else 0
 
         child = np.bincount(parent, minlength=len(batch.island))[parent] > 1
         number = np.zeros(len(parent) + 1, np.int32)
         number[1:][child] = np.arange(1, child.sum() + 1)
-        labels = number[pieces]
-        measured = footprints.measure(labels, replace(whole, flux=sharp))
-        measured["flags"] |= np.broadcast_to(flags, len(parent))[child]
-        where = np.flatnonzero(labels)
-        y, x = batch.places(where)
+        labels = renumbered(pieces, number)
         parent = parent[child]
-        offset = batch.offset[parent]
-        for axis, name in enumerate("yx"):
-            for column in (name, f"{name}_min", f"{name}_max"):
-                measured[column] = measured[column] + offset[:, axis]
-        at = y.astype(np.int64) * self.image.data.shape[2] + x
-        return Children(at, labels.reshape(-1)[where], batch.island[parent], measured)
+        snr = flux[1] / noise[1]
+        maps = DetectionImage(sharp, snr, self.image, range(len(self.image.bands)), self.typical, self.sigma)
+        measured = footprints.measure(labels, maps, offset=batch.offset[parent])
+        measured["flags"] |= np.broadcast_to(flags, len(child))[child]
+        where = np.flatnonzero(labels)
+        number = labels.reshape(-1)[where]
+        y, x = batch.places(where)
+        return Children(y * self.image.data.shape[2] + x, number, batch.island[parent], measured)
 
-    def _heights(self, batch: Batch, labels: np.ndarray, bright: np.ndarray, height: np.ndarray) -> np.ndarray:
-        """Return by how much peaks have to rise, given what the noise asks for, (v, u) float32."""
-        image = self.image
-        peaks = _basins.peaks(labels, bright, height)
+    def _raise(self, height: np.ndarray, batch: Batch, labels: np.ndarray, bright: np.ndarray) -> None:
+        """Raise the height that peaks need over the noise, (v, u) float32, by what the brightness around them asks for."""
+        flat = height.reshape(-1)
+        _, peaks = find_peaks(labels, bright)
+        peaks = peaks[bright.reshape(-1)[peaks] >= flat[peaks]]
         rivals = np.bincount(labels.reshape(-1)[peaks], minlength=1)
         peaks = peaks[rivals[labels.reshape(-1)[peaks]] > 1]  # where there is but one nothing can be split
-        mask = image.mask if image.mask is not None else np.zeros((len(image.data), 0, 0), np.int32)
-        planes = (image.data, image.variance, mask, self.typical, Bits(UNUSABLE, PIXEL["SAT"]))
-        around = SURROUNDINGS_OF.on(self.device)(*planes, *batch.places(peaks), self.half)
-        flat = height.reshape(-1)
+        around = SURROUNDINGS_OF.on(self.device)(*self.planes, *batch.places(peaks), self.half)
         flat[peaks] = np.maximum(flat[peaks], np.float32(self.criteria.relief) * around)
-        return height
-
-
-def _noise(flux: np.ndarray, snr: np.ndarray) -> np.ndarray:
-    """Return the standard deviation of a smoothed map; inf where nothing is known."""
-    return np.divide(flux, snr, out=np.full(flux.shape, np.inf, np.float32), where=snr != 0)
 
 
 def _noise_share(fine: float, coarse: float) -> float:

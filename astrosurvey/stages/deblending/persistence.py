@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from ...core.stage import Context, Stage, StageConfig
+from ...core.stage import Bands, Context, Stage, StageConfig
 from ...products import Catalog, Image, Segmentation
 
 
@@ -34,7 +34,7 @@ class PersistenceDeblending(Stage):
         """Settings of `deblending.persistence`."""
 
         significance: float = Field(
-            2.5, gt=0, description="height of a peak above the saddle in the image, in standard deviations of the smoothed noise"
+            2.2, gt=0, description="height of a peak above the saddle in the image, in standard deviations of the smoothed noise"
         )
         shoulder_significance: float = Field(
             4.0, gt=0, description="height of a peak above the saddle in the sharpened image, in standard deviations of its noise"
@@ -52,7 +52,7 @@ class PersistenceDeblending(Stage):
         sharpening: float = Field(
             1.25, ge=0, le=5, description="FWHM of the smoothing that is subtracted to sharpen, in units of the PSF's; 0 does not sharpen"
         )
-        bands: tuple[str, ...] | None = Field(None, min_length=1, description="bands to deblend in; all of the image's when left out")
+        bands: Bands | None = Field(None, description="bands to deblend in; all of the image's when left out")
         fwhm: float | None = Field(None, ge=0, description="FWHM of the PSF in pixels; from the image's PSF or seeing when left out")
 
     def run(self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog) -> Mapping[str, Any]:

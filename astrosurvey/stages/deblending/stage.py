@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from ...catalog.flags import SOURCE
-from ...core.stage import Context, Stage, StageConfig
+from ...core.stage import Bands, Context, Stage, StageConfig
 from ...products import Catalog, Image, Segmentation
 
 
@@ -46,7 +46,7 @@ class WatershedDeblending(Stage):
         min_pixels: int = Field(3, ge=1, description="pixels a piece must have above the saddle")
         levels: int = Field(32, ge=1, le=1024, description="thresholds between an island's faintest and brightest pixel")
         mode: Literal["exponential", "linear", "sinh"] = Field("exponential", description="how the thresholds are spaced")
-        bands: tuple[str, ...] | None = Field(None, min_length=1, description="bands to deblend in; all of the image's when left out")
+        bands: Bands | None = Field(None, description="bands to deblend in; all of the image's when left out")
         fwhm: float | None = Field(None, ge=0, description="FWHM of the PSF in pixels; from the image's PSF or seeing when left out")
         smoothing: float = Field(0.5, ge=0, le=2, description="FWHM of the smoothing for deblending, in units of the PSF's")
         max_pixels: int = Field(

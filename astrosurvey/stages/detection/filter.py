@@ -14,7 +14,7 @@ from ...core.stage import DataError
 from ..sky import pixel_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from ...products import Image
 
@@ -23,6 +23,8 @@ UNKNOWN_FWHM = 2.5
 """Smoothing in pixels for an image that says nothing of its seeing: a well-sampled star's."""
 REACH = 3.0
 """Filters end at so many standard deviations: what lies beyond holds less than 0.1 per cent of a star's S/N."""
+ROWS = 64
+"""Rows that are looked at together where whole planes in between would fill the memory."""
 SAMPLE = 1_000_000
 """The variance that is typical of a band is the median of about so many of its pixels."""
 
@@ -50,32 +52,23 @@ class DetectionImage:
     @cached_property
     def variance(self) -> np.ndarray:
         """The variance per pixel of the unsmoothed mean over the bands, float32; inf where no band is usable."""
-        return self.variance_of(np.arange(self.flux.size)).reshape(self.flux.shape)
+        result = np.empty(self.flux.shape, np.float32)
+        for start in range(0, len(result), ROWS):
+            rows = slice(start, start + ROWS)
+            result[rows] = self._variance(rows)
+        return result
 
-    def variance_of(self, where: np.ndarray) -> np.ndarray:
-        """Return the same, float32, of pixels by their flat indices."""
-        inverse = np.zeros(where.size, np.float32)
-        for (data, variance, mask), typical in zip(self._planes(where), self.typical, strict=True):
+    def _variance(self, rows: slice) -> np.ndarray:
+        image, inverse = self.image, np.zeros(self.flux[rows].shape, np.float32)
+        assert image.variance is not None
+        for b, typical in zip(self.chosen, self.typical, strict=True):
+            data, variance = image.data[b, rows], image.variance[b, rows]
+            mask = image.mask[b, rows] if image.mask is not None else np.int32(0)
             saturated = (mask & UNUSABLE) == PIXEL["SAT"]
             known = np.isfinite(variance) & (variance > 0)
             used = np.where(known, variance, np.where(saturated & (typical > 0), typical, np.inf))
             inverse += np.where(np.isfinite(data) & (((mask & UNUSABLE) == 0) | saturated), np.float32(1) / used, np.float32(0))
-        return np.divide(np.float32(1), inverse, out=np.full(where.size, np.inf, np.float32), where=inverse > 0)
-
-    def bits_of(self, where: np.ndarray) -> np.ndarray:
-        """Return the mask bits that any of the bands has at pixels by their flat indices, int32; NO_DATA where it says nothing."""
-        bits = np.zeros(where.size, np.int32)
-        for data, variance, mask in self._planes(where):
-            told = np.isfinite(data) & np.isfinite(variance) & (variance > 0) | ((mask & UNUSABLE) != 0)
-            bits |= mask | np.where(told, 0, PIXEL["NO_DATA"]).astype(np.int32)
-        return bits
-
-    def _planes(self, where: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        image = self.image
-        assert image.variance is not None
-        for b in self.chosen:
-            mask = image.mask[b].reshape(-1)[where] if image.mask is not None else np.zeros(where.size, np.int32)
-            yield image.data[b].reshape(-1)[where], image.variance[b].reshape(-1)[where], mask
+        return np.divide(np.float32(1), inverse, out=np.full(inverse.shape, np.inf, np.float32), where=inverse > 0)
 
 
 def effective_fwhm(psf: np.ndarray) -> float:
@@ -145,7 +138,6 @@ def detection_images(
     banks: Sequence[Sequence[np.ndarray]],
     combine: Literal["mean", "chi"] = "mean",
     device: Literal["cpu", "cuda"] = "cpu",
-    typical: np.ndarray | None = None,
 ) -> list[DetectionImage]:
     """Return the bands filtered and combined, for several banks of filters in one pass over the image.
 
@@ -163,7 +155,6 @@ def detection_images(
             the image; 0 does not smooth. The flux is that of the first, the S/N the greatest of the bank.
         combine: "mean" or "chi".
         device: where to calculate.
-        typical: (chosen band,) float32, the variance of saturated pixels whose own is not known; from the image when left out.
 
     Raises:
         DataError: the image has no variance, or not the band asked for.
@@ -182,8 +173,7 @@ def detection_images(
     these = slice(chosen[0], chosen[0] + len(chosen)) if alike else chosen  # a slice copies nothing
     data, variance = image.data[these], image.variance[these]
     mask = image.mask[these] if image.mask is not None else np.zeros((len(chosen), 0, 0), np.int32)
-    if typical is None:
-        typical = np.array([_typical_variance(*planes) for planes in zip(data, variance, mask, strict=True)], np.float32)
+    typical = np.array([_typical_variance(*planes) for planes in zip(data, variance, mask, strict=True)], np.float32)
     filters = [[gaussian(width) for width in fwhm[chosen]] for bank in banks for fwhm in bank]
     longest = max(kernel.size for of_bands in filters for kernel in of_bands)
     taps = np.array([[np.pad(kernel, (longest - kernel.size) // 2) for kernel in of_bands] for of_bands in filters], np.float32)

@@ -37,6 +37,5 @@ def source_rows(tile: Tile, image: Image, measured: Mapping[str, np.ndarray], **
         "primary": ownership.primary(tile, measured["x"], measured["y"]),
         "flags": measured["flags"] | SOURCE["NO_SKY_POSITION"] * ~np.isfinite(ra),
     }
-    return Catalog.from_columns(
-        "source", columns, {"tile": footprint.describe(tile, image.data.shape, image.wcs, np.asarray(image.usable().any(axis=0)))}
-    )
+    usable = np.asarray(image.usable().any(axis=0)) if image.wcs is not None else None  # where there is no sky, there is no outline on it
+    return Catalog.from_columns("source", columns, {"tile": footprint.describe(tile, image.data.shape, image.wcs, usable)})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ...core.product import optional
-from ...core.stage import Context, Stage, StageConfig
+from ...core.stage import Bands, Context, Stage, StageConfig
 from ...products import Catalog, Image, Segmentation
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class SegmentDetection(Stage):
 
         threshold: float = Field(4.0, gt=0, description="standard deviations of the smoothed image above which pixels belong to a source")
         min_pixels: int = Field(5, ge=1, description="connected pixels (edges or corners) a source must have above the threshold")
-        bands: tuple[str, ...] | None = Field(None, min_length=1, description="bands to detect in; all of the image's when left out")
+        bands: Bands | None = Field(None, description="bands to detect in; all of the image's when left out")
         combine: Literal["mean", "chi"] = Field(
             "mean",
             description="several bands: the inverse-variance mean, or chi, which keeps sources bright in one band only",
@@ -98,7 +98,7 @@ class MatchedDetection(Stage):
             description="widths of the filters, rising, in units of the PSF's; 1 alone is best for stars",
         )
         min_pixels: int = Field(1, ge=1, description="connected pixels (edges or corners) a footprint must have")
-        bands: tuple[str, ...] | None = Field(None, min_length=1, description="bands to detect in; all of the image's when left out")
+        bands: Bands | None = Field(None, description="bands to detect in; all of the image's when left out")
         combine: Literal["mean", "chi"] = Field(
             "mean",
             description="several bands: the inverse-variance mean, or chi, which keeps sources bright in one band only",

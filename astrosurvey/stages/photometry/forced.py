@@ -12,7 +12,9 @@ from ...catalog.flags import SOURCE
 from ...kernels import radial
 from ...kernels._pixels import Places, node_radii, nodes_within
 from . import profiles
-from .fitting import LEAST_RADIUS, NOWHERE, SKY, TRUST, Device, Frame, draw, forms, nearest_ratio, noise_factor
+from .fitting import LEAST_RADIUS, NOWHERE, SKY, TRUST, Device, draw, ellipses, forms, nearest_ratio
+from .frame import Frame
+from .noise import noise_factor
 
 if TYPE_CHECKING:
     from ...products import Catalog, Image
@@ -81,11 +83,14 @@ def places_on(image: Image, sources: Catalog) -> tuple[np.ndarray, np.ndarray]:
     return at, np.linalg.lstsq(steps, seen, rcond=None)[0].T
 
 
-def turned(shapes: Shapes, jacobian: np.ndarray) -> Shapes:
-    """Return shapes in the pixels of another image, given the map of steps from theirs to its."""
-    along = jacobian @ np.stack([np.cos(shapes.theta), np.sin(shapes.theta)])
-    scale = np.sqrt(abs(np.linalg.det(jacobian)))
-    return replace(shapes, size=shapes.size * scale, theta=np.arctan2(along[1], along[0]))
+def turned(shapes: Shapes, steps: np.ndarray) -> Shapes:
+    """Return shapes after a (2, 2) map of steps."""
+    along = np.stack([np.cos(shapes.theta), np.sin(shapes.theta)], 1)
+    across = np.stack([-along[:, 1], along[:, 0]], 1) * (shapes.size * shapes.ratio)[:, None]
+    axes = np.stack([along * shapes.size[:, None], across], 2)
+    full = np.einsum("ij,njk,nlk,ml->nim", steps, axes, axes, steps)
+    major, minor, theta = ellipses(full[:, [0, 0, 1], [0, 1, 1]])
+    return replace(shapes, size=major, ratio=np.where(major > 0, minor / np.where(major > 0, major, 1), 1.0), theta=theta)
 
 
 def unit_models(field: Frame, shapes: Shapes, ratio: np.ndarray, n_nodes: int) -> np.ndarray:
@@ -99,7 +104,7 @@ def unit_models(field: Frame, shapes: Shapes, ratio: np.ndarray, n_nodes: int) -
     star = (shapes.size < sizes[0] / 2)[:, None]
     result = np.empty((len(ratio), len(field.psf), n_nodes), np.float32)
     for b, stamp in enumerate(field.psf):
-        table = profiles.build(stamp, field.point, field.core, n_nodes).values.transpose(0, 2, 1)
+        table = profiles.build(stamp, field.point, field.core, n_nodes, rounding=field.rounding).values.transpose(0, 2, 1)
 
         def at(i: np.ndarray, j: np.ndarray, table: np.ndarray = table) -> np.ndarray:
             values: np.ndarray = table[ratio, 1 + i * len(sizes) + j]
@@ -145,7 +150,7 @@ def forced_columns(
     """
     n, bands = len(sources), len(image.bands)
     position, jacobian = places_on(image, sources)
-    shapes = turned(shapes_of(sources, photometry, method, band), jacobian)
+    shapes = turned(shapes_of(sources, photometry, method, band), field.rounding @ jacobian)
     if photometry is not None and n and not (shapes.size > 0).any():
         warn(f"no row of method {method!r} gives a shape: all sources are measured as stars")
     known = np.isfinite(position).all(1)
@@ -160,7 +165,7 @@ def forced_columns(
     counts = nodes_within(field.core, reach)
     unit = unit_models(field, shapes, ratio, n_nodes)
     at = np.where(known[:, None], position, NOWHERE)
-    places = replace(Places.at(at[:, 0], at[:, 1], bands, field.core), form=forms(ratio, shapes.theta), models=0 * unit)
+    places = replace(Places.at(at[:, 0], at[:, 1], bands, field.core), form=forms(field, ratio, shapes.theta), models=0 * unit)
     planes = field.planes
     sky = 1 / (SKY * field.noise) ** 2
     for turn in range(rounds + 1):

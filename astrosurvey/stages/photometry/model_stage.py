@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from ...core.product import optional
-from ...core.stage import Context, Stage, StageConfig
-from ...products import Catalog, Image, Segmentation
+from ...core.stage import Bands, Context, Stage, StageConfig
+from ...products import Catalog, Fractions, Image, Segmentation
 
 FILLED = (
     "flux", "flux_err", "radius", "half_light_radius", "semi_major", "semi_minor", "theta", "sersic_radius", "n_sersic", "masked_fraction",
@@ -22,19 +22,21 @@ class TotalPhotometry(Stage):
     Positions become windowed centroids. Around them the light is summed over ellipses, and a family of
     Sérsic galaxies and the star, as the PSF of each band shows them, is fitted to the sums; the flux is the
     mean over the family, by probability. So it holds the light beyond any aperture, and the same shape in
-    every band. Models of neighbours are subtracted in rounds. Errors count the correlation of the noise,
+    every band. Models of neighbours are subtracted in rounds; where a deblender's fractions are wired, these
+    take the neighbours' light away instead. Errors count the correlation of the noise,
     which is measured on the sky.
 
     References: Sérsic (1963); Bertin & Arnouts (1996), A&AS 117, 393; Bernstein & Jarvis (2002), AJ 123, 583;
     Miller et al. (2007), MNRAS 382, 315.
     """
 
-    name = "photometry.total"
+    name, version = "photometry.total", 2
     inputs = {
         "image": Image,
         "segmentation": Segmentation,
         "sources": Catalog.of("source"),
         "photometry": optional(Catalog.of("photometry")),
+        "fractions": optional(Fractions),
     }
     outputs = {
         "sources": Catalog.of("source", fills=("ra", "dec", "x_var", "y_var", "xy_cov"), passes="sources"),
@@ -44,13 +46,13 @@ class TotalPhotometry(Stage):
     class Config(StageConfig):
         """Settings of `photometry.total`."""
 
-        bands: tuple[str, ...] | None = Field(
-            None, min_length=1, description="bands that positions and shapes are taken from; all when left out"
-        )
+        bands: Bands | None = Field(None, description="bands that positions and shapes are taken from; all when left out")
         galaxy_size: float = Field(
             0.5, gt=0, description="half-light radius expected of a galaxy before a look at its pixels, in FWHM of the PSF"
         )
-        rounds: int = Field(1, ge=1, le=10, description="how often neighbours' models are subtracted and all sources measured again")
+        rounds: int = Field(
+            1, ge=1, le=10, description="how often neighbours' models are subtracted and all sources measured again, without fractions"
+        )
         apertures: tuple[float, ...] = Field((), description="radii in pixels of circles to measure as well, neighbours subtracted")
 
         @field_validator("apertures")
@@ -63,18 +65,40 @@ class TotalPhotometry(Stage):
             return value
 
     def run(
-        self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog, photometry: Catalog | None
+        self,
+        ctx: Context,
+        *,
+        image: Image,
+        segmentation: Segmentation,
+        sources: Catalog,
+        photometry: Catalog | None,
+        fractions: Fractions | None = None,
     ) -> Mapping[str, Any]:
         """Return the sources at their windowed centroids, and their photometry."""
-        from ..detection.linked import check_linked
-        from .fitting import frame, measure, noise_factor
+        from ..detection.linked import check_linked, check_shared
+        from .apertures import Shares
+        from .fitting import measure
+        from .frame import frame
+        from .noise import noise_factor
         from .rows import photometry_rows
         from .total import aperture_columns, refined, total_columns
 
         check_linked(image, segmentation, sources)
+        if fractions is not None:
+            check_shared(image, fractions, sources)
         field = frame(image, segmentation.labels, self.config.bands, ctx.log.warning)
-        position = sources.column("x"), sources.column("y"), sources.column("n_pixels")
-        found = measure(field, *position, self.config.galaxy_size, self.config.rounds, ctx.device, ctx.progress)
+        found = measure(
+            field,
+            sources.column("x"),
+            sources.column("y"),
+            sources.column("n_pixels"),
+            self.config.galaxy_size,
+            self.config.rounds,
+            ctx.device,
+            ctx.progress,
+            shares=Shares(fractions) if fractions is not None else None,
+            room=max(self.config.apertures, default=0.0),
+        )
         factor = noise_factor(field, found.planes, segmentation.labels, ctx.device)
         ctx.log.info(
             "noise of a star's flux over that of independent pixels: %s",
@@ -84,7 +108,8 @@ class TotalPhotometry(Stage):
         moved = refined(ctx.tile, image, sources, found, factor, field.weights * field.noise**2, columns["flags"])
         rows = photometry_rows(sources, photometry, columns)
         if self.config.apertures:
-            rows = photometry_rows(sources, rows, aperture_columns(image, sources, found, factor, self.config.apertures, ctx.device))
+            apertures = aperture_columns(image, sources, found, factor, self.config.apertures, ctx.device)
+            rows = photometry_rows(sources, rows, apertures, ", or give it other `apertures`")
         return {"sources": moved, "photometry": rows}
 
 
@@ -115,8 +140,8 @@ class ForcedPhotometry(Stage):
 
     def run(self, ctx: Context, *, image: Image, sources: Catalog, photometry: Catalog | None) -> Mapping[str, Any]:
         """Return the photometry with rows for every source in every band of the image."""
-        from .fitting import frame
         from .forced import forced_columns
+        from .frame import frame
         from .rows import photometry_rows
 
         config = self.config
@@ -124,4 +149,5 @@ class ForcedPhotometry(Stage):
         columns = forced_columns(
             field, image, sources, photometry, config.shapes, config.shape_band, config.rounds, ctx.device, ctx.log.warning
         )
-        return {"photometry": photometry_rows(sources, photometry, {**columns, "method": config.method})}
+        rows = photometry_rows(sources, photometry, {**columns, "method": config.method}, ", or name its rows otherwise with `method`")
+        return {"photometry": rows}

@@ -59,10 +59,11 @@ def sersic_transform(n: float) -> tuple[float, np.ndarray]:
     return LEAST_WAVE, values
 
 
-def psf_transform(psf: np.ndarray, k: np.ndarray) -> np.ndarray:
-    """Return the transform of a PSF stamp's mean over the position angle at wave numbers `k` (rad / pixel)."""
+def psf_transform(psf: np.ndarray, k: np.ndarray, rounding: np.ndarray) -> np.ndarray:
+    """Return the transform of a PSF stamp's mean over the position angle at wave numbers `k` (rad / pixel), after a map of (2, 2) steps."""
     ny, nx = psf.shape
-    radius = np.hypot(np.arange(nx) - nx // 2, np.arange(ny)[:, None] - ny // 2)
+    x, y = np.meshgrid(np.arange(nx) - nx // 2, np.arange(ny) - ny // 2)
+    radius = np.hypot(*np.tensordot(rounding, np.stack([x, y]), 1)).round(6)
     radii, place = np.unique(radius, return_inverse=True)
     weight = np.bincount(place.ravel(), psf.ravel().astype(float))
     result: np.ndarray = j0(k[:, None] * radii) @ weight / weight.sum()
@@ -129,7 +130,9 @@ def _projection(core: float, n_nodes: int) -> tuple[np.ndarray, np.ndarray]:
     return radii, np.linalg.solve(weighted @ hats, weighted)
 
 
-def build(psf: np.ndarray, point: float, core: float, n_nodes: int, sizes: np.ndarray | None = None) -> Models:
+def build(
+    psf: np.ndarray, point: float, core: float, n_nodes: int, sizes: np.ndarray | None = None, rounding: np.ndarray | None = None
+) -> Models:
     """Return the models of a PSF. The last few are kept: tiles of a survey may share theirs.
 
     Args:
@@ -138,21 +141,27 @@ def build(psf: np.ndarray, point: float, core: float, n_nodes: int, sizes: np.nd
         core: the scale of the nodes in pixels.
         n_nodes: how many nodes.
         sizes: (s,) half-light semi-major axes in pixels; those of the family when left out.
+        rounding: (2, 2) map of steps to where the PSF is round, there models are of; none when left out.
     """
     if sizes is None:
         sizes = np.geomspace(SMALLEST, LARGEST, SIZES) * np.sqrt(point) * FWHM_PER_SIGMA
     plain = np.ascontiguousarray(psf, np.float64)
-    return _built(plain.tobytes(), plain.shape, float(point), float(core), int(n_nodes), tuple(sizes.tolist()))
+    xx, xy, yy = (1.0, 0.0, 1.0) if rounding is None else (float(rounding[0, 0]), float(rounding[0, 1]), float(rounding[1, 1]))
+    return _built(plain.tobytes(), plain.shape, float(point), float(core), int(n_nodes), tuple(sizes.tolist()), (xx, xy, yy))
 
 
 @lru_cache(maxsize=16)
-def _built(stamp: bytes, shape: tuple[int, int], point: float, core: float, n_nodes: int, half_lights: tuple[float, ...]) -> Models:
+def _built(
+    stamp: bytes, shape: tuple[int, int], point: float, core: float, n_nodes: int, half_lights: tuple[float, ...],
+    rounding: tuple[float, float, float],
+) -> Models:  # fmt: skip
     psf, sizes = np.frombuffer(stamp).reshape(shape), np.array(half_lights)
     u = (np.arange(WAVES) + 0.5) / WAVES
     k = np.pi * u**1.5
     weight = 0.75 * u**0.5 * k / WAVES  # k dk / 2 pi
     fine = np.linspace(0, np.pi, 512)
-    table = psf_transform(psf, fine)
+    xx, xy, yy = rounding
+    table = psf_transform(psf, fine, np.array([[xx, xy], [xy, yy]]))
     cosine, sine = np.cos((np.arange(ANGLES) + 0.5) * np.pi / (2 * ANGLES)), np.sin((np.arange(ANGLES) + 0.5) * np.pi / (2 * ANGLES))
     radii, projection = _projection(core, n_nodes)
     hankel = projection @ (j0(radii[:, None] * k) * weight)

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from ...core.product import optional
-from ...core.stage import Context, DataError, Stage, StageConfig
+from ...core.stage import Bands, Context, DataError, Stage, StageConfig
 from ...products import Catalog, Fractions, Image, Segmentation
 
 NEIGHBOURS = (
@@ -52,7 +52,7 @@ class KronPhotometry(Stage):
         factor: float = Field(2.5, gt=0, description="semi-major axis of the aperture in Kron radii")
         minimum_radius: float = Field(3.5, gt=0, description="least semi-major axis, in units of the second-moment semi-major axis")
         neighbours: Literal["keep", "mask", "correct"] = Field("correct", description=NEIGHBOURS)
-        bands: tuple[str, ...] | None = Field(None, min_length=1, description="bands whose mean gives shapes and radii; all when left out")
+        bands: Bands | None = Field(None, description="bands whose mean gives shapes and radii; all when left out")
         fwhm: float | None = Field(None, ge=0, description="FWHM of the PSF in pixels; from the image's PSF or seeing when left out")
 
     def run(
@@ -212,7 +212,7 @@ class AperturePhotometry(Stage):
             "method": np.tile(np.repeat(methods, bands), n),
             "band": np.tile(np.array(image.bands, dtype=object), n * len(radii)),
         }
-        return {"sources": sources, "photometry": photometry_rows(sources, photometry, columns)}
+        return {"sources": sources, "photometry": photometry_rows(sources, photometry, columns, ", or give it other `radii`")}
 
     def _scale(self, image: Image) -> float:
         """Return how much of `unit` a pixel is."""

@@ -124,12 +124,16 @@ def aperture_columns(
     """
     n, bands = found.flux.shape
     axes = np.tile([1.0, 1.0, 0.0], (n, 1))
-    flux, variance, used, area = aperture.KERNEL.on(device)(found.planes, found.drawn, axes, np.tile(radii, (n, 1)))
+    flux, variance, used, _ = aperture.KERNEL.on(device)(*found.alone(), axes, np.tile(radii, (n, 1)))
     whole = np.pi * np.square(radii)
     lost = used <= 0
+    ny, nx = image.data.shape[1:]
+    position = found.places.position
+    within = np.minimum(position, np.array([nx - 1, ny - 1]) - position).min(1) + 0.5  # distance to the image's edge
+    truncated = (within[:, None] < np.array(radii))[:, None]
     flags = SOURCE["NO_FLUX"] * lost
-    flags |= SOURCE["APERTURE_TRUNCATED"] * (area < FULL * whole)[:, None]
-    flags |= SOURCE["APERTURE_MASKED"] * (used < FULL * area[:, None])
+    flags |= SOURCE["APERTURE_TRUNCATED"] * truncated
+    flags |= SOURCE["APERTURE_MASKED"] * ((used < FULL * whole) & ~truncated)
     flags |= (SOURCE["BLENDED"] * crowded(found))[:, :, None]
     methods = np.array([f"aperture_{radius:g}" for radius in radii], dtype=object)
     order = (0, 2, 1)  # a source's rows by aperture, and then by band

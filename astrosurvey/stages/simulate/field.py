@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from ...core.stage import Context, DataError, FilePath, Stage, StageConfig
+from ...core.stage import Bands, Context, DataError, FilePath, Stage, StageConfig
 from ...products import Catalog, Fractions, Image, Segmentation
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class SimulateField(Stage):
     class Config(StageConfig):
         """The statistics of the fields. Densities are per million pixels, fluxes in nJy."""
 
-        bands: tuple[str, ...] = Field(("r",), min_length=1, description="names of the bands")
+        bands: Bands = Field(("r",), description="names of the bands")
         pixel_scale: float = Field(0.2, gt=0, description="arcsec per pixel")
         center: tuple[float, float] = Field(
             (150.1, 2.2), description="right ascension and declination (deg) of the first pixel of the grid of tiles"

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ....networks.determinism import prediction_threads
 from ....networks.unet import UNet
 from ..bands import Band, Measured
-from ..scene import Plane, Scene
 from ..stamps import Batch
 from . import masks
 from .masks import SIDE, Planes
@@ -64,7 +62,7 @@ class Changes:
 
 
 def predict(network: UNet, band: Band, precision: torch.dtype, progress: Callable[[int, int], None]) -> Changes:
-    """Return what the network says of all sources.
+    """Return what the network says of all sources; stamps are small, so more than one thread would mostly wait for the others.
 
     Args:
         network: as `networks.unet.folded` returns it, on the device of the scene, in `precision`.
@@ -84,7 +82,7 @@ def predict(network: UNet, band: Band, precision: torch.dtype, progress: Callabl
         found.change[rows] = change.half()
         found.gain[rows] = masks.overall_gain(seen.own, gain)
 
-    with torch.inference_mode(), prediction_threads(precision):
+    with torch.inference_mode():
         for done, batch in enumerate(scene.batches):
             waiting.append((batch.rows, planes(band, batch)))
             if sum(len(rows) for rows, _ in waiting) >= TOGETHER or done + 1 == len(scene.batches):
@@ -102,15 +100,15 @@ class RefinedBand(Band):
     """A band in which pixels are shared as a network says; where sources claim more than the whole of a pixel, all give way.
 
     Args:
-        scene, plane, same: see `Band`.
+        band: solved.
         changes: what the network says.
     """
 
-    def __init__(self, scene: Scene, plane: Plane, same: bool, changes: Changes) -> None:
-        super().__init__(scene, plane, same)
+    def __init__(self, band: Band, changes: Changes) -> None:
+        vars(self).update(vars(band))  # what was solved once is not solved again
         self._changes = changes
         self._claimed = torch.zeros_like(self.data)
-        for batch in scene.batches:
+        for batch in band.scene.batches:
             self._claimed[batch.where] += self._claim(batch)
 
     def _claim(self, batch: Batch) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from ....core.product import Tiles, optional
-from ....core.stage import Context, DataError, NoWork, Stage, StageConfig
+from ....core.stage import Bands, Context, DataError, NoWork, Stage, StageConfig
 from ....products import Catalog, Fractions, Image, Metric, Metrics, Model, Segmentation
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class UNetDeblending(Stage):
     References: Boucaud et al. (2020), MNRAS 491, 2481, arXiv:1905.01324; Ronneberger, Fischer & Brox (2015), arXiv:1505.04597.
     """
 
-    name = "deblending.unet"
+    name, version = "deblending.unet", 2
     inputs = {
         "image": Image,
         "segmentation": Segmentation,
@@ -54,17 +54,16 @@ class UNetDeblending(Stage):
     class Config(StageConfig):
         """Settings of `deblending.unet`."""
 
-        bands: tuple[str, ...] | None = Field(
-            None, min_length=1, description="bands that the templates and the network look at, combined; all of the image's when left out"
+        bands: Bands | None = Field(
+            None, description="bands that the templates and the network look at, combined; all of the image's when left out"
         )
         rounds: int = Field(2, ge=1, le=50, description="how often each template is fitted to what its neighbours leave over")
         precision: Literal["auto", "float32", "bfloat16"] = Field(
             "auto", description="of the network's arithmetic; auto takes bfloat16 where the device multiplies it faster"
         )
 
-    def setup(self, ctx: Context) -> None:
-        """Nothing is known of the model yet; it is a product, and `run` keeps the network made of it."""
-        self._ready: tuple[Model, UNet] | None = None
+    _ready: tuple[Model, UNet] | None = None
+    """The model of the tile before and the network made of it."""
 
     def run(
         self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog, photometry: Catalog | None, model: Model | None
@@ -72,6 +71,7 @@ class UNetDeblending(Stage):
         """Return sources with their blendedness, fluxes in every band, fractions, and what belongs to no source."""
         from ....networks.determinism import threads
         from ...detection.linked import check_linked
+        from ...models.card import bands_of
         from ...models.load import precision_on, ready
         from ..bands import Band
         from ..members import psfs
@@ -80,16 +80,17 @@ class UNetDeblending(Stage):
 
         assert model is not None
         check_linked(image, segmentation, sources)
-        bands = bands_of(model, image) or self.config.bands
+        bands = bands_of(model, image, task=TASK, needs=("trained_on",)) or self.config.bands
         self._warn_of(ctx, model, psfs(image))
         precision = precision_on(ctx.device, self.config.precision)
-        self._ready = ready(getattr(self, "_ready", None), model, ctx.device, precision)
+        self._ready = ready(self._ready, model, ctx.device, precision)
         network = self._ready[1]
 
         def refine(scene: Scene, planes: Planes) -> list[Band]:
             """Return the bands, shared as the network says after a look at their mean."""
-            changes: Changes = predict(network, Band(scene, planes.mean, True), precision, ctx.progress)
-            return [RefinedBand(scene, plane, planes.single, changes) for plane in planes.bands]
+            mean = Band(scene, planes.mean, True)
+            changes: Changes = predict(network, mean, precision, ctx.progress)
+            return [RefinedBand(mean if planes.single else Band(scene, plane, False), changes) for plane in planes.bands]
 
         with threads(1):
             return deblend(ctx, image, segmentation, sources, photometry, bands, self.config.rounds, METHOD, refine)
@@ -102,25 +103,6 @@ class UNetDeblending(Stage):
         for fwhm in map(effective_fwhm, stamps):
             if not low <= fwhm <= high:
                 ctx.log.warning("the PSF is %.1f px wide, and the model knows %.1f to %.1f px: rebin the image", fwhm, low, high)
-
-
-def bands_of(model: Model, image: Image) -> tuple[str, ...] | None:
-    """Return the bands that a model is for, None if it is for any.
-
-    Raises:
-        DataError: it is no model of a deblender, or for bands that the image does not have.
-    """
-    if model.card.get("task") != TASK:
-        raise DataError(
-            f"the model is for {model.card.get('task', 'something')!r}, not for deblending: wire the output of deblending.train"
-        )
-    bands = tuple(model.card.get("bands") or ())
-    if not set(bands) <= set(image.bands):
-        raise DataError(
-            f"the model was trained for the bands {', '.join(bands)}, but the image has {', '.join(image.bands)}: "
-            "wire a model for these bands, or one that is for any"
-        )
-    return bands or None
 
 
 class TrainDeblender(Stage):

@@ -16,7 +16,7 @@ from ..filter import FWHM_PER_SIGMA
 from ..rows import source_rows
 from .calibrate import Calibration
 from .decode import CANDIDATE, Peaks, peaks
-from .features import Features
+from .features import Device, Features
 from .predict import Maps
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def build(
     threshold: float,
     footprint: float,
     certain: float,
+    device: Device,
 ) -> tuple[np.ndarray, Catalog]:
     """Return labels (y, x) int32 and the sources, label i being row i - 1, in (y, x) order.
 
@@ -55,20 +56,21 @@ def build(
         threshold: least probability of a source.
         footprint: filtered significance to which footprints reach.
         certain: filtered significance from which a peak that stands out is a source although the network does not see it.
+        device: where to flood.
     """
     from ....kernels.seeded_flood import KERNEL
 
     detection = seen.detection
     found = peaks(maps.centre, maps.offset, maps.star, CANDIDATE)
     found = found.take(calibration(found.score, seen.mean_conditions) >= threshold)
-    found, overlooked = with_overlooked(found, detection.snr, certain)
+    found, overlooked = with_overlooked(found, detection.snr, certain, device)
     bright = (maps.mask > INSIDE) | (detection.snr > footprint)
     bright[found.row, found.column] = True
-    labels = KERNEL.cpu(bright, detection.flux, found.row.astype(np.int64), found.column.astype(np.int64))
+    labels = KERNEL.on(device)(bright, detection.flux, found.row.astype(np.int64), found.column.astype(np.int64))
     measured = footprints.measure(labels, detection)
     sigma2 = (seen.fwhm / FWHM_PER_SIGMA) ** 2 / np.maximum(measured["significance"], 1.0) ** 2 + POSITION_FLOOR**2
     flags = measured["flags"] & ~SOURCE["NO_CENTROID"]
-    flags |= SOURCE["BLENDED"] * _shared(bright, found.row, found.column) | SOURCE["NETWORK_BLIND"] * overlooked
+    flags |= SOURCE["BLENDED"] * _shared(bright, found.row, found.column, device) | SOURCE["NETWORK_BLIND"] * overlooked
     columns = {
         **measured,
         # A pair without a saddle has one centroid: the network's own positions count.
@@ -87,7 +89,7 @@ def build(
     return labels, source_rows(tile, image, columns, source_id=object_ids(tile.number, len(found.x)))
 
 
-def with_overlooked(found: Peaks, snr: np.ndarray, certain: float) -> tuple[Peaks, np.ndarray]:
+def with_overlooked(found: Peaks, snr: np.ndarray, certain: float, device: Device) -> tuple[Peaks, np.ndarray]:
     """Return the peaks, with those of the filtered significance that nothing explains; and which those are.
 
     What lies above `certain` is taken apart at saddles that are `PROMINENCE` deep on both sides, and a piece that holds
@@ -96,10 +98,10 @@ def with_overlooked(found: Peaks, snr: np.ndarray, certain: float) -> tuple[Peak
     """
     from ....kernels import components, flood
 
-    islands, n = components.KERNEL.cpu(snr > certain, 1)
+    islands, n = components.KERNEL.on(device)(snr > certain, 1)
     if not n:
         return found, np.zeros(len(found.x), bool)
-    pieces, owner = flood.KERNEL.cpu(islands, snr, np.full(snr.shape, PROMINENCE, np.float32), np.zeros(n + 1, np.float32), 1)
+    pieces, owner = flood.KERNEL.on(device)(islands, snr, np.full(snr.shape, PROMINENCE, np.float32), np.zeros(n + 1, np.float32), 1)
     seen = np.zeros(len(owner) + 1, bool)
     seen[pieces[found.row, found.column]] = True
     missing = np.flatnonzero(~seen[1:]) + 1
@@ -111,10 +113,10 @@ def with_overlooked(found: Peaks, snr: np.ndarray, certain: float) -> tuple[Peak
     return both, np.arange(len(both.x)) >= len(found.x)
 
 
-def _shared(bright: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+def _shared(bright: np.ndarray, row: np.ndarray, column: np.ndarray, device: Device) -> np.ndarray:
     """Return which seeds share their connected pixels with another one."""
     from ....kernels.components import KERNEL
 
-    islands, n = KERNEL.cpu(bright, 1)
+    islands, n = KERNEL.on(device)(bright, 1)
     mine = islands[row, column]
     return np.asarray(np.bincount(mine, minlength=n + 1)[mine] > 1)

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from ....core.product import optional
-from ....core.stage import Context, NoWork, Stage, StageConfig
+from ....core.stage import Bands, Context, NoWork, Stage, StageConfig
 from ....products import Catalog, Export, Image, Model
 
 CAPTIONS = "captions.json"
@@ -43,23 +43,24 @@ class ExplainDetection(Stage):
             "doubtful", description="the sources whose probability is nearest to one half, blended ones, or the most significant ones"
         )
         count: int = Field(6, ge=1, le=100, description="how many sources are explained")
-        bands: tuple[str, ...] | None = Field(None, min_length=1, description="as for detection.unet")
+        bands: Bands | None = Field(None, description="as for detection.unet")
         fwhm: float | None = Field(None, gt=0, description="as for detection.unet")
 
     def run(self, ctx: Context, *, image: Image, sources: Catalog, model: Model | None) -> Mapping[str, Any]:
         """Return a folder of pictures and their captions."""
         from ....networks.unet import UNet, folded
+        from ...models.card import bands_of
         from ...models.load import to_network
         from .features import features
         from .saliency import saliency
-        from .stage import bands_of
+        from .stage import NEEDS, TASK
 
         assert model is not None
         chosen = self._chosen(sources)
         if not len(chosen):
             raise NoWork("there is no source to explain")
-        bands = bands_of(model, image)
-        seen, _ = features(image, bands or self.config.bands, self.config.fwhm, apart=bands is not None)
+        bands = bands_of(model, image, task=TASK, needs=NEEDS)
+        seen, _ = features(image, bands or self.config.bands, self.config.fwhm, apart=bands is not None, device=ctx.device)
         network = to_network(model)
         assert isinstance(network, UNet)
         ready = folded(network)

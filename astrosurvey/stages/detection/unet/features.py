@@ -7,8 +7,8 @@ measured, so one network serves images of any depth, seeing and noise correlatio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from ..filter import FWHM_PER_SIGMA, DetectionImage, detection_image, smoothing
 
 if TYPE_CHECKING:
     from ....products import Image
+
+Device = Literal["cpu", "cuda"]
 
 CHANNELS = ("significance", "matched significance", "width of the PSF", "correlation of the noise")
 """What the network sees of each group of bands."""
@@ -54,7 +56,9 @@ class Features:
         return np.concatenate([maps, conditions]).astype(np.float32, copy=False)
 
 
-def features(image: Image, bands: Sequence[str] | None, fwhm: float | None, *, apart: bool = False) -> tuple[Features, str]:
+def features(
+    image: Image, bands: Sequence[str] | None, fwhm: float | None, *, apart: bool = False, device: Device = "cpu"
+) -> tuple[Features, str]:
     """Return an image's features, and where the width of the PSF comes from (see `detection.filter.smoothing`).
 
     Several bands are combined by inverse variance, or looked at side by side. The noise is measured on the negative
@@ -66,40 +70,42 @@ def features(image: Image, bands: Sequence[str] | None, fwhm: float | None, *, a
         bands: to use; None for all.
         fwhm: of the PSF in pixels; None asks the image.
         apart: whether each band is a group of its own.
+        device: where to filter.
     """
     widths, origin = smoothing(image, fwhm)
     names = list(bands or image.bands)
     groups = [[name] for name in names] if apart else [names]
-    parts = [_group(image, group, widths) for group in groups]
-    detection, noise = parts[0][2:] if len(parts) == 1 else _matched(image, names, widths)
-    seen = Features(
-        np.concatenate([part[0] for part in parts]),
-        np.concatenate([part[1] for part in parts]),
-        replace(detection, snr=detection.snr / noise),
-        _width(image, names, widths),
-    )
-    return seen, origin
+    parts = [_group(image, group, widths, device) for group in groups]
+    detection, noise = parts[0][2:] if len(parts) == 1 else _matched(image, names, widths, device)
+    np.divide(detection.snr, noise, out=detection.snr)
+    maps = parts[0][0] if len(parts) == 1 else np.concatenate([part[0] for part in parts])
+    conditions = np.concatenate([part[1] for part in parts])
+    return Features(maps, conditions, detection, _width(image, names, widths)), origin
 
 
 def _width(image: Image, bands: list[str], widths: np.ndarray) -> float:
     return max(float(np.median([widths[image.bands.index(name)] for name in bands if name in image.bands])), 0.5)
 
 
-def _matched(image: Image, bands: list[str], widths: np.ndarray) -> tuple[DetectionImage, np.float32]:
-    detection = detection_image(image, bands, widths)
+def _matched(image: Image, bands: list[str], widths: np.ndarray, device: Device) -> tuple[DetectionImage, np.float32]:
+    detection = detection_image(image, bands, widths, device=device)
     return detection, _noise(detection.snr)
 
 
-def _group(image: Image, bands: list[str], widths: np.ndarray) -> tuple[np.ndarray, np.ndarray, DetectionImage, np.float32]:
+def _group(image: Image, bands: list[str], widths: np.ndarray, device: Device) -> tuple[np.ndarray, np.ndarray, DetectionImage, np.float32]:
     """Return maps and conditions of bands that are combined, and their filtered image with its measured noise."""
-    sharp = detection_image(image, bands, np.zeros_like(widths))
-    matched, noise = _matched(image, bands, widths)
+    maps = np.empty((2, *image.data.shape[1:]), np.float32)
+    sharp = detection_image(image, bands, np.zeros_like(widths), device=device)
     known = np.isfinite(sharp.variance)
     pixel_noise = _noise(sharp.snr[known])
-    # Where a pixel is masked, what its neighbours make of it stands in.
     typical = np.float32(np.sqrt(np.median(sharp.variance[known]))) if known.any() else np.float32(1)
-    pixels = np.where(known, sharp.snr, matched.flux / typical) / pixel_noise
-    maps = np.arcsinh(np.stack([pixels, matched.snr / noise])).astype(np.float32, copy=False)
+    np.divide(sharp.snr, pixel_noise, out=maps[0])
+    del sharp  # two planes that would lie about while the next two are made
+    matched, noise = _matched(image, bands, widths, device)
+    # Where a pixel is masked, what its neighbours make of it stands in.
+    maps[0][~known] = matched.flux[~known] / (typical * pixel_noise)
+    np.divide(matched.snr, noise, out=maps[1])
+    np.arcsinh(maps, out=maps)
     conditions = np.array([np.log2(_width(image, bands, widths) / TYPICAL_FWHM), np.log(noise / pixel_noise)], np.float32)
     return maps, conditions, matched, noise
 
@@ -110,7 +116,10 @@ def _noise(values: np.ndarray) -> np.float32:
     if below.size < 100:
         return np.float32(1.0)
     rough = -np.median(below) / HALF_NORMAL_MEDIAN
-    return np.float32(np.sqrt(np.mean(np.square(below[below > -CLIP * rough], dtype=np.float64))))
+    below = below[below > -CLIP * rough]
+    return np.float32(
+        np.sqrt(sum(np.square(part, dtype=np.float64).sum() for part in np.array_split(below, 1 + below.size // 65536)) / below.size)
+    )
 
 
 def noise_equivalent_area(fwhm: float) -> float:

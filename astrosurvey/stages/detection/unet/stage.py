@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from ....core.product import Tiles, optional
-from ....core.stage import Context, DataError, Stage, StageConfig
+from ....core.stage import Bands, Context, DataError, Stage, StageConfig
 from ....products import Catalog, Image, Metric, Metrics, Model, Segmentation
 from ..stage import SOURCE_COLUMNS
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TASK = "detection"
 """What the card of a model for these stages says under `task`."""
+NEEDS = ("calibration", "trained_on")
+"""What else it says."""
 
 
 class UNetDetection(Stage):
@@ -49,8 +51,8 @@ class UNetDetection(Stage):
         threshold: float | None = Field(
             None, gt=0, lt=1, description="least probability of a source; the model card's, which gives the purity it names, when left out"
         )
-        bands: tuple[str, ...] | None = Field(
-            None, min_length=1, description="bands to combine; all of the image's when left out. A model for given bands uses those"
+        bands: Bands | None = Field(
+            None, description="bands to combine; all of the image's when left out. A model for given bands uses those"
         )
         fwhm: float | None = Field(None, gt=0, description="FWHM of the PSF in pixels; from the image's PSF or seeing when left out")
         footprint: float = Field(1.5, gt=0, description="filtered significance to which footprints reach beyond the network's own mask")
@@ -72,6 +74,7 @@ class UNetDetection(Stage):
 
     def run(self, ctx: Context, *, image: Image, model: Model | None) -> Mapping[str, Any]:
         """Return the segmentation and the sources."""
+        from ...models.card import bands_of
         from ...models.load import precision_on, ready
         from ..filter import UNKNOWN_FWHM
         from . import catalogue
@@ -82,11 +85,13 @@ class UNetDetection(Stage):
         assert ctx.tile is not None
         assert model is not None
         config = self.config
-        bands = bands_of(model, image)
-        seen, origin = features(image, bands or config.bands, config.fwhm, apart=bands is not None)
+        bands = bands_of(model, image, task=TASK, needs=NEEDS)
+        seen, origin = features(image, bands or config.bands, config.fwhm, apart=bands is not None, device=ctx.device)
         if origin == "unknown":
             ctx.log.warning("the image has neither PSF nor seeing: taking a FWHM of %g px; set `fwhm`, or measure it", UNKNOWN_FWHM)
         self._warn_of(ctx, seen, model)
+        if len(seen.window(slice(1), slice(1))) != model.config.get("in_channels"):
+            raise DataError(f"the model's card names {len(bands or ()) or 'no'} bands, and its network looks at others: its card is wrong")
         calibration = Calibration.from_card(model.card["calibration"])
         precision = precision_on(ctx.device, config.precision)
         self._ready = ready(self._ready, model, ctx.device, precision)
@@ -102,7 +107,15 @@ class UNetDetection(Stage):
         )
         threshold = calibration.threshold if config.threshold is None else config.threshold
         labels, sources = catalogue.build(
-            ctx.tile, image, seen, maps, calibration, threshold=threshold, footprint=config.footprint, certain=config.certain
+            ctx.tile,
+            image,
+            seen,
+            maps,
+            calibration,
+            threshold=threshold,
+            footprint=config.footprint,
+            certain=config.certain,
+            device=ctx.device,
         )
         return {"segmentation": Segmentation(labels), "sources": sources}
 
@@ -111,23 +124,6 @@ class UNetDetection(Stage):
         low, high = model.card["trained_on"]["fwhm"]
         if not low <= seen.fwhm <= high:
             ctx.log.warning("the PSF is %.1f px wide, and the model knows %.1f to %.1f px: rebin the image", seen.fwhm, low, high)
-
-
-def bands_of(model: Model, image: Image) -> tuple[str, ...] | None:
-    """Return the bands that a model looks at side by side, None if it combines bands.
-
-    Raises:
-        DataError: it is no model of a detector, or for bands that the image does not have.
-    """
-    if model.card.get("task") != TASK:
-        raise DataError(f"the model is for {model.card.get('task', 'something')!r}, not for detection: wire the output of detection.train")
-    bands = tuple(model.card.get("bands") or ())
-    if not set(bands) <= set(image.bands):
-        raise DataError(
-            f"the model was trained for the bands {', '.join(bands)}, but the image has {', '.join(image.bands)}: "
-            "wire a model for these bands, or one that combines bands"
-        )
-    return bands or None
 
 
 class TrainUNet(Stage):
@@ -161,8 +157,8 @@ class TrainUNet(Stage):
             min_length=2,
             description="channels of the network's levels, from half resolution down; those of `model` where one is wired",
         )
-        bands: tuple[str, ...] | None = Field(
-            None, min_length=1, description="bands to look at side by side; when left out, bands are combined, and the model serves any"
+        bands: Bands | None = Field(
+            None, description="bands to look at side by side; when left out, bands are combined, and the model serves any"
         )
         keep_back: float = Field(0.15, gt=0, lt=1, description="fraction of the tiles that is kept back to validate and calibrate")
         purity: float = Field(0.97, gt=0, lt=1, description="purity on the tiles kept back at which the model's threshold is set")
@@ -177,13 +173,14 @@ class TrainUNet(Stage):
         """Return the model and its metrics, with the learning curves."""
         from ....networks.determinism import threads
         from ....networks.train import Recipe
+        from ...models.card import bands_of
         from ...models.load import to_model
         from .examples import scene
         from .train import SIZE, train
 
         config = self.config
         bands = config.bands
-        if model is not None and bands_of(model, image[0]) != bands:
+        if model is not None and bands_of(model, image[0], task=TASK, needs=()) != bands:
             raise DataError(f"the model to start from is for bands {model.card.get('bands')}, training is for {bands}: set `bands` alike")
         n = len(image)
         kept = max(1, round(config.keep_back * n)) if n > 1 else 0
@@ -268,6 +265,7 @@ class CalibrateUNet(Stage):
     def run(self, ctx: Context, *, image: Tiles[Image], truth: Tiles[Catalog], model: Model | None) -> Mapping[str, Any]:
         """Return the model with a new calibration on its card, and its metrics on these tiles."""
         from ....networks.unet import UNet
+        from ...models.card import bands_of
         from ...models.load import to_network
         from .assess import assess
         from .examples import scene
@@ -275,7 +273,9 @@ class CalibrateUNet(Stage):
         assert model is not None
         network = to_network(model)
         assert isinstance(network, UNet)
-        scenes = [scene(one, objects, None, bands_of(model, one)) for one, objects in zip(image, truth, strict=True)]
+        scenes = [
+            scene(one, objects, None, bands_of(model, one, task=TASK, needs=NEEDS)) for one, objects in zip(image, truth, strict=True)
+        ]
         calibration, scores = assess(network, scenes, self.config.purity)
         about = {"tiles": len(scenes), "megapixels": round(sum(one.mask.size for one in scenes) / 1e6, 1)}
         card = {**model.card, "calibration": calibration.to_card(), "calibrated_on": about, "metrics": on_card(scores)}
