@@ -27,9 +27,10 @@ from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotomet
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
-from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, tile_image, truth
+from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, spectra, tile_image, truth
 
 
 def test_every_built_in_stage_is_tried():
@@ -386,6 +387,22 @@ class TestStarGalaxy(StageLaws):
 
     def wrong_without_psf(self):
         return Example({"image": replace(tile_image(0), psf=None), **detected(0)}, tile=TILES[0])
+
+
+class TestResampleSpectra(StageLaws):
+    stage = ResampleSpectra
+
+    def example(self):
+        return Example({"spectra": spectra()}, {"start": 3990.0, "stop": 4100.0, "log_step": 2e-4})
+
+    def example_of_a_linear_grid(self):
+        return Example({"spectra": spectra()}, {"start": 4000.0, "stop": 4100.0, "step": 0.5, "threshold": 0.0})
+
+    def example_like_the_first(self):
+        return Example({"spectra": spectra()}, {"like": "first"})
+
+    def wrong_grid(self):
+        return Example({"spectra": spectra()}, {"start": 7000.0, "stop": 8000.0, "step": 1.0})
 
 
 class TestMergeCatalogs(StageLaws):
