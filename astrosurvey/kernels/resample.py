@@ -25,7 +25,7 @@ TOUCH = 1e-9
 Resampled = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def pixel_edges(wave: np.ndarray) -> np.ndarray:
+def pixel_edges(wave: np.ndarray, length: np.ndarray | None = None) -> np.ndarray:
     """Return the edges of pixels from their centres: half-way between neighbours; the outermost pixels have theirs in the middle.
 
     Half-way is the geometric mean where a row's pixels are more even in the logarithm of the wavelength than in the
@@ -33,20 +33,24 @@ def pixel_edges(wave: np.ndarray) -> np.ndarray:
 
     Args:
         wave: (row, pixel) float64, centres.
+        length: (row,) pixels of each row, all if None. What is behind them is filling and changes nothing before it.
+            A row of one pixel has no width.
 
     Returns:
         (row, pixel + 1) float64; NaN in a row whose centres are fewer than two, not finite, not positive or not increasing.
     """
-    edges = np.empty((wave.shape[0], wave.shape[1] + 1))
-    _edges(wave, edges)
+    rows, pixels = wave.shape
+    edges = np.empty((rows, pixels + 1))
+    _edges(wave, np.full(rows, pixels) if length is None else length, edges)
     return edges
 
 
 @parallel
-def _edges(wave: Any, edges: Any) -> None:
-    last = wave.shape[1] - 1
+def _edges(wave: Any, length: Any, edges: Any) -> None:
+    pixels = wave.shape[1]
     for i in prange(wave.shape[0]):
-        fine = last > 0 and wave[i, 0] > 0 and wave[i, last] < np.inf
+        last = length[i] - 1
+        fine = pixels > 1 and wave[i, 0] > 0 and wave[i, pixels - 1] < np.inf
         narrow = low = np.inf
         wide = high = 0.0
         for j in range(last):
@@ -55,6 +59,8 @@ def _edges(wave: Any, edges: Any) -> None:
             fine &= step > 0
             narrow, wide = min(narrow, step), max(wide, step)
             low, high = min(low, ratio), max(high, ratio)
+        for j in range(max(last, 0), pixels - 1):
+            fine &= wave[i, j + 1] > wave[i, j]
         if not fine:
             edges[i] = np.nan
             continue
@@ -63,9 +69,14 @@ def _edges(wave: Any, edges: Any) -> None:
         for j in range(last):
             a, b = wave[i, j], wave[i, j + 1]
             edges[i, j + 1] = math.sqrt(a * b) if geometric else (a + b) / 2
-        a, b = edges[i, 1], edges[i, last]
-        edges[i, 0] = wave[i, 0] ** 2 / a if geometric else 2 * wave[i, 0] - a
-        edges[i, last + 1] = wave[i, last] ** 2 / b if geometric else 2 * wave[i, last] - b
+        if last > 0:
+            a, b = edges[i, 1], edges[i, last]
+            edges[i, 0] = wave[i, 0] ** 2 / a if geometric else 2 * wave[i, 0] - a
+            edges[i, last + 1] = wave[i, last] ** 2 / b if geometric else 2 * wave[i, last] - b
+        else:
+            edges[i, : last + 2] = wave[i, 0]
+        for j in range(last + 1, pixels):
+            edges[i, j + 1] = max(edges[i, j], wave[i, j])
 
 
 def reference(

@@ -193,6 +193,18 @@ def test_centres_kept_in_single_precision_are_still_even_in_the_logarithm():
     np.testing.assert_allclose(edges_of(single)[0, 1:-1], np.sqrt(single[1:] * single[:-1]), rtol=1e-15)
 
 
+@pytest.mark.parametrize("fill", [2.0, 1e-6])
+def test_filling_behind_a_row_changes_nothing_before_it(fill):
+    n = 100
+    wave = np.concatenate([LOG[:n], LOG[n - 1] + fill * np.arange(1, 300)])
+    edges = pixel_edges(wave[None], np.array([n]))[0]
+    assert edges[: n + 1].tobytes() == edges_of(LOG[:n])[0].tobytes()
+    assert (np.diff(edges) >= 0).all()
+    one, none = (pixel_edges(wave[None], np.array([length]))[0] for length in (1, 0))
+    assert one[0] == one[1] == wave[0]
+    assert (np.diff(none) >= 0).all()
+
+
 @pytest.mark.parametrize(
     "wave", [[4000.0], [4001.0, 4000.0], [4000.0, 4000.0, 4001.0], [4000.0, np.nan, 4002.0], [-1.0, 2.0], [0.0, 1.0], [1.0, np.inf]]
 )

@@ -114,7 +114,8 @@ def padded(rows):
     return Spectra(flux, ivar, mask, wave, np.arange(len(rows)))
 
 
-ROWS = [spectra(1, wave) for wave in (np.arange(4000.0, 4100.0, 0.8), np.arange(4001.3, 4160.0), np.arange(4050.2, 4090.0, 0.5))]
+OWN = (np.arange(4000.0, 4100.0, 0.8), np.arange(4001.3, 4160.0), np.arange(4050.2, 4090.0, 0.5), 3990 * 10 ** (1e-3 * np.arange(15)))
+ROWS = [spectra(1, wave) for wave in OWN]
 
 
 def test_spectra_on_their_own_grids_become_what_each_becomes_alone():
@@ -124,6 +125,15 @@ def test_spectra_on_their_own_grids_become_what_each_becomes_alone():
         alone = resample(row, **grid)
         for name in ("flux", "ivar", "mask"):
             assert getattr(together, name)[i].tobytes() == getattr(alone, name)[0].tobytes()
+
+
+def test_a_spectrum_of_one_pixel_among_longer_ones_has_no_width_and_gives_nothing(caplog):
+    given = padded(ROWS[:2])
+    for plane, filling in ((given.flux, np.nan), (given.ivar, 0), (given.mask, NO_DATA)):
+        plane[1, 1:] = filling
+    out = resample(given, start=3998, stop=4165, step=1.1)
+    assert (out.mask[1] == NO_DATA).all()
+    assert "1 of 2 spectra have no usable pixel on the grid: 1" in caplog.text
 
 
 def test_like_first_is_the_first_spectrum_with_data_without_its_filling():

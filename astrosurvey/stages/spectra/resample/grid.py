@@ -6,6 +6,7 @@ import numpy as np
 
 from ....core.stage import DataError
 from ....products import Spectra
+from .rows import lengths
 
 SLACK = 1e-6
 """Of a step: a grid whose end misses `stop` by less than this reaches it."""
@@ -34,16 +35,16 @@ def made_grid(start: float, stop: float, step: float | None, log_step: float | N
 
 
 def first_grid(spectra: Spectra) -> np.ndarray:
-    """Return the wavelengths of the first spectrum that has data, up to its last measured pixel.
+    """Return the wavelengths of the first spectrum that has data, without the filling behind it.
 
     Raises:
         DataError: no spectrum has data.
     """
     if spectra.wave.ndim == 1:
         return spectra.wave
-    measured = np.isfinite(spectra.flux) | (spectra.ivar > 0)
-    rows = np.flatnonzero(measured.any(axis=1))
+    rows = np.flatnonzero((spectra.ivar > 0).any(axis=1))
     if not len(rows):
         raise DataError("no spectrum has data, so there is none whose grid `like: first` could take; set start, stop and step")
-    wave: np.ndarray = spectra.wave[rows[0]]
-    return wave[: np.flatnonzero(measured[rows[0]])[-1] + 1].copy()
+    first = int(rows[0])
+    wave: np.ndarray = spectra.wave[first]
+    return wave[: lengths(spectra, slice(first, first + 1))[0]].copy()

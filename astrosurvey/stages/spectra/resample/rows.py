@@ -53,12 +53,19 @@ def edges_of(spectra: Spectra, rows: slice) -> np.ndarray:
     wave = spectra.wave[None] if spectra.wave.ndim == 1 else spectra.wave[rows]
     if wave.shape[1] < 2:
         raise DataError("spectra of a single pixel cannot be resampled, for nothing says how wide it is; leave them out")
-    edges = pixel_edges(wave)
+    edges = pixel_edges(wave) if spectra.wave.ndim == 1 else pixel_edges(wave, lengths(spectra, rows))
     wrong = np.flatnonzero(np.isnan(edges[:, 0]))
     if len(wrong):
         whose = "the spectra" if spectra.wave.ndim == 1 else f"spectrum {spectra.ids[rows][wrong[0]]}"
         raise DataError(f"the wavelengths of {whose} are not finite, positive and increasing without doubles; sort and clean them first")
     return edges
+
+
+def lengths(spectra: Spectra, rows: slice) -> np.ndarray:
+    """Return (row,) the pixels of spectra without the filling behind the shorter ones."""
+    filling = np.isnan(spectra.flux[rows]) & (spectra.ivar[rows] == 0) & (spectra.mask[rows] == SPECTRUM_PIXEL["NO_DATA"])
+    count: np.ndarray = filling.shape[1] - np.where(filling.all(axis=1), filling.shape[1], np.argmin(filling[:, ::-1], axis=1))
+    return count
 
 
 def _mark(flux: np.ndarray, ivar: np.ndarray, masked: np.ndarray, mask: np.ndarray, threshold: float) -> None:
