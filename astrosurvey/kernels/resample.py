@@ -86,8 +86,8 @@ def reference(
 
     A pixel is unusable where its flux or inverse variance is not finite, the inverse variance not positive, or the mask
     has one of the bits of `unusable`. With p the part of a new pixel that an old one covers and sums over usable old
-    pixels, flux = sum(p f) / sum(p) and variance = sum(p^2 v) / sum(p)^2: eqs. 3 and 4 of Carnall (2017), whose
-    factors P w are the overlaps. Sums are in double precision; the results have the precision of the flux.
+    pixels, flux = sum(p f) / sum(p) and variance = sum(p^2 v) / sum(p)^2, as in Carnall (2017), whose factors P w are the
+    overlaps. Sums are in double precision; the results have the precision of the flux.
 
     Args:
         flux: (row, pixel) float32 or float64, flux density.
@@ -317,7 +317,7 @@ def _search(edges: Any, e: Any, low: Any) -> Any:
 
 def example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
     """Return coarser, finer, equal and displaced grids, shared and of each row's own, dirt, one pixel, one row, and none."""
-    edges = 4000 * 10 ** (3e-4 * np.arange(61))[None]
+    edges = pixel_edges(_fixed(4000 * 10 ** (3e-4 * np.arange(60)))[None])
     flux = rng.normal(10, 3, (9, 60)).astype(np.float32)
     ivar = rng.gamma(4, 0.1, flux.shape).astype(np.float32)
     mask = np.where(rng.random(flux.shape) < 0.2, 1 << rng.integers(0, 32, flux.shape), 0).astype(np.uint32).view(np.int32)
@@ -329,7 +329,7 @@ def example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
     own = edges + rng.uniform(0, 40, (9, 1))
     coarse, fine = np.linspace(3990, 4180, 26), np.linspace(4040, 4100, 131)
     clean = np.zeros_like(mask)
-    return [
+    found = [
         (flux, ivar, mask, edges, coarse, -1, 0.5),
         (flux, ivar, mask, own, coarse, -1, 0.0),
         (flux, ivar, mask, edges, fine, 0b101, 0.3),
@@ -340,6 +340,13 @@ def example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
         (flux[:, :1].copy(), ivar[:, :1].copy(), mask[:, :1].copy(), edges[:, :2].copy(), coarse, -1, 0.5),
         (flux[:0], ivar[:0], mask[:0], edges, coarse, -1, 0.5),
     ]
+    return [(*(_fixed(plane) for plane in arguments[:3]), *arguments[3:]) for arguments in found]
+
+
+def _fixed(array: np.ndarray) -> np.ndarray:
+    """Return an array read-only, as products are: to the compiler that is another type."""
+    array.flags.writeable = False
+    return array
 
 
 def large(rng: np.random.Generator) -> tuple[Any, ...]:
@@ -347,7 +354,7 @@ def large(rng: np.random.Generator) -> tuple[Any, ...]:
     edges = 10 ** (3.55 + 1e-4 * np.arange(4601))[None]
     flux = rng.normal(1, 1, (1000, 4600)).astype(np.float32)
     mask = (rng.random(flux.shape) < 0.01).astype(np.int32)
-    return flux, np.ones_like(flux), mask, edges, np.arange(3600.0, 10000.0, 2.0), -1, 0.5
+    return _fixed(flux), _fixed(np.ones_like(flux)), _fixed(mask), edges, np.arange(3600.0, 10000.0, 2.0), -1, 0.5
 
 
 KERNEL = KernelSpec(
