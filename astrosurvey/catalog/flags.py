@@ -108,10 +108,11 @@ SPECTRUM_PIXEL = FlagSet(
     (7, "TELLURIC", "in a strong absorption band of the atmosphere"),
     (8, "JOINED", "two arms overlap and both contribute"),
     (9, "SUSPECT", "some of the exposures or detector pixels behind it were rejected"),
+    (10, "PARTIAL", "resampled from too few usable pixels: those cover too little of it; its flux is theirs, its ivar 0"),
 )
 """Bits of a spectrum's mask. All of them but SKY_LINE, TELLURIC, JOINED and SUSPECT make a pixel unusable."""
 
-SPECTRUM_UNUSABLE = SPECTRUM_PIXEL.combine(["BAD", "SAT", "COSMIC_RAY", "NO_DATA", "BAD_SKY", "BAD_CALIBRATION"])
+SPECTRUM_UNUSABLE = SPECTRUM_PIXEL.combine(["BAD", "SAT", "COSMIC_RAY", "NO_DATA", "BAD_SKY", "BAD_CALIBRATION", "PARTIAL"])
 """Pixels of a spectrum with one of these bits carry no usable flux."""
 
 SPECTRUM = FlagSet(

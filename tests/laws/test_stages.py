@@ -27,11 +27,12 @@ from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotomet
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
-from ..stages.spectra import files as spectra
-from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, tile_image, truth
+from ..stages.spectra import files
+from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, spectra, tile_image, truth
 
 
 def test_every_built_in_stage_is_tried():
@@ -78,23 +79,23 @@ class TestReadSpectra(StageLaws):
     stage = ReadSpectra
 
     def example(self, tmp_path):
-        return Example(config={"path": str(spectra.sdss(tmp_path / "spec.fits"))})
+        return Example(config={"path": str(files.sdss(tmp_path / "spec.fits"))})
 
     def example_of_many_files_on_their_own_grids(self, tmp_path):
         for k in range(3):
-            spectra.csv(tmp_path / f"s{k}.csv", spectra.WAVE[: 300 + k] * (1 + k / 1000), spectra.FLUX[: 300 + k])
-        return Example(config={"path": str(tmp_path / "s*.csv"), **spectra.SETTINGS, "medium": "air"})
+            files.csv(tmp_path / f"s{k}.csv", files.WAVE[: 300 + k] * (1 + k / 1000), files.FLUX[: 300 + k])
+        return Example(config={"path": str(tmp_path / "s*.csv"), **files.SETTINGS, "medium": "air"})
 
     def example_of_a_block(self, tmp_path):
-        path = spectra.csv(tmp_path / "s.csv")
-        return Example(config={"path": str(path), **spectra.SETTINGS}, tile=Tile("b0", 9, 0, rows=(0, 5)))
+        path = files.csv(tmp_path / "s.csv")
+        return Example(config={"path": str(path), **files.SETTINGS}, tile=Tile("b0", 9, 0, rows=(0, 5)))
 
     def empty_block(self, tmp_path):
-        path = spectra.csv(tmp_path / "s.csv")
-        return Example(config={"path": str(path), **spectra.SETTINGS}, tile=Tile("b1", 9, 1, rows=(5, 10)))
+        path = files.csv(tmp_path / "s.csv")
+        return Example(config={"path": str(path), **files.SETTINGS}, tile=Tile("b1", 9, 1, rows=(5, 10)))
 
     def wrong_without_settings(self, tmp_path):
-        return Example(config={"path": str(spectra.csv(tmp_path / "s.csv"))})
+        return Example(config={"path": str(files.csv(tmp_path / "s.csv"))})
 
     def wrong_file(self, tmp_path):
         return Example(config={"path": str(tmp_path / "none.fits")})
@@ -422,6 +423,27 @@ class TestStarGalaxy(StageLaws):
 
     def wrong_without_psf(self):
         return Example({"image": replace(tile_image(0), psf=None), **detected(0)}, tile=TILES[0])
+
+
+class TestResampleSpectra(StageLaws):
+    stage = ResampleSpectra
+
+    def example(self):
+        return Example({"spectra": spectra()}, {"start": 3990.0, "stop": 4100.0, "log_step": 2e-4})
+
+    def example_of_a_linear_grid(self):
+        return Example({"spectra": spectra()}, {"start": 4000.0, "stop": 4100.0, "step": 0.5, "threshold": 0.0})
+
+    def example_like_the_first(self):
+        return Example({"spectra": spectra()}, {"like": "first"})
+
+    def example_of_own_grids(self):
+        one = spectra()
+        shifted = replace(one, wave=one.wave * 1.00003, ids=np.array(["d", "e", "f"]))
+        return Example({"spectra": type(one).concatenate([one, shifted])}, {"like": "first"})
+
+    def wrong_grid(self):
+        return Example({"spectra": spectra()}, {"start": 7000.0, "stop": 8000.0, "step": 1.0})
 
 
 class TestMergeCatalogs(StageLaws):
