@@ -141,8 +141,9 @@ def test_like_first_is_the_first_spectrum_with_data_without_its_filling():
     assert resample(padded(rows), like="first").wave.tolist() == ROWS[2].wave.tolist()
     dead = replace(ROWS[1], flux=ROWS[1].flux * np.float32(np.nan), ivar=ROWS[1].ivar * 0)
     assert resample(padded([dead, *rows]), like="first").wave.tolist() == ROWS[2].wave.tolist()
-    with pytest.raises(DataError, match="no spectrum has data"):
-        resample(padded([dead, dead]), like="first")
+    nothing = resample(padded([dead, replace(dead, ids=np.array(["also dead"]))]), like="first")
+    assert nothing.wave.tolist() == dead.wave.tolist()
+    assert not nothing.ivar.any()
 
 
 def test_spectra_without_data_on_the_grid_are_kept_empty_and_named(caplog):

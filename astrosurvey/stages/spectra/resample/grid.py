@@ -35,16 +35,12 @@ def made_grid(start: float, stop: float, step: float | None, log_step: float | N
 
 
 def first_grid(spectra: Spectra) -> np.ndarray:
-    """Return the wavelengths of the first spectrum that has data, without the filling behind it.
-
-    Raises:
-        DataError: no spectrum has data.
-    """
+    """Return the wavelengths of the first spectrum that has data, without the filling behind it; of the very first if none has."""
     if spectra.wave.ndim == 1:
         return spectra.wave
     rows = np.flatnonzero((spectra.ivar > 0).any(axis=1))
     if not len(rows):
-        raise DataError("no spectrum has data, so there is none whose grid `like: first` could take; set start, stop and step")
+        return spectra.wave[0].copy()
     first = int(rows[0])
     wave: np.ndarray = spectra.wave[first]
     return wave[: lengths(spectra, slice(first, first + 1))[0]].copy()
