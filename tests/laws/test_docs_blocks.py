@@ -97,6 +97,29 @@ def completed(part):
     return stages
 
 
+DEFAULTS = [
+    (path.name, stage, name, value)
+    for path in sorted((ROOT / "docs/how-to").glob("*.md"))
+    for stage, section in re.findall(r"^## `([a-z.]+)`\n(.*?)(?=^## |\Z)", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for name, value in re.findall(r"`([a-z_]+)`(?:\*\*)? \(default `([^`]+)`", section)
+]
+
+
+@pytest.mark.parametrize(("page", "stage", "name", "value"), DEFAULTS)
+def test_defaults_in_the_prose_are_those_of_the_stages(page, stage, name, value):
+    config = plugins.load().stages[stage].Config()
+    assert config.model_dump(mode="json")[name] == yaml.load(f"x: {value}", page).data["x"]
+
+
+def test_the_pages_of_detection_and_networks_are_complete():
+    """What a reader looks for first: the defaults of the settings that are explained, and every built-in model with its stages."""
+    told = {(stage, name) for _, stage, name, _ in DEFAULTS}
+    assert told >= {("detection.matched", name) for name in ("threshold", "scales", "noise", "combine", "seed_threshold")}
+    assert told >= {("detection.segment", name) for name in ("threshold", "min_pixels")}
+    text = PAGES["docs/how-to/models.md"].read_text(encoding="utf-8")
+    assert [name for name in [*plugins.load().models, "deblending.train", "detection.calibrate"] if f"`{name}`" not in text] == []
+
+
 FRAGMENTS = {"docs/how-to/plugins.md"}
 """Pages whose Python is cut out of larger modules; `test_tutorials.py` sees to them."""
 
