@@ -7,6 +7,8 @@ others; curves whose names differ after the last comma alone share a figure. Its
 - `low` and `high`, or `error`: the interval of the first thing drawn (or `<name>_low`, …: of that one);
 - counts: `n`, or names that begin with `n_`, in the table alone;
 - everything else is drawn.
+
+The horizontal axis is logarithmic where bins widen or values span a wide range.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ from .charts import Curve, curves
 
 FEWEST = 3
 """A bin at either end with fewer objects than this is in the table but not in the picture."""
+WIDENING = 5.0
+"""Bins of which the last is so many times as wide as the first are drawn on a logarithmic axis."""
+SPAN = 50.0
+"""And so are values of which the greatest is so many times the least."""
 _ASIDE = re.compile(r"(?:.+_)?(?:low|high|error)|n|n_.+|.+_(?:min|max)")
 
 Columns = dict[str, list[float]]
@@ -70,13 +76,18 @@ def figure(title: str, lines: Mapping[str, Columns]) -> Chart | None:
     rows: list[list[str]] = []
     drawn: list[str] = []
     axis = _axis(title)
+    bins = [found[1:] for columns in lines.values() if (found := _bins(columns))]
+    positive = min((a for low, _ in bins for a in low if math.isfinite(a)), default=0.0) > 0
+    wide = positive and any(_widening(low, high) for low, high in bins)
+    beyond: set[str] = set()
     for place, (line, columns) in enumerate(lines.items()):
-        across, label = _across(axis, columns)
+        across, label = _across(axis, columns, wide)
         if across is None:
             continue
         axis = axis or label
         drawn = [key for key in columns if key != label and not _ASIDE.fullmatch(key)]
         inside = _well_filled(columns, len(across))
+        beyond |= _open(columns, inside)
         for number, key in enumerate(drawn):
             low, high = _interval(key, columns, alone=key == _first(drawn, title))
             name = ", ".join(part for part in (line, key.replace("_", " ") if len(drawn) > 1 or not line else "") if part)
@@ -90,8 +101,8 @@ def figure(title: str, lines: Mapping[str, Columns]) -> Chart | None:
         return None
     finite = [v for s in series for v in s.y if math.isfinite(v)]
     fraction = bool(finite) and min(finite) >= 0 and 0.3 < max(finite) <= 1
-    positive = [v for s in series for v in s.x if math.isfinite(v)]
-    wide = bool(positive) and min(positive) > 0 and max(positive) > 50 * min(positive)
+    at = [v for s in series for v in s.x if math.isfinite(v)]
+    wide = bool(at) and min(at) > 0 and (wide or max(at) > SPAN * min(at))
     svg = curves(
         series,
         x=axis or "",
@@ -99,7 +110,8 @@ def figure(title: str, lines: Mapping[str, Columns]) -> Chart | None:
         y_range=(0.0, 1.04) if fraction else None,
         log=wide,
     )
-    return Chart(title[:1].upper() + title[1:], svg, header, rows)
+    note = f"The last point is of all over {' or '.join(sorted(beyond))}." if beyond else ""
+    return Chart(title[:1].upper() + title[1:], svg, header, rows, note)
 
 
 def _axis(title: str) -> str:
@@ -107,13 +119,36 @@ def _axis(title: str) -> str:
     return match[1].replace("_", " ") if match else ""
 
 
-def _across(axis: str, columns: Columns) -> tuple[list[float] | None, str]:
-    """Return where the points lie on the axis, and the column it is; of bins, their middles."""
+def _bins(columns: Columns) -> tuple[str, list[float], list[float]] | None:
+    """Return what the bins are of, and their lower and upper ends, NaN where they are open; None where there are none."""
     stems = [key.removesuffix("_min") for key in columns if key.endswith("_min") and f"{key[:-4]}_max" in columns]
-    if stems:
-        ends = zip(columns[f"{stems[0]}_min"], columns[f"{stems[0]}_max"], strict=True)
-        # An open bin stands at the end it has.
-        return [b if math.isnan(a) else a if math.isnan(b) else (a + b) / 2 for a, b in ends], stems[0]
+    return (stems[0], columns[f"{stems[0]}_min"], columns[f"{stems[0]}_max"]) if stems else None
+
+
+def _widening(low: list[float], high: list[float]) -> bool:
+    widths = [b - a for a, b in zip(low, high, strict=True) if math.isfinite(b - a)]
+    return len(widths) > 1 and widths[-1] >= WIDENING * widths[0] * (1 - 1e-9)
+
+
+def _middles(low: list[float], high: list[float], wide: bool) -> list[float]:
+    """Return the middles of bins, on a logarithmic axis if it is `wide`; an open one is as wide as the closed one next to it."""
+    to, back = (math.log, math.exp) if wide else (float, float)
+    ends = [(to(a), to(b)) for a, b in zip(low, high, strict=True)]
+    widths = [b - a for a, b in ends if math.isfinite(b - a)] or [0.0]
+    return [back(b - widths[0] / 2 if math.isnan(a) else a + widths[-1] / 2 if math.isnan(b) else (a + b) / 2) for a, b in ends]
+
+
+def _open(columns: Columns, inside: slice) -> set[str]:
+    """Return, in words, where the last of the bins that are drawn begins, if it has no end."""
+    bins = _bins(columns)
+    drawn = list(zip(bins[1][inside], bins[2][inside], strict=True)) if bins else []
+    return {text.decimal(drawn[-1][0])} if drawn and math.isnan(drawn[-1][1]) else set()
+
+
+def _across(axis: str, columns: Columns, wide: bool) -> tuple[list[float] | None, str]:
+    """Return where the points lie on the axis, and the column it is; of bins, their middles, which depend on whether it is `wide`."""
+    if bins := _bins(columns):
+        return _middles(*bins[1:], wide), bins[0]
     plain = [key for key in columns if not _ASIDE.fullmatch(key)]
     named = [key for key in plain if key.replace("_", " ") == axis]
     rising = [key for key in plain if len(columns[key]) > 1 and all(b > a for a, b in zip(columns[key], columns[key][1:], strict=False))]

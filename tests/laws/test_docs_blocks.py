@@ -13,7 +13,8 @@ import pytest
 
 from astrosurvey import Stage, api, plugins
 from astrosurvey.catalog import felis, schema
-from astrosurvey.core import settings, yaml
+from astrosurvey.core import yaml
+from astrosurvey.core.pipeline import Pipeline
 from astrosurvey.core.stage import check_stage
 from tools import generate_docs, reference
 
@@ -63,15 +64,60 @@ def test_yaml_is_right(name, block, tmp_path, monkeypatch):
             schema.core(), felis.read_fragment(tmp_path / "tables.yaml", values["name"], schema.core()), values["name"]
         ).tables
         return
-    stages = plugins.load().stages
-    for given in values.values():
-        cls = stages[given["use"]]
-        wires = given.get("in")
-        assert isinstance(wires, str | list | None) or set(wires) <= set(cls.inputs)
-        problems = []
-        own = {key: value for key, value in given.items() if key not in ("use", "in")}
-        settings.validate(cls.Config, own, lambda *problem, into=problems: into.append(problem))
-        assert not problems
+    assert Pipeline.build({"astrosurvey": 1, "stages": completed(values)}, plugins.load()).nodes
+
+
+SUPPORTING = {
+    "image": {"use": "io.image", "path": "{tile}_{band}.fits", "bands": ["g", "r", "i", "z"], "unit": "adu", "zeropoint": 27.0},
+    "sky": {"use": "background.mesh", "in": "image"},
+    "sky2": {"use": "background.mesh", "in": "image"},
+    "psf": {"use": "psf.measure", "in": ["sky", "deblend"]},
+    "detect": {"use": "detection.matched", "in": "sky"},
+    "net": {"use": "detection.unet", "in": "sky"},
+    "deblend": {"use": "deblending.persistence", "in": ["sky", "detect"]},
+    "share": {"use": "deblending.templates", "in": ["sky", "deblend"]},
+    "kron": {"use": "photometry.kron", "in": ["sky", "deblend"]},
+    "survey": {"use": "catalog.merge", "in": "kron"},
+    "field": {"use": "simulate.field"},
+}
+"""The stages that blocks which show a part of a pipeline take for granted, by the names that they use for them."""
+
+
+def completed(part):
+    """Return stages together with the supporting ones that they are wired to, and those that these are wired to."""
+    stages = dict(part)
+    waiting = list(part.values())
+    while waiting:
+        wires = waiting.pop().get("in", [])
+        for wire in [wires] if isinstance(wires, str) else wires.values() if isinstance(wires, dict) else wires:
+            name = wire.partition(".")[0]
+            if name not in stages:
+                stages[name] = SUPPORTING[name]
+                waiting.append(SUPPORTING[name])
+    return stages
+
+
+DEFAULTS = [
+    (path.name, stage, name, value)
+    for path in sorted((ROOT / "docs/how-to").glob("*.md"))
+    for stage, section in re.findall(r"^## `([a-z.]+)`\n(.*?)(?=^## |\Z)", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for name, value in re.findall(r"`([a-z_]+)`(?:\*\*)? \(default `([^`]+)`", section)
+]
+
+
+@pytest.mark.parametrize(("page", "stage", "name", "value"), DEFAULTS)
+def test_defaults_in_the_prose_are_those_of_the_stages(page, stage, name, value):
+    config = plugins.load().stages[stage].Config()
+    assert config.model_dump(mode="json")[name] == yaml.load(f"x: {value}", page).data["x"]
+
+
+def test_the_pages_of_detection_and_networks_are_complete():
+    """What a reader looks for first: the defaults of the settings that are explained, and every built-in model with its stages."""
+    told = {(stage, name) for _, stage, name, _ in DEFAULTS}
+    assert told >= {("detection.matched", name) for name in ("threshold", "scales", "noise", "combine", "seed_threshold")}
+    assert told >= {("detection.segment", name) for name in ("threshold", "min_pixels")}
+    text = PAGES["docs/how-to/models.md"].read_text(encoding="utf-8")
+    assert [name for name in [*plugins.load().models, "deblending.train", "detection.calibrate"] if f"`{name}`" not in text] == []
 
 
 FRAGMENTS = {"docs/how-to/plugins.md"}

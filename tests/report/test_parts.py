@@ -140,6 +140,23 @@ def test_figures_group_bands_and_put_total_fluxes_first():
     assert len(first[0].rows) == 6
 
 
+def test_bins_that_widen_are_drawn_apart_and_an_open_one_beyond_its_end():
+    low = [3, 4, 5, 7, 10, 20, 50, 100]
+    snr = {"snr_min": low, "snr_max": [*low[1:], None], "completeness": [0.1, 0.3, 0.6, 0.9, 1, 1, 1, 1], "n": [9] * 8}
+    (chart,), _ = figures({"completeness by true signal to noise, all": snr})
+    drawing = sound_svg(chart.svg)
+    places = [float(c.get("cx")) for c in drawing.findall(".//circle")]
+    assert places[4] - places[0] > 0.25 * (places[-1] - places[0]), "from 3 to 20 is a good part of the axis"
+    hundred = next(float(t.get("x")) for t in drawing.findall(".//text") if t.text == "100")
+    assert places[-2] < hundred < places[-1]
+    assert chart.note == "The last point is of all over 100."
+    even = {"separation_min": [2, 4, 6], "separation_max": [4, 6, 8], "found": [0.2, 0.5, 1.0], "n": [9] * 3}
+    (chart,), _ = figures({"pairs found by separation": even})
+    places = [float(c.get("cx")) for c in sound_svg(chart.svg).findall(".//circle")]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=0.2)
+    assert chart.note == ""
+
+
 def test_curve_without_an_axis_is_left_out():
     assert figures({"strange": {"a": [3, 1, 2]}, "empty": {"a": [], "b": []}}) == ([], [])
 

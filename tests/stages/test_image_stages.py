@@ -8,14 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from astrosurvey import Model, plugins
 from astrosurvey.catalog.flags import PIXEL, SOURCE
 from astrosurvey.catalog.ids import split_id
 from astrosurvey.core.stage import DataError
 from astrosurvey.core.tiles import Box
 from astrosurvey.products import Catalog, Image
 from astrosurvey.stages.background.stage import MeshBackground
+from astrosurvey.stages.deblending.fractional import TemplateDeblending
+from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.deblending.stage import WatershedDeblending
-from astrosurvey.stages.detection.stage import SegmentDetection
+from astrosurvey.stages.deblending.unet.stage import UNetDeblending
+from astrosurvey.stages.detection.stage import MatchedDetection, SegmentDetection
+from astrosurvey.stages.detection.unet.stage import UNetDetection
+from astrosurvey.stages.photometry.model_stage import TotalPhotometry
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 
 from .running import a_tile, run
@@ -312,6 +318,31 @@ def test_unknown_seeing_warns(caplog):
         found = run(SegmentDetection, image=run(MeshBackground, image=image)["image"])
     assert "set `fwhm`" in caplog.text
     assert len(found["sources"]) > 0
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        MatchedDetection, SegmentDetection, UNetDetection, WatershedDeblending, PersistenceDeblending, TemplateDeblending, UNetDeblending,
+        KronPhotometry, TotalPhotometry,
+    ],
+    ids=lambda stage: stage.name,
+)  # fmt: skip
+def test_unknown_seeing_is_told_in_the_same_words_by_all(stage, caplog):
+    data = gaussians((64, 72), np.array([30.0, 42.0]), np.array([30.0, 34.0]), np.array([4000.0, 2000.0]))
+    image = make_image(data + np.random.default_rng(1).normal(0, 2.0, data.shape), 2.0)
+    assert image.psf is not None
+    inputs = {"image": image}
+    if "segmentation" in stage.inputs:
+        inputs |= run(SegmentDetection, image=image)
+    if "model" in stage.inputs:
+        inputs["model"] = Model.read(plugins.load().models["deblend-v1" if stage is UNetDeblending else "unet-v1"])
+    run(stage, **inputs)
+    assert "neither PSF nor seeing" not in caplog.text
+    run(stage, **{**inputs, "image": replace(image, psf=None)})
+    told = [message for message in caplog.messages if "neither PSF nor seeing" in message]
+    assert len(told) == 1
+    assert "2.5 px; put a psf.measure stage before, or set `fwhm`" in told[0]
 
 
 def test_stages_import_nothing_heavy():

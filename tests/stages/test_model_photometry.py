@@ -9,11 +9,13 @@ import pytest
 from scipy import ndimage
 
 from astrosurvey.catalog.flags import PIXEL, SOURCE
+from astrosurvey.core.stage import DataError
 from astrosurvey.products import Catalog, Fractions, Image, Segmentation
 from astrosurvey.stages.photometry import profiles
 from astrosurvey.stages.photometry.frame import frame
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
 from astrosurvey.stages.photometry.noise import noise_factor
+from astrosurvey.stages.photometry.stage import AperturePhotometry
 from astrosurvey.stages.simulate.profiles import sersic_enclosed
 from astrosurvey.testing import make_image
 
@@ -292,6 +294,17 @@ def test_bad_images_give_flagged_rows(kind, stage):
     if kind == "masked" and stage is TotalPhotometry:
         np.testing.assert_array_equal(out["sources"].column("x"), found.column("x"))
         assert (out["sources"].column("flags") & SOURCE["NO_WINDOW"] != 0).all()
+
+
+def test_rows_of_one_method_are_refused_with_the_setting_that_helps():
+    image, segmentation, found = field(lattice(3000.0))
+    out = run(TotalPhotometry, {"apertures": [3]}, image=image, segmentation=segmentation, sources=found)
+    with pytest.raises(DataError, match="measure total: .* `method`"):
+        run(ForcedPhotometry, {"method": "total"}, image=image, **out)
+    with pytest.raises(DataError, match="measure aperture_3: .* other `radii`"):
+        run(AperturePhotometry, {"radii": [3]}, image=image, segmentation=segmentation, **out)
+    with pytest.raises(DataError, match="measure total: leave one of them out$"):
+        run(TotalPhotometry, {}, image=image, segmentation=segmentation, **out)
 
 
 def test_forced_fluxes_are_the_total_ones_on_the_same_image():

@@ -90,6 +90,14 @@ def test_the_cut_at_a_purity_keeps_the_most():
     assert len(never.detected) == 2
 
 
+def test_what_is_certain_is_cut_last():
+    truth = known([[100 * i, 0] for i in range(8)])
+    points = [*([100 * i, 0] for i in range(8)), [5000, 0], [6000, 0]]
+    found = detected(points, [np.inf, np.inf, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
+    matched, cut = scorer.match_at_purity(truth, found, 0.97)
+    assert (matched.purity.value, len(matched.detected), cut) == (1, 8, 0.4)
+
+
 def test_pairs_by_hand():
     truth = known(
         [[0, 0], [5, 0], [100, 0], [100, 9], [200, 0], [300, 0], [300, 3]],
@@ -197,6 +205,48 @@ def test_detection_is_told_by_true_signal_to_noise(field):
     places = metrics.curves["position error by true signal to noise"]
     # The median of the absolute value of a Gaussian is 0.6745 sigma.
     assert np.average(places["position_error"], weights=places["n"]) == pytest.approx(0.067, abs=0.02)
+
+
+def with_probabilities(sources, probability):
+    """Return the sources of all tiles with another column, as a function of their significance; NaN for null."""
+    tiles = {}
+    for name, catalog in sources.items():
+        values = probability(catalog.column("significance"))
+        nullable = [None if np.isnan(v) else float(v) for v in values]
+        tiles[name] = Catalog.from_columns("source", {**catalog.rows.to_pydict(), "probability": nullable}, catalog.meta)
+    return tiles_of(**tiles)
+
+
+def test_sources_without_a_probability_are_the_surest(field, caplog):
+    """Those that the network is blind for are its brightest: a cut by probability must not begin with them."""
+    sources, truth, _, _ = field
+    blind = with_probabilities(sources, lambda s: np.where(s > 50, np.nan, np.clip(s / 60, 0, 1)))
+    settings = {"at_purity": 0.97, "rank": "probability"}
+    metrics = run(EvaluateDetection, settings, sources=blind, truth=truth)["metrics"]
+    assert metrics["rank_at_purity_97"].value == pytest.approx(5 / 60, rel=0.1), "nothing had to go: the least rank of all"
+    assert not caplog.messages
+    # Half of the sources, the faint ones, are moved to where nothing is.
+    moved = {name: c.replace(x=c.column("x") + 1e3 * (c.column("significance") < 15), ra=c.column("ra") + (c.column("significance") < 15))
+             for name, c in blind.items()}  # fmt: skip
+    metrics = run(EvaluateDetection, settings, sources=tiles_of(**moved), truth=truth)["metrics"]
+    assert metrics["purity_reached_97"].value >= 0.97
+    assert metrics["rank_at_purity_97"].value > 0.2
+    strong = metrics.curves["completeness at purity 0.97 by true signal to noise, all"]
+    assert strong["completeness"][-1] > 0.95
+
+
+def test_a_rank_that_no_source_has_is_told_once(field, caplog):
+    sources, truth, _, _ = field
+    metrics = run(EvaluateDetection, {"at_purity": 0.5, "rank": "probability"}, sources=sources, truth=truth)["metrics"]
+    assert [message for message in caplog.messages if "probability" in message] == caplog.messages
+    assert len(caplog.messages) == 1
+    assert np.isnan(metrics["rank_at_purity_50"].value)
+
+
+@pytest.mark.parametrize("settings", [{"edges": [8, 4, 6]}, {"edges": [-1, 4]}, {"flux_range": [12, 6]}, {"flux_range": [6, 6]}])
+def test_separations_rise(settings):
+    with pytest.raises(ValueError, match="rise"):
+        EvaluateDeblending.Config(**settings)
 
 
 def test_purity_cannot_be_asked_for_without_signal_to_noise(field):

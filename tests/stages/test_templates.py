@@ -41,7 +41,10 @@ def listed(image: Image, x: np.ndarray, y: np.ndarray, half: int = 6) -> tuple[S
 
 
 def deblend(image: Image, x, y, **config) -> dict:
-    segmentation, sources = listed(image, np.asarray(x, float), np.asarray(y, float))
+    return deblended(image, *listed(image, np.asarray(x, float), np.asarray(y, float)), **config)
+
+
+def deblended(image: Image, segmentation: Segmentation, sources: Catalog, **config) -> dict:
     ny, nx = image.data.shape[1:]
     tile = Tile("t", 3, 0, Box(0, 0, nx, ny), Box(0, 0, nx, ny))
     context = Context(tile, np.random.default_rng(1), "cpu", logging.getLogger("test"), lambda done, total: None, Path())
@@ -176,6 +179,44 @@ def test_a_source_that_is_not_there_gets_nothing_and_says_so():
     made = deblend(picture(clean), np.array([32.3, 52.0]), np.array([31.6, 31.6]))
     assert made["sources"].column("flags")[1] & SOURCE["DEBLEND_NO_FLUX"]
     assert made["photometry"].column("flux")[1] <= 0
+
+
+def test_the_error_of_nothing_is_that_of_a_star():
+    x, y = pair(6.0)
+    clean = gaussians((64, 72), x[:1], y[:1], np.array([4000.0]))
+    clean[:, 42:] -= 4.0
+    rows = deblend(picture(clean, noise=2.0), np.array([32.3, 52.0]), np.array([31.6, 31.6]))["photometry"]
+    # The noise of the best sum over a Gaussian PSF is that of its noise-equivalent area, 4 pi sigma^2.
+    assert rows.column("flux_err")[1] == pytest.approx(2.0 * np.sqrt(4 * np.pi) * SIGMA, rel=0.1)
+
+
+@pytest.mark.parametrize("shapes", [["r"], ["g"], None])
+def test_without_a_pixel_to_see_shapes_in_there_is_no_flux(shapes):
+    x, y = pair(9.0)
+    light = gaussians((64, 72), x, y, np.array([4000.0, 1500.0]))
+    image = picture(np.stack([light, np.full_like(light, np.nan)]))
+    made = deblend(image, x, y, bands=shapes)
+    flux, flags = (made["photometry"].column(name).reshape(2, 2) for name in ("flux", "flags"))
+    dead = np.array([shapes == ["r"], True])
+    assert np.array_equal(np.isnan(flux), np.tile(dead, (2, 1)))
+    assert np.array_equal(flags & SOURCE["NO_FLUX"] != 0, np.tile(dead, (2, 1)))
+    assert not (flags & SOURCE["DEBLEND_NO_FLUX"]).any(), "no neighbour accounts for it"
+    if shapes != ["r"]:
+        np.testing.assert_allclose(flux[:, 0], [4000.0, 1500.0], rtol=0.05)
+
+
+@pytest.mark.parametrize("far", [(1e7, 30.0), (-1e7, -1e7), (250.0, 30.0), (30.0, -1e4)])
+def test_a_source_far_outside_has_no_flux_and_does_no_harm(far):
+    x, y = pair(9.0)
+    image = picture(gaussians((64, 72), x, y, np.array([4000.0, 1500.0])))
+    alone = deblend(image, x, y)
+    segmentation, sources = listed(image, np.append(x, 60.0), np.append(y, 60.0))
+    moved = sources.replace(x=np.append(x, far[0]), y=np.append(y, far[1]))
+    made = deblended(image, segmentation, moved)
+    flux, flags = made["photometry"].column("flux"), made["photometry"].column("flags")
+    assert np.isnan(flux[2])
+    assert flags[2] & SOURCE["NO_FLUX"]
+    np.testing.assert_allclose(flux[:2], alone["photometry"].column("flux"), rtol=1e-5)
 
 
 def test_photometry_counts_each_members_own_part():

@@ -23,7 +23,7 @@ SKY = 1e-3
 
 
 class Measured(NamedTuple):
-    """One band's results; arrays are (n,), in the units of the plane, NaN where no pixel is usable."""
+    """One band's results; arrays are (n,), in the units of the plane, NaN where no pixel is usable in the band or the scene."""
 
     flux: np.ndarray
     flux_err: np.ndarray
@@ -40,6 +40,7 @@ class Band:
 
     Attributes:
         models: for each size of stamp, the models of its sources.
+        star: sum over the pixels of the square of the PSF.
         total: the sum of all models, padded and flat.
         residual: what they leave over of the data.
     """
@@ -47,6 +48,7 @@ class Band:
     def __init__(self, scene: Scene, plane: Plane, same: bool) -> None:
         self.scene, self.layout = scene, scene.layout
         self.data, self.ivar = self.layout.plane(plane.data), self.layout.plane(plane.ivar)
+        self.star = float(np.square(plane.psf, dtype=float).sum() / plane.psf.sum(dtype=float) ** 2)
         self.models = {size: model.clamp_min(0.0) for size, model in scene.models.items()}  # transforms ring a little below zero
         self.whole = scene.coefficients.sum(1)
         for row, extra in scene.extra.items():
@@ -99,7 +101,8 @@ class Band:
         """Return the fluxes: of its part of the data where a source stands out of the noise, completed by its model.
 
         The sum runs over the source's part of every pixel, with weights that fall from one in its bright pixels to the
-        optimal ones of its model in the faint; what they leave out is in the model.
+        optimal ones of its model in the faint; what they leave out is in the model. The error of a source without light is a
+        star's; a source without a pixel in the scene has no shape, and so no flux.
         """
         n = len(self.whole)
         flux, error, masked = (torch.zeros(n, device=self.layout.device) for _ in range(3))
@@ -115,14 +118,10 @@ class Band:
             shared = (weight * model * (1 - part)).sum(1) / seen.clamp_min(1e-20)
             unsure = SCATTER * self.scene.scatter[rows] + SHARED * shared + PROFILE
             shape = torch.square(unsure * self.whole[rows])
-            there = known.any(1)
+            there = known.any(1) & (self.scene.ivar[batch.where] > 0).any(1)
             flux[rows] = torch.where(seen > 0, scale * sums, torch.where(there, 0.0, torch.nan))
-            least = torch.rsqrt((ivar * _unit(model)).sum(1).clamp_min(1e-12))
+            least = torch.rsqrt(self.star * ivar.sum(1) / known.sum(1).clamp_min(1))
             error[rows] = torch.where(seen > 0, torch.sqrt(scale**2 * noise + shape), torch.where(there, least, torch.nan))
             light = model.sum(1).clamp_min(1e-20)
             masked[rows] = 1 - (model * known).sum(1) / light
         return Measured(flux.cpu().numpy(), error.cpu().numpy(), masked.clamp(0, 1).cpu().numpy())
-
-
-def _unit(model: torch.Tensor) -> torch.Tensor:
-    return torch.square(model / model.sum(1, keepdim=True).clamp_min(1e-20))

@@ -138,9 +138,12 @@ def cut(layout: Layout, batch: Batch, inside: torch.Tensor, parts: torch.Tensor,
     x0, y0 = layout.x0[rows] - middle, layout.y0[rows] - middle
     edges = np.stack([x0 + first[0], x0 + last[0], y0 + first[1], y0 + last[1]], 1)
     edges[:, :2], edges[:, 2:] = edges[:, :2].clip(0, nx), edges[:, 2:].clip(0, ny)
-    boxes[rows] = edges
     images = parts.reshape(len(rows), -1, size, size).cpu().numpy()
     local = edges - np.stack([x0, x0, y0, y0], 1)
+    outside = (edges[:, 0] >= edges[:, 1]) | (edges[:, 2] >= edges[:, 3])  # these get none of the pixel nearest to them
+    column, row = (np.clip(v[rows][outside], 0, n - 1) for v, n in ((layout.x0, nx), (layout.y0, ny)))
+    edges[outside], local[outside], images[outside] = np.stack([column, column + 1, row, row + 1], 1), (0, 1, 0, 1), 0
+    boxes[rows] = edges
     for k, (row, (a, b, c, d)) in enumerate(zip(rows.tolist(), local.tolist(), strict=True)):
         stamps[row] = images[k, :, c:d, a:b].copy()
 

@@ -57,7 +57,7 @@ class PersistenceDeblending(Stage):
 
     def run(self, ctx: Context, *, image: Image, segmentation: Segmentation, sources: Catalog) -> Mapping[str, Any]:
         """Return the segmentation and the sources after splitting."""
-        from ..detection.filter import smoothing
+        from ..detection.filter import smoothing, warn_if_unknown
         from ..detection.linked import check_linked
         from .children import replace_islands
         from .levels import Criteria, split
@@ -66,7 +66,8 @@ class PersistenceDeblending(Stage):
         if len(sources) == 0:
             return {"segmentation": segmentation, "sources": sources}
         config = self.config
-        fwhm, _ = smoothing(image, config.fwhm)
+        fwhm, origin = smoothing(image, config.fwhm)
+        warn_if_unknown(origin, ctx.log.warning)
         criteria = Criteria(
             config.significance,
             config.shoulder_significance,

@@ -73,7 +73,7 @@ class Scene:
         self.batches = list(layout.batches())
         self.bases = {size: profiles.Basis(plane.psf, psf_sigma, size, device) for size in np.unique(layout.size).tolist()}
         self.libraries = {b.count: profiles.library(b.count) for b in self.bases.values()}
-        origin = np.column_stack([x - layout.x0, y - layout.y0])
+        origin = np.column_stack([x - layout.x0, y - layout.y0]).clip(-0.5, 0.5)
         self.origin = torch.tensor(origin, dtype=torch.float32, device=device)
         self.dx, self.dy = self.origin.clone().unbind(1)
         self.psf_shape = moments.of_psf(plane.psf, psf_sigma).to(device)

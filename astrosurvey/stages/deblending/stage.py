@@ -64,7 +64,8 @@ class WatershedDeblending(Stage):
         if len(sources) == 0:
             return {"segmentation": segmentation, "sources": sources}
         config = self.config
-        fwhm, _ = matched.smoothing(image, config.fwhm)
+        fwhm, origin = matched.smoothing(image, config.fwhm)
+        matched.warn_if_unknown(origin, ctx.log.warning)
         sharp, detection = matched.detection_images(image, config.bands, [[config.smoothing * fwhm], [fwhm]], device=ctx.device)
         noise = np.full(sharp.flux.shape, np.inf, np.float32)
         np.divide(sharp.flux, sharp.snr, out=noise, where=sharp.snr != 0)

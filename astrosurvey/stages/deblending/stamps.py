@@ -49,7 +49,9 @@ class Layout:
         sizes = np.array([s for s in SIZES if s <= largest])
         self.size = sizes[np.minimum(np.searchsorted(sizes, 2 * np.ceil(reach) + 1), len(sizes) - 1)]
         self.cut_short = self.size < 2 * np.ceil(reach) + 1
-        self.x0, self.y0 = np.rint(x).astype(np.int64), np.rint(y).astype(np.int64)
+        # What lies farther out than its stamp reaches is held at the edge: no pixel of the image is in its stamp either way.
+        half = self.size // 2
+        self.x0, self.y0 = (np.rint(np.clip(v, -half, side + half)).astype(np.int64) for v, side in ((x, shape[1]), (y, shape[0])))
         self.pad = int(self.size.max(initial=SIZES[0]))
         self.width = shape[1] + 2 * self.pad
         self.colour = colours(self.x0, self.y0, self.size, bright)

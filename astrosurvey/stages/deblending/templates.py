@@ -10,6 +10,7 @@ import numpy as np
 
 from ...catalog.flags import SOURCE
 from ...products import Fractions
+from ..detection.filter import smoothing, warn_if_unknown
 from ..photometry.rows import photometry_rows
 from . import members
 from .bands import Band
@@ -44,6 +45,8 @@ def deblend(
         method: of the rows of photometry.
         solve: returns the bands of the scene, which share the pixels; None for shares in proportion to the templates.
     """
+    _, origin = smoothing(image, None)
+    warn_if_unknown(origin, ctx.log.warning)
     planes = members.Planes.of(image, bands)
     layout = members.layout(planes, sources, ctx.device)
     scene = Scene(planes.mean, planes.sigma, sources.column("x"), sources.column("y"), layout)

@@ -14,7 +14,7 @@ from ...core.stage import DataError
 from ..sky import pixel_scale
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ...products import Image
 
@@ -107,6 +107,15 @@ def smoothing(image: Image, fwhm: float | None) -> tuple[np.ndarray, str]:
         by_band = [seeing[band] for band in image.bands] if isinstance(seeing, dict) else np.broadcast_to(seeing, n)
         return np.asarray(by_band, float) / pixel_scale(image.wcs), "seeing"
     return np.full(n, UNKNOWN_FWHM), "unknown"
+
+
+def warn_if_unknown(origin: str, warn: Callable[[str], None]) -> None:
+    """Warn where nothing tells the width of the PSF, with `origin` as `smoothing` returns it: in the same words in every stage."""
+    if origin == "unknown":
+        warn(
+            f"the image has neither PSF nor seeing: taking a FWHM of {UNKNOWN_FWHM:g} px; put a psf.measure stage before, "
+            "or set `fwhm` in the stages that have it"
+        )
 
 
 def choose_bands(image: Image, bands: Sequence[str] | None) -> list[int]:

@@ -201,9 +201,8 @@ class MatchedDetection(Stage):
 
 def _smoothing(ctx: Context, image: Image, fwhm: float | None) -> np.ndarray:
     """Return the FWHM of each band's filter; warn if nothing tells it."""
-    from .filter import UNKNOWN_FWHM, smoothing
+    from .filter import smoothing, warn_if_unknown
 
     widths, origin = smoothing(image, fwhm)
-    if origin == "unknown":
-        ctx.log.warning("the image has neither PSF nor seeing: smoothing with FWHM %g px; set `fwhm` to the seeing", UNKNOWN_FWHM)
+    warn_if_unknown(origin, ctx.log.warning)
     return widths

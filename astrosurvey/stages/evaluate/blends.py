@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ...core.product import Tiles, optional
 from ...core.stage import Context, DataError, Stage, StageConfig
@@ -46,6 +47,13 @@ class EvaluateDeblending(Stage):
         )
         max_scatter: float | None = Field(None, ge=0, description="bar on the scatter of the members' relative flux errors")
         max_outliers: float | None = Field(None, ge=0, le=1, description="bar on the fraction of members whose flux is 50 % off")
+
+        @field_validator("edges", "flux_range")
+        @classmethod
+        def _rising(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+            if value is not None and (value[0] < 0 or any(b <= a for a, b in pairwise(value))):
+                raise ValueError("must be separations that rise")
+            return value
 
     def run(self, ctx: Context, *, sources: Tiles[Catalog], truth: Tiles[Catalog], photometry: Tiles[Catalog] | None) -> Mapping[str, Any]:
         """Return the metrics, with curves against separation and flux ratio."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -82,6 +82,24 @@ def column_of(tiles: Tiles[Catalog], found: Objects, name: str) -> np.ndarray:
     _, first = np.unique(columns["source_id"], return_index=True)
     assert len(first) == len(found)
     return columns[name][first].astype(np.float64)
+
+
+def certainty_of(tiles: Tiles[Catalog], found: Objects, name: str, warn: Callable[[str], None]) -> np.ndarray:
+    """Return how sure the sources are, (n,) in their order, by one of their columns; inf where it is null.
+
+    A source without a value is one that needs none: of probability, one too bright for the network to be asked about.
+
+    Args:
+        tiles: the sources of all tiles.
+        found: its objects.
+        name: the column.
+        warn: called with a sentence where no source has a value.
+    """
+    rank = column_of(tiles, found, name)
+    unknown = np.isnan(rank)
+    if len(rank) and unknown.all():
+        warn(f"no source has a `{name}`, so all count as certain and `at_purity` cannot choose among them: rank by another column")
+    return np.where(unknown, np.inf, rank)
 
 
 def truth_of(tiles: Tiles[Catalog]) -> tuple[Objects, dict[str, Fluxes]]:

@@ -57,7 +57,7 @@ class Detected:
 
     Attributes:
         points: (m, d) places, in the space of the true ones.
-        rank: how sure a detection is: significance or probability.
+        rank: how sure a detection is: significance or probability; inf where it is certain.
     """
 
     points: np.ndarray
@@ -148,7 +148,7 @@ def match_at_purity(known: Known, detected: Detected, purity: float, radius: flo
     everything = match(known, detected, radius, pixel)
     if len(detected) == 0 or everything.purity.value >= purity:
         return everything, -np.inf
-    ranks = np.unique(np.nan_to_num(detected.rank, nan=-np.inf))
+    ranks = np.unique(detected.rank)
     low, high = 0, len(ranks)
     best, cut = everything, np.nan
     while low < high:

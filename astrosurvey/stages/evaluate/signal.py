@@ -44,13 +44,13 @@ def purest(matched: scorer.Matched, radius: float, purity: float) -> tuple[list[
     """Return completeness by signal-to-noise ratio of the surest sources alone.
 
     Args:
-        matched: truth and all sources, ranked by how sure they are.
+        matched: truth and all sources, ranked by how sure they are; inf for those that are certain.
         radius: of the match (pixel).
         purity: which they must have.
     """
     percent = f"{100.0 * purity:g}".replace(".", "_")
     cut_match, cut = scorer.match_at_purity(matched.known, matched.detected, purity, radius, matched.pixel)
-    # With no cut needed it is the least rank of all.
+    # Where nothing is cut, it is the least rank of all; where nothing but the certain is left, it is none.
     least = float(np.min(cut_match.detected.rank, initial=np.inf)) if cut == -np.inf else cut
     values, curves = completeness_scores(cut_match, f"_at_purity_{percent}", f" at purity {purity:g}")
     reached = fraction_metric(f"purity_reached_{percent}", cut_match.purity, "purity of the surest sources, as many as keep it")

@@ -46,7 +46,9 @@ class EvaluateDetection(Stage):
         at_purity: float | None = Field(
             None, gt=0, le=1, description="tell the completeness also of the surest sources alone, as many as are this pure"
         )
-        rank: Literal["significance", "probability"] = Field("significance", description="how sure a source is, for `at_purity`")
+        rank: Literal["significance", "probability"] = Field(
+            "significance", description="how sure a source is, for `at_purity`; sources without a value are the surest"
+        )
         min_completeness: float | None = Field(None, ge=0, le=1, description="bar on the overall completeness")
         min_purity: float | None = Field(None, ge=0, le=1, description="bar on the purity")
         max_flux_bias: float | None = Field(
@@ -87,11 +89,12 @@ class EvaluateDetection(Stage):
         curves.update(flux_curves)
         details = gather.details_of(truth, known, config.band)
         if np.isfinite(details.snr).any() and np.isfinite(space.pixel):
-            rank = found.rank if config.rank == "significance" else gather.column_of(sources, found, config.rank)
-            matched = signal.matched_in(space, known, details, rank)
+            matched = signal.matched_in(space, known, details, found.rank)
             parts = [signal.completeness_scores(matched), ([], signal.quality_curves(matched, true_flux, measured))]
             if config.at_purity is not None:
-                parts.append(signal.purest(matched, space.radius / space.pixel, config.at_purity))
+                rank = gather.certainty_of(sources, found, config.rank, ctx.log.warning)
+                ranked = signal.matched_in(space, known, details, rank)
+                parts.append(signal.purest(ranked, space.radius / space.pixel, config.at_purity))
             for more, signal_curves in parts:
                 values += more
                 curves.update({name: curve for name, curve in signal_curves.items() if curve["n"]})

@@ -12,7 +12,7 @@ from ...catalog.flags import UNUSABLE
 from ...core.stage import DataError
 from ...kernels import centroid
 from ...kernels._pixels import Places, Planes
-from ..detection.filter import FWHM_PER_SIGMA, choose_bands, smoothing
+from ..detection.filter import FWHM_PER_SIGMA, choose_bands, smoothing, warn_if_unknown
 
 if TYPE_CHECKING:
     from ...products import Image
@@ -104,7 +104,9 @@ def frame(image: Image, labels: np.ndarray | None, bands: Sequence[str] | None, 
         stamps: Sequence[np.ndarray] = [stamp.astype(float) for stamp in image.psf]
     else:
         widths, origin = smoothing(image, None)
-        warn(f"the image has no PSF: taking Moffat profiles of FWHM {', '.join(f'{w:.3g}' for w in widths)} px ({origin})")
+        warn_if_unknown(origin, warn)
+        if origin == "seeing":
+            warn(f"the image has no PSF: taking Moffat profiles as wide as its seeing, {', '.join(f'{w:.3g}' for w in widths)} px")
         stamps = [moffat(float(w)) for w in widths]
     noise = np.array([_noise(plane) for plane in image.variance])
     weights = np.zeros(len(noise))

@@ -108,7 +108,8 @@ class TotalPhotometry(Stage):
         moved = refined(ctx.tile, image, sources, found, factor, field.weights * field.noise**2, columns["flags"])
         rows = photometry_rows(sources, photometry, columns)
         if self.config.apertures:
-            rows = photometry_rows(sources, rows, aperture_columns(image, sources, found, factor, self.config.apertures, ctx.device))
+            apertures = aperture_columns(image, sources, found, factor, self.config.apertures, ctx.device)
+            rows = photometry_rows(sources, rows, apertures, ", or give it other `apertures`")
         return {"sources": moved, "photometry": rows}
 
 
@@ -148,4 +149,5 @@ class ForcedPhotometry(Stage):
         columns = forced_columns(
             field, image, sources, photometry, config.shapes, config.shape_band, config.rounds, ctx.device, ctx.log.warning
         )
-        return {"photometry": photometry_rows(sources, photometry, {**columns, "method": config.method})}
+        rows = photometry_rows(sources, photometry, {**columns, "method": config.method}, ", or name its rows otherwise with `method`")
+        return {"photometry": rows}

@@ -67,7 +67,7 @@ class KronPhotometry(Stage):
     ) -> Mapping[str, Any]:
         """Return the sources, with flags about their shape added, and their Kron photometry."""
         from ...catalog.flags import SOURCE
-        from ..detection.filter import FWHM_PER_SIGMA, detection_images, smoothing
+        from ..detection.filter import FWHM_PER_SIGMA, detection_images, smoothing, warn_if_unknown
         from ..detection.linked import check_linked, check_shared
         from .apertures import Planes, Shares
         from .kron import ellipses, measure
@@ -78,7 +78,8 @@ class KronPhotometry(Stage):
             check_shared(image, fractions, sources)
         shares = Shares(fractions) if fractions is not None else None
         x, y = sources.column("x"), sources.column("y")
-        fwhm, _ = smoothing(image, self.config.fwhm)
+        fwhm, origin = smoothing(image, self.config.fwhm)
+        warn_if_unknown(origin, ctx.log.warning)
         labels = segmentation.labels
         smooth, sharp = detection_images(image, self.config.bands, [[fwhm], [np.zeros_like(fwhm)]], device=ctx.device)
         shape = ellipses(labels, smooth.flux, x, y, max(float(fwhm.mean()), 1.0) / FWHM_PER_SIGMA)
@@ -212,7 +213,7 @@ class AperturePhotometry(Stage):
             "method": np.tile(np.repeat(methods, bands), n),
             "band": np.tile(np.array(image.bands, dtype=object), n * len(radii)),
         }
-        return {"sources": sources, "photometry": photometry_rows(sources, photometry, columns)}
+        return {"sources": sources, "photometry": photometry_rows(sources, photometry, columns, ", or give it other `radii`")}
 
     def _scale(self, image: Image) -> float:
         """Return how much of `unit` a pixel is."""

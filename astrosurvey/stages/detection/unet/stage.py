@@ -78,7 +78,7 @@ class UNetDetection(Stage):
         """Return the segmentation and the sources."""
         from ...models.card import bands_of
         from ...models.load import precision_on, ready
-        from ..filter import UNKNOWN_FWHM
+        from ..filter import warn_if_unknown
         from . import catalogue
         from .calibrate import Calibration
         from .features import features
@@ -89,8 +89,7 @@ class UNetDetection(Stage):
         config = self.config
         bands = bands_of(model, image, task=TASK, needs=NEEDS)
         seen, origin = features(image, bands or config.bands, config.fwhm, apart=bands is not None, device=ctx.device)
-        if origin == "unknown":
-            ctx.log.warning("the image has neither PSF nor seeing: taking a FWHM of %g px; set `fwhm`, or measure it", UNKNOWN_FWHM)
+        warn_if_unknown(origin, ctx.log.warning)
         self._warn_of(ctx, seen, model)
         if len(seen.window(slice(1), slice(1))) != model.config.get("in_channels"):
             raise DataError(f"the model's card names {len(bands or ()) or 'no'} bands, and its network looks at others: its card is wrong")
