@@ -129,9 +129,9 @@ def variants() -> None:
         axis.invert_yaxis()
         axis.set_xlim(0.4, 1.0)
         axis.set_xlabel("found, at purity 0.97")
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title, fontsize=9, pad=20)
         axis.grid(alpha=0.3, axis="x")
-        axis.legend(fontsize=7, loc="lower left")
+        axis.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(bins), frameon=False)
     _save(figure, "variants.png")
 
 
