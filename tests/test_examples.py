@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 import astrosurvey
-from astrosurvey import Catalog, Model
+from astrosurvey import Catalog, Model, Spectra
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -19,7 +19,8 @@ TRAINING = {
     "train-deblender": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
 }
 """Examples that train, and what makes a toy of them; what they are worth, the tests of the built-in models say."""
-NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text()]
+OF_SPECTRA = [ROOT / "examples" / "spectra.yaml"]
+NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
 
@@ -33,7 +34,7 @@ def run(example, folder, overrides=()):
 
 
 @pytest.mark.parametrize(
-    "example", [path for path in EXAMPLES if path not in NEEDS_DATA and path.stem not in TRAINING], ids=lambda path: path.stem
+    "example", [path for path in EXAMPLES if path not in NEEDS_DATA + OF_SPECTRA and path.stem not in TRAINING], ids=lambda path: path.stem
 )
 def test_examples_without_data(example, tmp_path):
     assert run(example, tmp_path, SMALL) > 50
@@ -53,6 +54,15 @@ def test_examples_that_train(example, tmp_path):
 def test_examples_on_real_data(example, real_data, tmp_path, monkeypatch):
     monkeypatch.setenv("ASTROSURVEY_DATA", str(real_data / "images"))
     assert run(example, tmp_path) > 5
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("example", OF_SPECTRA, ids=lambda path: path.stem)
+def test_examples_on_real_spectra(example, real_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTROSURVEY_DATA", str(real_data / "spectra" / "native"))
+    result = astrosurvey.run(astrosurvey.load(example), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    assert [len(result.read(stage, "spectra", Spectra, "all")) for stage in ("sdss", "lamost")] == [16, 5]
 
 
 @pytest.mark.real

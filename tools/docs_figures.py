@@ -1,7 +1,7 @@
 """Draw the figures of the how-to pages: `python tools/docs_figures.py`.
 
 Curves are drawn from benchmarks/results/images.json, which `python benchmarks/images.py --out benchmarks/results/images.json` writes,
-and from coindeblend.json beside it, which `benchmarks/coindeblend.py` writes;
+from images-VARIANT.json beside it for other skies (`--variant`), and from coindeblend.json, which `benchmarks/coindeblend.py` writes;
 pictures are made by running stages on one small simulated field. Everything lands in docs/img/.
 """
 
@@ -38,6 +38,16 @@ stages:
   split: {use: deblending.persistence, in: {image: field.image, segmentation: find.segmentation, sources: find.sources}}
   share: {use: deblending.templates, in: {image: field.image, segmentation: split.segmentation, sources: split.sources}}
 """
+VARIANTS = {
+    "standard": "seeing 4 px",
+    "sharp": "seeing 2.5 px",
+    "blurred": "seeing 6 px",
+    "elliptical": "PSF ellipticity .15",
+    "correlated": "correlated noise",
+    "sparse": "half the density",
+    "crowded": "twice the density",
+    "deep": "twice the depth",
+}
 LABELS = {
     "sep-1.05": "sep",
     "sextractor": "SExtractor",
@@ -65,6 +75,7 @@ def main() -> None:
     tools = {tool: results[tool] for tool in LABELS if tool in results}
     completeness(tools)
     fluxes(tools)
+    variants()
     detections()
     pairs(json.loads(PAIRS.read_text(encoding="utf-8"))["figures"])
     members()
@@ -100,6 +111,28 @@ def completeness(tools: dict[str, Any]) -> None:
     right.set_ylabel("both found")
     right.legend(fontsize=7)
     _save(figure, "completeness.png")
+
+
+def variants() -> None:
+    """Draw what the network finds on other skies: isolated sources, and pairs of which each member could be found alone."""
+    figure, (left, right) = _figure(9, 3.4, 2)
+    groups = {"5-7": "#7fb2d9", "7-10": "#2a78b5"}, {"1-1.5": "#e7a79f", "1.5-2": "#d3695c", "2-2.5": "#8e2a20"}
+    for axis, bins, key, title in zip(
+        (left, right), groups, ("isolated", "pairs_seeing_5"), ("isolated sources, by S/N", "pairs, by seeing widths"), strict=True
+    ):
+        for k, (name, colour) in enumerate(bins.items()):
+            for place, variant in enumerate(VARIANTS):
+                results = json.loads((RESULTS.parent / f"images-{variant}.json").read_text(encoding="utf-8"))["results"]
+                found = results["with pairs"]["unet"][key][name]
+                axis.barh(place + 0.25 * (k - (len(bins) - 1) / 2), found, 0.23, color=colour, label=None if place else name)
+        axis.set_yticks(range(len(VARIANTS)), list(VARIANTS.values()) if axis is left else [])
+        axis.invert_yaxis()
+        axis.set_xlim(0.4, 1.0)
+        axis.set_xlabel("found, at purity 0.97")
+        axis.set_title(title, fontsize=9)
+        axis.grid(alpha=0.3, axis="x")
+        axis.legend(fontsize=7, loc="lower left")
+    _save(figure, "variants.png")
 
 
 def fluxes(tools: dict[str, Any]) -> None:

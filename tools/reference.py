@@ -220,6 +220,7 @@ def pipeline_page() -> str:
         ("run", RunOptions),
         ("tiles: a grid of simulations", tiling.Grid),
         ("tiles: one large image in pieces", tiling.Cut),
+        ("tiles: one large file of spectra in blocks", tiling.Blocks),
     ):
         lines += [f"## {title}", "", *(doc(config) if config is not RunOptions else []), *settings(config)]
     return "\n".join(lines)
@@ -261,13 +262,19 @@ def laws_page() -> str:
 
 def flags_page() -> str:
     """Return the page of the flag registry."""
-    from astrosurvey.catalog.flags import PIXEL, SOURCE, UNUSABLE
+    from astrosurvey.catalog.flags import PIXEL, SOURCE, SPECTRUM, SPECTRUM_PIXEL, SPECTRUM_UNUSABLE, UNUSABLE
 
     text = "Each bit means one thing everywhere, and keeps its meaning for good. `astrosurvey.catalog.flags` holds the registry."
     lines = head("Flags", text)
     for title, intro, flags in (
         ("Pixel masks", f"Bits of an image's `mask`. A pixel is unusable with any of {', '.join(PIXEL.decode(UNUSABLE))}.", PIXEL),
         ("Sources", "Bits of the column `flags` of the tables `source` and `photometry`.", SOURCE),
+        (
+            "Masks of spectra",
+            f"Bits of a spectrum's `mask`. A pixel is unusable with any of {', '.join(SPECTRUM_PIXEL.decode(SPECTRUM_UNUSABLE))}.",
+            SPECTRUM_PIXEL,
+        ),
+        ("Spectra", "Bits of the column `flags` of the table `spectrum`.", SPECTRUM),
     ):
         lines += [f"## {title}", "", intro, "", "| bit | value | name | meaning |", "| --- | --- | --- | --- |"]
         lines += [f"| {flag.bit} | {flag.value} | `{flag.name}` | {cell(flag.meaning)} |" for flag in flags.flags]

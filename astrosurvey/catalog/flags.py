@@ -96,3 +96,34 @@ SOURCE = FlagSet(
     (24, "NETWORK_BLIND", "bright, but not seen by the network that detected the others; its probability is unknown"),
 )
 """Bits of the `flags` columns of the source and photometry tables."""
+
+SPECTRUM_PIXEL = FlagSet(
+    (0, "BAD", "flagged by the survey for a reason not listed here"),
+    (1, "SAT", "saturated on the detector"),
+    (2, "COSMIC_RAY", "hit by a cosmic ray"),
+    (3, "NO_DATA", "no measurement: outside the range, NaN, without weight, or filling behind a shorter spectrum"),
+    (4, "BAD_SKY", "the survey does not trust its sky subtraction here"),
+    (5, "BAD_CALIBRATION", "the survey does not trust its flat field or flux calibration here"),
+    (6, "SKY_LINE", "on a bright line of the night sky, where subtracting it leaves residuals"),
+    (7, "TELLURIC", "in a strong absorption band of the atmosphere"),
+    (8, "JOINED", "two arms overlap and both contribute"),
+    (9, "SUSPECT", "some of the exposures or detector pixels behind it were rejected"),
+    (10, "PARTIAL", "resampled from too few usable pixels: those cover too little of it; its flux is theirs, its ivar 0"),
+)
+"""Bits of a spectrum's mask. All of them but SKY_LINE, TELLURIC, JOINED and SUSPECT make a pixel unusable."""
+
+SPECTRUM_UNUSABLE = SPECTRUM_PIXEL.combine(["BAD", "SAT", "COSMIC_RAY", "NO_DATA", "BAD_SKY", "BAD_CALIBRATION", "PARTIAL"])
+"""Pixels of a spectrum with one of these bits carry no usable flux."""
+
+SPECTRUM = FlagSet(
+    (0, "NO_DATA", "not one usable pixel"),
+    (1, "FEW_DATA", "fewer than half of the pixels in its range are usable"),
+    (2, "SKY_FIBRE", "taken of empty sky, on purpose"),
+    (3, "BAD_FIBRE", "the survey warns of the fibre, its place or the whole spectrum"),
+    (4, "RELATIVE_FLUX", "the flux has no physical unit: only its shape means something"),
+    (5, "MEASURED_ERRORS", "the file holds no errors: they were measured from the scatter between pixels"),
+    (6, "WAVE_REPAIRED", "wavelengths were out of order, doubled or impossible; the pixels concerned were sorted or left out"),
+    (7, "ARMS_DISAGREE", "the arms differ by more than 5 sigma and 5 % where they overlap"),
+    (8, "NO_SKY_POSITION", "the file says no position, so ra and dec are empty"),
+)
+"""Bits of the column `flags` of the table `spectrum`."""

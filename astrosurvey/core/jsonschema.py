@@ -7,7 +7,7 @@ from typing import Any
 
 from .pipeline import GRAMMAR, RunOptions
 from .stage import Stage, ports
-from .tiling import Cut, Grid
+from .tiling import FORMS
 
 
 def pipeline_schema(stages: Iterable[type[Stage]]) -> dict[str, Any]:
@@ -22,8 +22,7 @@ def pipeline_schema(stages: Iterable[type[Stage]]) -> dict[str, Any]:
     tiles = [
         {"type": "string", "description": "a glob, or a CSV file with a column `tile`"},
         {"type": "array", "items": {"type": "string"}, "minItems": 1, "description": "the tiles' names"},
-        _inlined(Grid.model_json_schema(), definitions),
-        _inlined(Cut.model_json_schema(), definitions),
+        *(_inlined(form.model_json_schema(), definitions) for form in FORMS.values()),
     ]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

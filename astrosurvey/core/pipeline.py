@@ -134,8 +134,14 @@ class Pipeline:
         def extent(path: Path) -> tuple[int, int]:
             return self.registry.products["image"].extent(path)
 
+        def count(path: Path) -> int:
+            for node in self.nodes.values():
+                if (rows := node.cls.count_rows(node.config, str(path))) is not None:
+                    return rows
+            raise tiling.TilesError(f"no stage reads {path} by rows; a stage such as io.spectra does")
+
         try:
-            return tiling.make_tiles(self.tiles_spec, extent)
+            return tiling.make_tiles(self.tiles_spec, extent, count)
         except tiling.TilesError as error:
             raise PipelineError([Problem(self.tiles_mark, "tiles", *_split_hint(str(error)))]) from None
 
@@ -284,7 +290,7 @@ class _Checker:
             message = detail["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
             hint = 'for example tiles: "tiles/*_r.fits"'
             if isinstance(self.values["tiles"], dict) and place:
-                known = (tiling.Grid if "count" in self.values["tiles"] else tiling.Cut).model_fields
+                known = tiling.form_of(self.values["tiles"]).model_fields
                 message = "unknown setting" if detail["type"] == "extra_forbidden" else message
                 hint = did_you_mean(str(place[-1]), known, otherwise=f"it has {', '.join(known)}")
                 if place[-1] in known:
@@ -294,6 +300,8 @@ class _Checker:
             return None
         if isinstance(spec, tiling.Cut):
             return spec.model_copy(update={"image": self.absolute(("tiles", "image"), spec.image)})
+        if isinstance(spec, tiling.Blocks):
+            return spec.model_copy(update={"file": self.absolute(("tiles", "file"), spec.file)})
         if isinstance(spec, str):
             # The folder of the pipeline file is a name, not a pattern, whatever characters are in it.
             literal = spec.lower().endswith(".csv")

@@ -174,6 +174,14 @@ class Stage:
         """
         return [fill(path, tile) for path in config.paths()]
 
+    @classmethod
+    def count_rows(cls, config: Any, path: str) -> int | None:
+        """Return how many rows a file has that this stage reads by blocks of rows; None when it reads none so.
+
+        `tiles: {file: …, rows: …}` is cut by the first stage of the pipeline that answers.
+        """
+        return None
+
 
 def ports(stage: type[Stage], direction: Literal["inputs", "outputs"]) -> dict[str, Port]:
     """Return the input or output ports of a stage class, by name."""

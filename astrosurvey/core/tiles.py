@@ -39,6 +39,8 @@ class Tile:
         core: the half-open cell inside `window` whose sources belong to this tile, in the pixels of
             the larger image; cells of all tiles cover it exactly once. None: the whole tile.
         fields: what a path template may name besides {tile}: CSV columns, or the image being cut.
+        rows: the half-open range of rows of a larger file, such as one of a million spectra, that is this tile;
+            None when the tile has files of its own.
     """
 
     name: str
@@ -47,11 +49,13 @@ class Tile:
     window: Box | None = None
     core: Box | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
+    rows: tuple[int, int] | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what of the tile goes into content keys: neither its place in the order nor a path."""
         boxes = {key: [b.x0, b.y0, b.x1, b.y1] for key, b in (("window", self.window), ("core", self.core)) if b}
-        return {"name": self.name, "number": self.number, **boxes}
+        rows = {"rows": list(self.rows)} if self.rows else {}
+        return {"name": self.name, "number": self.number, **boxes, **rows}
 
 
 def fill(template: str, tile: Tile | None, **more: str) -> str:

@@ -64,15 +64,25 @@ class Cut(BaseModel):
         return self
 
 
-TilesSpec = str | list[str] | Grid | Cut | None
+class Blocks(BaseModel):
+    """`{file: spectra.fits, rows: 10000}`: one large file of spectra cut into blocks of rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    file: str = Field(description="the file; path templates may name it as {path}")
+    rows: int = Field(10_000, gt=0, description="rows of a block; the last one may have fewer")
 
 
-def make_tiles(spec: TilesSpec, extent: Callable[[Path], tuple[int, int]]) -> list[Tile]:
+TilesSpec = str | list[str] | Grid | Cut | Blocks | None
+
+
+def make_tiles(spec: TilesSpec, extent: Callable[[Path], tuple[int, int]], count: Callable[[Path], int]) -> list[Tile]:
     """Return the tiles that a specification with absolute paths names, in order, each with its number.
 
     Args:
         spec: the pipeline's `tiles:`.
         extent: returns the (nx, ny) of an image file.
+        count: returns the number of rows of a file that is cut into blocks.
 
     Raises:
         TilesError: there are none, two have one name, or a name cannot be a folder's.
@@ -83,6 +93,8 @@ def make_tiles(spec: TilesSpec, extent: Callable[[Path], tuple[int, int]]) -> li
         tiles = list(_grid(spec))
     elif isinstance(spec, Cut):
         tiles = list(_cut(spec, extent))
+    elif isinstance(spec, Blocks):
+        tiles = list(_blocks(spec, count(Path(spec.file))))
     elif isinstance(spec, list):
         tiles = [_tile(name) for name in spec]
     elif spec.lower().endswith(".csv"):
@@ -174,6 +186,16 @@ def _cells_along(length: int, spec: Cut) -> int:
     return 1 if length <= spec.size else 1 + math.ceil((length - spec.size) / (spec.size - spec.overlap))
 
 
+def _blocks(spec: Blocks, total: int) -> Iterator[Tile]:
+    count = math.ceil(total / spec.rows)
+    if not 0 < count <= MAX_TILES:
+        raise TilesError(f"{spec.file} has {total} rows, which make {count} blocks; choose another `rows`")
+    digits = max(len(str(count - 1)), 4)
+    for index in range(count):
+        rows = index * spec.rows, min((index + 1) * spec.rows, total)
+        yield _tile(f"b{index:0{digits}d}", rows=rows, fields={"path": spec.file})
+
+
 def _from_csv(path: Path) -> Iterator[Tile]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
@@ -237,6 +259,15 @@ def spec_as_json(spec: TilesSpec) -> Any:
     return spec.model_dump(mode="json", exclude_none=True) if isinstance(spec, BaseModel) else spec
 
 
+FORMS: Mapping[str, type[Grid | Cut | Blocks]] = {"count": Grid, "image": Cut, "file": Blocks}
+"""Which form a mapping under `tiles:` has, by the key that tells."""
+
+
+def form_of(value: Mapping[str, Any]) -> type[Grid | Cut | Blocks]:
+    """Return the form of a mapping that has one of the keys of `FORMS`."""
+    return next(form for key, form in FORMS.items() if key in value)
+
+
 def parse_spec(value: Any) -> tuple[TilesSpec, list[tuple[Any, Mapping[str, Any]]]]:
     """Return the specification that a pipeline's `tiles:` value means, and pydantic's errors by path."""
     from pydantic import ValidationError
@@ -252,17 +283,13 @@ def parse_spec(value: Any) -> tuple[TilesSpec, list[tuple[Any, Mapping[str, Any]
         if not value:
             wrong = [((), {"type": "empty", "msg": "the list is empty"})]
         return value, wrong
-    if not isinstance(value, dict) or not ({"count", "image"} & set(value)):
-        return None, [
-            (
-                (),
-                {
-                    "type": "form",
-                    "msg": "must be a glob, a list of names, a CSV file, {count: 8} or {image: big.fits, size: 4096, overlap: 128}",
-                },
-            )
-        ]
-    model = Grid if "count" in value else Cut
+    if not isinstance(value, dict) or not (set(FORMS) & set(value)):
+        message = (
+            "must be a glob, a list of names, a CSV file, {count: 8}, {image: big.fits, size: 4096, overlap: 128} "
+            "or {file: spectra.fits, rows: 10000}"
+        )
+        return None, [((), {"type": "form", "msg": message})]
+    model = form_of(value)
     try:
         return model.model_validate(value), []
     except ValidationError as error:

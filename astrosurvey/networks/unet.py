@@ -40,8 +40,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block."""
-        x = functional.relu(self.first_norm(self.first(x)))
-        return functional.relu(self.second_norm(self.second(x)))
+        # In place once nothing is learnt: the largest maps are a prediction's peak of memory.
+        in_place = not torch.is_grad_enabled()
+        x = functional.relu(self.first_norm(self.first(x)), inplace=in_place)
+        return functional.relu(self.second_norm(self.second(x)), inplace=in_place)
 
     def fold(self) -> None:
         """Melt the normalisations into the convolutions; only for a network in evaluation mode."""

@@ -43,9 +43,12 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
+    from .spectra.resample.stage import ResampleSpectra
+    from .spectra.stage import ReadSpectra
 
     for stage in (
         ReadImage,
+        ReadSpectra,
         SimulateSky,
         SimulateField,
         MeshBackground,
@@ -67,6 +70,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         AperturePhotometry,
         TotalPhotometry,
         ForcedPhotometry,
+        ResampleSpectra,
         MergeCatalogs,
         EvaluateDetection,
         EvaluateAgreement,

@@ -51,12 +51,19 @@ def emptied(product: Any) -> Any:
 
 
 def without_data(product: Any) -> Any:
-    """Return an image of which no pixel was exposed; other products as `emptied` leaves them."""
+    """Return an image of which no pixel was exposed, spectra without one usable pixel; other products as `emptied` leaves them."""
     import numpy as np
 
-    from ..catalog.flags import PIXEL
-    from ..products import Image
+    from ..catalog.flags import PIXEL, SPECTRUM_PIXEL
+    from ..products import Image, Spectra
 
+    if isinstance(product, Spectra):
+        return replace(
+            product,
+            flux=np.full_like(product.flux, np.nan),
+            ivar=np.zeros_like(product.ivar),
+            mask=np.full_like(product.mask, SPECTRUM_PIXEL["NO_DATA"]),
+        )
     if not isinstance(product, Image):
         return emptied(product)
     return replace(
@@ -75,12 +82,14 @@ def bare(product: Any) -> Any:
 
 
 def damaged(product: Any) -> Any:
-    """Return an image with a block of NaN, saturated pixels, a dead column and infinite variance there."""
+    """Return an image with a block of NaN, saturated pixels and a dead column, or spectra with holes; others as they are."""
     import numpy as np
 
     from ..catalog.flags import PIXEL
-    from ..products import Image
+    from ..products import Image, Spectra
 
+    if isinstance(product, Spectra):
+        return _with_holes(product)
     if not isinstance(product, Image):
         return product
     _, ny, nx = product.data.shape
@@ -97,3 +106,31 @@ def damaged(product: Any) -> Any:
         y, x = divmod(int(peak), nx)
         mask[band, max(y - 2, 0) : y + 3, max(x - 1, 0) : x + 2] |= PIXEL["SAT"]
     return replace(product, data=data, variance=variance, mask=mask)
+
+
+def _with_holes(spectra: Any) -> Any:
+    """Return spectra with a gap, every tenth pixel bad but of full weight, weights of 0 at the end, and nothing in the last one."""
+    import numpy as np
+
+    from ..catalog.flags import SPECTRUM_PIXEL
+
+    flux, ivar, mask = spectra.flux.copy(), spectra.ivar.copy(), spectra.mask.copy()
+    pixels = flux.shape[1]
+    gap, end, every = slice(pixels // 3, pixels // 2), slice(pixels - pixels // 8, None), slice(None, None, 10)
+    flux[:, gap], flux[-1] = np.nan, np.nan
+    ivar[:, gap], ivar[:, end], ivar[-1] = 0, 0, 0
+    flux[:-1, every] = np.where(np.isfinite(flux[:-1, every]), 1e30, np.nan)
+    mask[:, every] |= SPECTRUM_PIXEL["BAD"]
+    mask[ivar == 0] |= SPECTRUM_PIXEL["NO_DATA"]
+    return replace(spectra, flux=flux, ivar=ivar, mask=mask)
+
+
+def on_own_grids(product: Any) -> Any:
+    """Return spectra each of which has a wavelength grid of its own; other products as they are."""
+    import numpy as np
+
+    from ..products import Spectra
+
+    if not isinstance(product, Spectra) or not product.shared:
+        return product
+    return replace(product, wave=product.wave * (1 + 1e-4 * np.arange(len(product)))[:, None])

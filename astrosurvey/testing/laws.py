@@ -20,7 +20,7 @@ import pytest
 
 from ..core.product import Port
 from ..core.stage import DataError, NoWork, Stage, StageConfig, check_stage, ports
-from .examples import Example, bare, damaged, emptied, without_data
+from .examples import Example, bare, damaged, emptied, on_own_grids, without_data
 from .trial import Trial
 
 HEAVY = ("astropy", "fitsio", "matplotlib", "numba", "photutils", "pyarrow", "scipy", "torch")
@@ -261,6 +261,26 @@ def copes_with_damaged_images(trial: Trial) -> None:
 def copes_with_bare_images(trial: Trial) -> None:
     """An image without variance, mask, PSF and WCS gives sound outputs, NoWork, or a DataError that says what is missing."""
     run = trial.with_example(trial.example.changed(bare)).run()
+    assert run.failure is None or run.failure.final, f"{run.failure.message}\n{run.failure.traceback}"
+
+
+@law_where(_takes("spectra"))
+def copes_with_spectra_without_data(trial: Trial) -> None:
+    """Spectra without one usable pixel give sound outputs, or NoWork."""
+    trial.with_example(trial.example.changed(without_data)).run().sound()
+
+
+@law_where(_takes("spectra"))
+def copes_with_damaged_spectra(trial: Trial) -> None:
+    """Spectra with a gap, wild values in masked pixels and one row without data give sound outputs, the same each time."""
+    hurt = trial.with_example(trial.example.changed(damaged))
+    _same(hurt.run().digests, hurt.run().digests, "a second time on damaged spectra", "mind what NaN does to sums and sorting")
+
+
+@law_where(_takes("spectra"))
+def copes_with_spectra_on_their_own_grids(trial: Trial) -> None:
+    """Spectra that share no wavelengths give sound outputs, NoWork, or a DataError that says so."""
+    run = trial.with_example(trial.example.changed(on_own_grids)).run()
     assert run.failure is None or run.failure.final, f"{run.failure.message}\n{run.failure.traceback}"
 
 

@@ -262,7 +262,7 @@ COMMENT ON COLUMN "spectrum"."ra" IS 'right ascension of the fibre or slit, ICRS
 COMMENT ON COLUMN "spectrum"."dec" IS 'declination of the fibre or slit, ICRS [deg]';
 COMMENT ON COLUMN "spectrum"."mjd" IS 'middle of the exposure as Modified Julian Date, UTC [d]';
 COMMENT ON COLUMN "spectrum"."exposure" IS 'exposure time [s]';
-COMMENT ON COLUMN "spectrum"."frame" IS 'rest frame of the wavelengths; topocentric, heliocentric, barycentric or source';
+COMMENT ON COLUMN "spectrum"."frame" IS 'rest frame of the wavelengths; topocentric, heliocentric, barycentric, source or unknown';
 COMMENT ON COLUMN "spectrum"."resolution" IS 'resolving power, wavelength over full width at half maximum, at the middle of the range';
 COMMENT ON COLUMN "spectrum"."n_pixel" IS 'number of wavelength samples';
 COMMENT ON COLUMN "spectrum"."wave_min" IS 'shortest wavelength with data, in vacuum [Angstrom]';
@@ -273,7 +273,7 @@ COMMENT ON COLUMN "spectrum"."wave" IS 'wavelengths of the samples, in vacuum [A
 COMMENT ON COLUMN "spectrum"."flux" IS 'flux density per unit frequency of the samples [nJy]';
 COMMENT ON COLUMN "spectrum"."ivar" IS 'inverse variance of the samples; 0 where a sample says nothing [nJy**-2]';
 COMMENT ON COLUMN "spectrum"."mask" IS 'mask bits of the samples; 0 is good';
-COMMENT ON COLUMN "spectrum"."flags" IS 'bits that say what is wrong with the spectrum as a whole';
+COMMENT ON COLUMN "spectrum"."flags" IS 'bits of astrosurvey.catalog.flags.SPECTRUM';
 COMMENT ON COLUMN "spectrum"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';
 CREATE TABLE "redshift" (
     "spectrum_id" BIGINT NOT NULL,

@@ -63,6 +63,24 @@ def truth(index: int) -> Any:
 
 
 @cache
+def spectra() -> Any:
+    """Return three spectra on one grid: one clean, one with bad pixels and a gap, one without data."""
+    import numpy as np
+
+    from astrosurvey.catalog.flags import SPECTRUM_PIXEL
+    from astrosurvey.products import Spectra
+
+    wave = 4000 * 10 ** (1e-4 * np.arange(120))
+    flux = np.random.default_rng(8).normal(5, 1, (3, len(wave))).astype(np.float32)
+    ivar, mask = np.ones_like(flux), np.zeros(flux.shape, np.int32)
+    mask[1, ::9] = SPECTRUM_PIXEL["COSMIC_RAY"]
+    flux[1, 40:60] = flux[2] = np.nan
+    ivar[~np.isfinite(flux)] = 0
+    mask[~np.isfinite(flux)] |= SPECTRUM_PIXEL["NO_DATA"]
+    return Spectra(flux, ivar, mask, wave, np.array(["a", "b", "c"]), meta={"survey": "none"})
+
+
+@cache
 def small_detector() -> Any:
     """Return a detector that has learnt nothing, as a Model."""
     import torch

@@ -117,6 +117,12 @@ class TestSpectra(ProductLaws):
     def example(self):
         return made.spectra()
 
+    def example_on_own_grids(self):
+        return made.own_grids()
+
+    def wrong_order(self):
+        return replace(made.own_grids(), wave=np.ascontiguousarray(made.own_grids().wave[:, ::-1]))
+
     def wrong_shape(self):
         return replace(made.spectra(), ivar=np.ones((2, 50), np.float32))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from astrosurvey import plugins
+from astrosurvey import Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
@@ -27,9 +28,12 @@ from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotomet
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
+from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
-from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, tile_image, truth
+from ..stages.spectra import files
+from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, spectra, tile_image, truth
 
 
 def test_every_built_in_stage_is_tried():
@@ -70,6 +74,32 @@ class TestReadImage(StageLaws):
     def wrong_file(self, tmp_path):
         (tmp_path / "no.fits").write_text("this is no FITS file")
         return Example(config={"path": str(tmp_path / "no.fits"), "bands": ["g"]})
+
+
+class TestReadSpectra(StageLaws):
+    stage = ReadSpectra
+
+    def example(self, tmp_path):
+        return Example(config={"path": str(files.sdss(tmp_path / "spec.fits"))})
+
+    def example_of_many_files_on_their_own_grids(self, tmp_path):
+        for k in range(3):
+            files.csv(tmp_path / f"s{k}.csv", files.WAVE[: 300 + k] * (1 + k / 1000), files.FLUX[: 300 + k])
+        return Example(config={"path": str(tmp_path / "s*.csv"), **files.SETTINGS, "medium": "air"})
+
+    def example_of_a_block(self, tmp_path):
+        path = files.csv(tmp_path / "s.csv")
+        return Example(config={"path": str(path), **files.SETTINGS}, tile=Tile("b0", 9, 0, rows=(0, 5)))
+
+    def empty_block(self, tmp_path):
+        path = files.csv(tmp_path / "s.csv")
+        return Example(config={"path": str(path), **files.SETTINGS}, tile=Tile("b1", 9, 1, rows=(5, 10)))
+
+    def wrong_without_settings(self, tmp_path):
+        return Example(config={"path": str(files.csv(tmp_path / "s.csv"))})
+
+    def wrong_file(self, tmp_path):
+        return Example(config={"path": str(tmp_path / "none.fits")})
 
 
 class TestSimulateSky(StageLaws):
@@ -394,6 +424,27 @@ class TestStarGalaxy(StageLaws):
 
     def wrong_without_psf(self):
         return Example({"image": replace(tile_image(0), psf=None), **detected(0)}, tile=TILES[0])
+
+
+class TestResampleSpectra(StageLaws):
+    stage = ResampleSpectra
+
+    def example(self):
+        return Example({"spectra": spectra()}, {"start": 3990.0, "stop": 4100.0, "log_step": 2e-4})
+
+    def example_of_a_linear_grid(self):
+        return Example({"spectra": spectra()}, {"start": 4000.0, "stop": 4100.0, "step": 0.5, "threshold": 0.0})
+
+    def example_like_the_first(self):
+        return Example({"spectra": spectra()}, {"like": "first"})
+
+    def example_of_own_grids(self):
+        one = spectra()
+        shifted = replace(one, wave=one.wave * 1.00003, ids=np.array(["d", "e", "f"]))
+        return Example({"spectra": type(one).concatenate([one, shifted])}, {"like": "first"})
+
+    def wrong_grid(self):
+        return Example({"spectra": spectra()}, {"start": 7000.0, "stop": 8000.0, "step": 1.0})
 
 
 class TestMergeCatalogs(StageLaws):

@@ -66,6 +66,11 @@ def spectra() -> Spectra:
     return Spectra(flux, np.ones_like(flux), mask, 10 ** np.linspace(3.5, 4, 50), np.array(["a-1", "b'2", "c", "long name 4"]))
 
 
+def own_grids() -> Spectra:
+    several = spectra()
+    return dataclasses.replace(several, wave=several.wave * np.linspace(1, 1.1, 4)[:, None], ids=np.array([5, 2**52, 1, 3]))
+
+
 def light_curves() -> LightCurves:
     rng = np.random.default_rng(4)
     time = np.concatenate([np.sort(rng.uniform(59000, 60000, n)) for n in (5, 0, 8)])
@@ -128,7 +133,7 @@ def fractions() -> Fractions:
     return Fractions.from_stamps((30, 40), np.array([[3, 14, 2, 11], [8, 16, 6, 13]]), [first, second], ("g", "r"), {"method": "templates"})
 
 
-MAKERS = [image, cube, spectra, light_curves, samples, metrics, model, psf_model, segmentation, fractions]
+MAKERS = [image, cube, spectra, own_grids, light_curves, samples, metrics, model, psf_model, segmentation, fractions]
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -217,6 +222,8 @@ WRONG = [
     (cube, {"beam": (0.001, 0.002, 0.0)}, "0 < minor <= major"),
     (cube, {"rest_frequency": -1.0}, "rest_frequency must be positive"),
     (spectra, {"wave": np.linspace(2, 1, 50)}, "increasing"),
+    (own_grids, {"wave": np.ones((4, 50))}, "increasing"),
+    (own_grids, {"wave": np.ones((3, 50))}, r"shape \(4, 50\)"),
     (spectra, {"ivar": np.full((4, 50), np.inf, np.float32)}, "finite and not negative"),
     (spectra, {"ids": np.array([1, 2, 2, 3])}, "must not repeat"),
     (light_curves, {"offsets": np.array([0, 5, 4, 13])}, "must rise"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 from toy import Number
 
-from astrosurvey import Catalog, DataError, Field, Image, NoWork, Stage, StageConfig, Tiles
+from astrosurvey import Catalog, DataError, Field, Image, NoWork, Spectra, Stage, StageConfig, Tiles
 
 
 class Honest(Stage):
@@ -229,6 +230,48 @@ class AsksForWcs(Passes):
         if image.wcs is None:
             raise DataError("the image has no coordinates; give one that has")
         return {"sources": sources}
+
+
+class Scales(Stage):
+    """Scale every spectrum to its median."""
+
+    name = "rogue.scales"
+    inputs = {"spectra": Spectra}
+    outputs = {"spectra": Spectra}
+
+    def run(self, ctx, *, spectra):
+        levels = [np.median(row[good]) if good.any() else 1 for row, good in zip(spectra.flux, spectra.usable(), strict=True)]
+        return {"spectra": replace(spectra, flux=spectra.flux / np.float32(levels)[:, None])}
+
+
+class NeedsUsable(Scales):
+    """Take it that there is something to see."""
+
+    name = "rogue.needs_usable"
+
+    def run(self, ctx, *, spectra):
+        assert spectra.usable().any()
+        return {"spectra": spectra}
+
+
+class TrustsWeights(Scales):
+    """Forget that what is masked may have weight."""
+
+    name = "rogue.trusts_weights"
+
+    def run(self, ctx, *, spectra):
+        assert np.abs(spectra.flux[spectra.ivar > 0]).max(initial=0) < 1e20, "wild"
+        return {"spectra": spectra}
+
+
+class SharesGrids(Scales):
+    """Take it that all spectra are on one grid."""
+
+    name = "rogue.shares_grids"
+
+    def run(self, ctx, *, spectra):
+        np.interp(5000.0, spectra.wave, spectra.flux[0])
+        return {"spectra": spectra}
 
 
 class FirstOnly(Stage):

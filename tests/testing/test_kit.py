@@ -12,7 +12,7 @@ import pytest
 import toy
 from toy import Number
 
-from astrosurvey import Catalog
+from astrosurvey import Catalog, Spectra
 from astrosurvey.core.stage import StageError
 from astrosurvey.testing import Example, ProductLaws, StageLaws, laws
 from astrosurvey.testing.trial import Trial
@@ -162,6 +162,25 @@ def test_a_broken_law_about_data_is_named(tmp_path, tiny_image, other_process, s
     law(Trial(rogues.Passes, example, honest, other_process))
     with pytest.raises(AssertionError, match=complaint):
         law(Trial(stage, example, rogue, other_process))
+
+
+@pytest.mark.parametrize(
+    ("stage", "law", "complaint"),
+    [
+        (rogues.NeedsUsable, laws.copes_with_spectra_without_data, "rogue.needs_usable failed"),
+        (rogues.TrustsWeights, laws.copes_with_damaged_spectra, "wild"),
+        (rogues.SharesGrids, laws.copes_with_spectra_on_their_own_grids, "object too deep"),
+    ],
+)
+def test_a_broken_law_about_spectra_is_named(tmp_path, other_process, stage, law, complaint):
+    flux = np.random.default_rng(2).normal(5, 1, (3, 80)).astype(np.float32)
+    spectra = Spectra(flux, np.ones_like(flux), np.zeros(flux.shape, np.int32), np.linspace(4000.0, 5000, 80), np.arange(3))
+    honest, rogue = (tmp_path / name for name in ("honest", "rogue"))
+    for folder in (honest, rogue):
+        folder.mkdir()
+    law(Trial(rogues.Scales, Example({"spectra": spectra}), honest, other_process))
+    with pytest.raises(AssertionError, match=complaint):
+        law(Trial(stage, Example({"spectra": spectra}), rogue, other_process))
 
 
 def test_a_stage_may_ask_for_what_a_bare_image_lacks(tmp_path, tiny_image, other_process):

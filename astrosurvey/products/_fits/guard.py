@@ -111,7 +111,7 @@ class Source:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        raw = self._raw = _open_regular(path)
+        raw = self._raw = open_regular(path)
         self._gzip: gzip.GzipFile | None = None
         self.file: BinaryIO = raw
         self._ended = True
@@ -197,7 +197,7 @@ class Source:
         self._raw.close()
 
 
-def _open_regular(path: str | Path) -> io.FileIO:
+def open_regular(path: str | Path) -> io.FileIO:
     """Open an existing regular file for reading, by its literal name and without ever blocking."""
     name = os.fspath(path)
     try:

@@ -124,16 +124,17 @@ class FitsFile:
             shape = shape[1:]
         return shape
 
-    def read(self, hdu: Hdu, window: Window | None = None, plane: int | None = None) -> np.ndarray:
-        """Return pixels as float32: scaled by BSCALE and BZERO, NaN where the file has BLANK or NaN.
+    def read(self, hdu: Hdu, window: Window | None = None, plane: int | None = None, dtype: type = np.float32) -> np.ndarray:
+        """Return pixels as floats: scaled by BSCALE and BZERO, NaN where the file has BLANK or NaN.
 
         Args:
             hdu: an HDU of this file that holds an image.
             window: the pixels to read of the last two axes; None for all.
             plane: index on the first axis of a three-dimensional image; None for all planes.
+            dtype: float32, or float64 for wavelengths and the like.
 
         Returns:
-            float32, native and C-contiguous, shaped as `shape(hdu)` with window and plane cut out.
+            of that type, native and C-contiguous, shaped as `shape(hdu)` with window and plane cut out.
         """
         with self.cards(hdu):
             scale, zero = hdu.cards.number("BSCALE", 1.0), hdu.cards.number("BZERO", 0.0)
@@ -152,8 +153,8 @@ class FitsFile:
                 values[raw == blank] = np.nan
             out[...] = values
 
-        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 becomes inf, which callers see
-            return self._read(hdu, window, plane, np.dtype(np.float32), convert)
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond the type becomes inf, which callers see
+            return self._read(hdu, window, plane, np.dtype(dtype), convert)
 
     def read_integers(self, hdu: Hdu, window: Window | None = None, plane: int | None = None) -> np.ndarray:
         """Return pixels of a mask or a label image exactly, as int64.
@@ -210,10 +211,8 @@ class FitsFile:
         if not (0 <= box.y0 < box.y1 <= ny and 0 <= box.x0 < box.x1 <= nx):
             raise self.bad(f"the window {tuple(box)} (y0, y1, x0, x1) is not inside the image of {nx} x {ny} pixels", hdu, "NAXIS1")
         whole = box == (0, ny, 0, nx) and len(planes) == count
-        if self._checksum and whole and hdu.index not in self._verified:
-            with self.cards(hdu, f"{AGAIN}, or set `checksum: false` to read it as it is"):
-                verify(self.source, hdu, self.repairs)
-            self._verified.add(hdu.index)
+        if whole:
+            self.verify(hdu)
         out = np.empty((len(planes), box.y1 - box.y0, box.x1 - box.x0), dtype)
         for k, p in enumerate(planes):
             if hdu.kind == "image":
@@ -226,6 +225,17 @@ class FitsFile:
         if len(shape) < 2:
             return out.reshape(shape)
         return out.reshape((*shape[:-2], *out.shape[1:]) if plane is None else out.shape[1:])
+
+    def verify(self, hdu: Hdu) -> None:
+        """Compare an HDU with its DATASUM and CHECKSUM, once and if this file is to be checked at all.
+
+        Raises:
+            BadInput: they disagree.
+        """
+        if self._checksum and hdu.index not in self._verified:
+            with self.cards(hdu, f"{AGAIN}, or set `checksum: false` to read it as it is"):
+                verify(self.source, hdu, self.repairs)
+            self._verified.add(hdu.index)
 
     def _read_plain(self, hdu: Hdu, plane: int, box: Window, out: np.ndarray, convert: _Convert) -> None:
         """Read rows in pieces that stay in the cache while their byte order, scale and type are changed."""

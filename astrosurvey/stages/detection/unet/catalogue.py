@@ -22,8 +22,6 @@ from .predict import Maps
 if TYPE_CHECKING:
     from ....products import Catalog, Image
 
-INSIDE = 0.5
-"""Of the network's mask, from which a pixel belongs to a source."""
 PROMINENCE = 5.0
 """Standard deviations by which a peak must rise above its saddle to be a source that the network overlooked."""
 POSITION_FLOOR = 0.1
@@ -64,7 +62,7 @@ def build(
     found = peaks(maps.centre, maps.offset, maps.star, CANDIDATE)
     found = found.take(calibration(found.score, seen.mean_conditions) >= threshold)
     found, overlooked = with_overlooked(found, detection.snr, certain, device)
-    bright = (maps.mask > INSIDE) | (detection.snr > footprint)
+    bright = maps.mask | (detection.snr > footprint)
     bright[found.row, found.column] = True
     labels = KERNEL.on(device)(bright, detection.flux, found.row.astype(np.int64), found.column.astype(np.int64))
     measured = footprints.measure(labels, detection)

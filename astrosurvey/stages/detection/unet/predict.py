@@ -25,7 +25,7 @@ class Maps:
     Attributes:
         centre: (y, x) float32, 0 to 1.
         offset: (2, y, x) float32, pixels to the centre, (y, x).
-        mask: (y, x) float32, 0 to 1: the pixel is brighter with its source than without.
+        mask: (y, x) bool, the pixel is more probably brighter for a source than not.
         star: (y, x) float32, 0 to 1.
         scatter: (y, x) float32, standard deviation of `centre` under dropout; None if it was not asked for.
     """
@@ -65,7 +65,7 @@ def predict(
     out = Maps(
         np.zeros(shape, np.float32),
         np.zeros((2, *shape), np.float32),
-        np.zeros(shape, np.float32),
+        np.zeros(shape, bool),
         np.zeros(shape, np.float32),
         np.zeros(shape, np.float32) if samples else None,
     )
@@ -82,7 +82,7 @@ def predict(
             if out.scatter is not None:
                 out.scatter[keep] = _scatter(network, features, samples, seed + number, crop, inner)
         out.centre[keep] = torch.sigmoid(maps["centre"][0]).cpu().numpy()
-        out.mask[keep] = torch.sigmoid(maps["mask"][0]).cpu().numpy()
+        out.mask[keep] = (maps["mask"][0] > 0).cpu().numpy()
         out.star[keep] = torch.sigmoid(maps["star"][0]).cpu().numpy()
         out.offset[(slice(None), *keep)] = maps["offset"].cpu().numpy()
         progress(number + 1, len(squares))
@@ -105,12 +105,14 @@ def _squares(
     shape: tuple[int, ...], window: int, network: UNet
 ) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], tuple[slice, slice]]]:
     """Yield (what to keep, what to look at, where what to keep lies in it); looks begin at multiples of the network's."""
-    step = max(window // network.multiple, 1) * network.multiple
+    largest = max(window // network.multiple, 1) * network.multiple
+    # As few squares as that allows, of one size: narrow ones at the far edges would be all margin.
+    steps = [-(-n // -(-n // largest) // network.multiple) * network.multiple for n in shape]
     halo = -(-network.reach // network.multiple) * network.multiple
     ny, nx = shape
-    for y0 in range(0, ny, step):
-        for x0 in range(0, nx, step):
-            y1, x1 = min(y0 + step, ny), min(x0 + step, nx)
+    for y0 in range(0, ny, steps[0]):
+        for x0 in range(0, nx, steps[1]):
+            y1, x1 = min(y0 + steps[0], ny), min(x0 + steps[1], nx)
             from_y, from_x = max(y0 - halo, 0), max(x0 - halo, 0)
             look = slice(from_y, min(y1 + halo, ny)), slice(from_x, min(x1 + halo, nx))
             yield (slice(y0, y1), slice(x0, x1)), look, (slice(y0 - from_y, y1 - from_y), slice(x0 - from_x, x1 - from_x))

@@ -66,7 +66,9 @@ class UNetDetection(Stage):
             "auto", description="of the network's arithmetic; auto takes bfloat16 where the device multiplies it faster"
         )
         window: int = Field(
-            2048, ge=128, description="side in pixels of the windows the network works in; memory is about 150 bytes a pixel of one"
+            1536,
+            ge=128,
+            description="greatest side in pixels of the windows the network works in; memory is about 200 bytes a pixel of one",
         )
 
     _ready: tuple[Model, UNet] | None = None

@@ -1,0 +1,1 @@
+"""Spectra: read them, and everything that is measured on them."""

@@ -1,0 +1,1 @@
+"""Spectra on another wavelength grid."""
