@@ -79,6 +79,7 @@ SUPPORTING = {
     "kron": {"use": "photometry.kron", "in": ["sky", "deblend"]},
     "survey": {"use": "catalog.merge", "in": "kron"},
     "field": {"use": "simulate.field"},
+    "spectra": {"use": "io.spectra", "path": "{tile}.fits"},
 }
 """The stages that blocks which show a part of a pipeline take for granted, by the names that they use for them."""
 
