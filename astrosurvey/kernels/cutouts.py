@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._filtering import HALF, INFINITE, ONE, ZERO, inverse_variance, masked_weight
+from ._filtering import HALF, INFINITE, ONE, ZERO, inverse_variance, masked_weight, read_only
 from ._islands import deal
 from ._numba import cuda, download, helper, launch, parallel, prange, upload
 from .matched_filter import Bits
@@ -216,11 +216,8 @@ def cpu(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what `reference` does. Threaded over boxes."""
     flux, noise = np.zeros((len(taps), *shape), np.float32), np.full((len(taps), *shape), np.inf, np.float32)
-    read_only = [plane.view() for plane in (data, variance, mask, typical)]
-    for plane in read_only:  # whatever the caller's are, one compiled function serves
-        plane.setflags(write=False)
     lanes = deal((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1]))
-    _all_boxes(*lanes, *read_only, *bits, taps, taps * taps, reach, box, place, flux, noise)
+    _all_boxes(*lanes, *read_only(data, variance, mask, typical), *bits, taps, taps * taps, reach, box, place, flux, noise)
     return flux, noise
 
 

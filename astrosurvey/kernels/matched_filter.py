@@ -29,6 +29,7 @@ from ._filtering import (
     filter_tile,
     inverse_variance,
     masked_weight,
+    read_only,
     significance_of_sum,
     square,
 )
@@ -77,10 +78,9 @@ def cpu(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return what `reference` does, tile by tile and in as many threads as numba has."""
     flux, snr = _outputs(data, group)
-    read_only = [plane.view() for plane in (data, variance, mask, typical)]
-    for plane in read_only:  # whatever the caller's are, one compiled function serves
-        plane.setflags(write=False)
-    _all_tiles(*read_only, *bits, np.stack([taps, taps * taps, taps, taps], axis=2), reach, group, chi, flux, snr)
+    _all_tiles(
+        *read_only(data, variance, mask, typical), *bits, np.stack([taps, taps * taps, taps, taps], axis=2), reach, group, chi, flux, snr
+    )
     return flux, snr
 
 

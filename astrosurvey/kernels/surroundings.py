@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._filtering import INFINITE, ZERO, inverse_variance, masked_weight
+from ._filtering import INFINITE, ZERO, inverse_variance, masked_weight, read_only
 from ._numba import cuda, download, empty, helper, launch, parallel, prange, upload
 from .cutouts import weights
 from .matched_filter import Bits
@@ -124,10 +124,7 @@ def cpu(
 ) -> np.ndarray:
     """Return what `reference` does. Threaded over pixels."""
     mean = np.empty(len(y), np.float32)
-    read_only = [plane.view() for plane in (data, variance, mask, typical)]
-    for plane in read_only:  # whatever the caller's are, one compiled function serves
-        plane.setflags(write=False)
-    _all_means(*read_only, *bits, np.asarray(y, np.int64), np.asarray(x, np.int64), half, mean)
+    _all_means(*read_only(data, variance, mask, typical), *bits, np.asarray(y, np.int64), np.asarray(x, np.int64), half, mean)
     return mean
 
 

@@ -45,6 +45,18 @@ def precision_on(device: Literal["cpu", "cuda"], wish: Literal["auto", "float32"
     return torch.bfloat16 if wish == "bfloat16" or (wish == "auto" and fast) else torch.float32
 
 
+def to_unet(model: Model) -> UNet:
+    """Return the network a model describes as `to_network` does, if it is a U-Net.
+
+    Raises:
+        DataError: it is none, or the weights do not fit it.
+    """
+    network = to_network(model)
+    if not isinstance(network, UNet):
+        raise DataError(f"the model is of the architecture {model.architecture!r}, and this stage needs a U-Net")
+    return network
+
+
 def ready(kept: tuple[Model, UNet] | None, model: Model, device: str, precision: torch.dtype) -> tuple[Model, UNet]:
     """Return a model and its U-Net, ready to predict: what was kept from the tile before if that was the same model.
 
@@ -53,10 +65,7 @@ def ready(kept: tuple[Model, UNet] | None, model: Model, device: str, precision:
     """
     if kept is not None and _same(kept[0], model):
         return kept
-    network = to_network(model)
-    if not isinstance(network, UNet):
-        raise DataError(f"the model is of the architecture {model.architecture!r}, and this stage needs a U-Net")
-    return model, folded(network).to(device=device, dtype=precision)
+    return model, folded(to_unet(model)).to(device=device, dtype=precision)
 
 
 def _same(one: Model, other: Model) -> bool:

@@ -48,9 +48,9 @@ class ExplainDetection(Stage):
 
     def run(self, ctx: Context, *, image: Image, sources: Catalog, model: Model | None) -> Mapping[str, Any]:
         """Return a folder of pictures and their captions."""
-        from ....networks.unet import UNet, folded
+        from ....networks.unet import folded
         from ...models.card import bands_of
-        from ...models.load import to_network
+        from ...models.load import to_unet
         from .features import features
         from .saliency import saliency
         from .stage import NEEDS, TASK
@@ -61,8 +61,7 @@ class ExplainDetection(Stage):
             raise NoWork("there is no source to explain")
         bands = bands_of(model, image, task=TASK, needs=NEEDS)
         seen, _ = features(image, bands or self.config.bands, self.config.fwhm, apart=bands is not None, device=ctx.device)
-        network = to_network(model)
-        assert isinstance(network, UNet)
+        network = to_unet(model)
         ready = folded(network)
         captions = {}
         ny, nx = image.data.shape[1:]

@@ -265,15 +265,13 @@ class CalibrateUNet(Stage):
 
     def run(self, ctx: Context, *, image: Tiles[Image], truth: Tiles[Catalog], model: Model | None) -> Mapping[str, Any]:
         """Return the model with a new calibration on its card, and its metrics on these tiles."""
-        from ....networks.unet import UNet
         from ...models.card import bands_of
-        from ...models.load import to_network
+        from ...models.load import to_unet
         from .assess import assess
         from .examples import scene
 
         assert model is not None
-        network = to_network(model)
-        assert isinstance(network, UNet)
+        network = to_unet(model)
         scenes = [
             scene(one, objects, None, bands_of(model, one, task=TASK, needs=NEEDS)) for one, objects in zip(image, truth, strict=True)
         ]

@@ -15,7 +15,7 @@ from ....networks.determinism import seeded
 from ....networks.train import History, Recipe, fit
 from ....networks.unet import STEM, UNet
 from ....products import Model
-from ...models.load import to_network
+from ...models.load import to_unet
 from .assess import assess
 from .calibrate import Calibration
 from .examples import Scene, batch
@@ -71,14 +71,13 @@ def train(
         "heads": [list(head) for head in HEADS],
         "widths": list(widths),
     }
-    network: nn.Module
     if start is None:
         with seeded(seed):
             network = UNet(**config)
         with torch.no_grad():  # sources are rare; told so, the network does not spend its first steps on learning it
             network.head.bias[: STEM**2] = RARE  # type: ignore[index]
     else:
-        network, config = to_network(start), dict(start.config)
+        network, config = to_unet(start), dict(start.config)
     held = [batch(list(kept_back), step, seed=seed + 1, size=SIZE, count=COUNT, faintest=FAINTEST) for step in range(4)]
 
     def take(step: int) -> Any:

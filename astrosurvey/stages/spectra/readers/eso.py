@@ -11,12 +11,15 @@ import numpy as np
 
 from ....products._fits import BinaryTable
 from .base import Block, Format, SpectrumFile
-from .rows import read_rows, spectra_table
+from .rows import needed_table, read_rows, spectra_table
 
 
 def _ucd(file: SpectrumFile, table: BinaryTable) -> str:
     wave = file.called("wave", table.columns)
     return table.hdu.cards.text(f"TUCD{table.columns[wave].number}").strip().lower() if wave else ""
+
+
+HINT = "leave out `format: eso`"
 
 
 def sniff(file: SpectrumFile) -> bool:
@@ -29,17 +32,12 @@ def sniff(file: SpectrumFile) -> bool:
 
 def count(file: SpectrumFile) -> int:
     """Return the number of rows."""
-    table = spectra_table(file)
-    if table is None:
-        raise file.bad("has no table with a spectrum in each row", "leave out `format: eso`")
-    return table.rows
+    return needed_table(file, HINT).rows
 
 
 def read(file: SpectrumFile, first: int, last: int) -> Block:
     """Return rows of the table with what the primary header says about all of them."""
-    count(file)
-    table = spectra_table(file)
-    assert table is not None
+    table = needed_table(file, HINT)
     block = read_rows(file, table, first, last)
     ucd = _ucd(file, table)
     if ucd.startswith("em.wl"):

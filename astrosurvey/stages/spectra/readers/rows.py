@@ -21,6 +21,9 @@ _PLACES = {
 _NAMES = ("NAME", "OBJECT", "OBJ_NME", "TARGETID", "SOURCE_ID", "DESIG")
 
 
+HINT = "set `columns.flux` to the column that holds the fluxes"
+
+
 def spectra_table(file: SpectrumFile) -> BinaryTable | None:
     """Return the first table with a spectrum in each row; None when there is none."""
     for table in file.tables():
@@ -28,6 +31,14 @@ def spectra_table(file: SpectrumFile) -> BinaryTable | None:
         if flux is not None and table.length(flux) > 1:
             return table
     return None
+
+
+def needed_table(file: SpectrumFile, hint: str) -> BinaryTable:
+    """Return that table; the error of a file without one ends with a hint."""
+    table = spectra_table(file)
+    if table is None:
+        raise file.bad("has no table with a spectrum in each row", hint)
+    return table
 
 
 def sniff(file: SpectrumFile) -> bool:
@@ -50,18 +61,12 @@ def _grid(table: BinaryTable, pixels: int) -> np.ndarray | None:
 
 def count(file: SpectrumFile) -> int:
     """Return the number of rows."""
-    table = spectra_table(file)
-    if table is None:
-        raise file.bad("has no table with a spectrum in each row", "set `columns.flux` to the column that holds the fluxes")
-    return table.rows
+    return needed_table(file, HINT).rows
 
 
 def read(file: SpectrumFile, first: int, last: int) -> Block:
     """Return rows of the table."""
-    count(file)
-    table = spectra_table(file)
-    assert table is not None
-    return read_rows(file, table, first, last)
+    return read_rows(file, needed_table(file, HINT), first, last)
 
 
 def read_rows(file: SpectrumFile, table: BinaryTable, first: int, last: int) -> Block:
