@@ -8,6 +8,9 @@ from pathlib import Path
 
 from . import MODULES, load
 
+LOOPS = {"flood": "_basins"}
+"""The file that holds a kernel's CPU loops, where it is not the kernel's own; nothing in that one is compiled."""
+
 
 @dataclass(frozen=True)
 class CacheState:
@@ -45,7 +48,7 @@ def cache_state() -> CacheState:
     beside = others(CACHE_FOLDER)
     return CacheState(
         folder=CACHE_FOLDER,
-        compiled=tuple(name for name in MODULES if name in found),
+        compiled=tuple(name for name in MODULES if LOOPS.get(name, name) in found),
         kernels=len(MODULES),
         size=_size(CACHE_FOLDER),
         others=len(beside),
