@@ -36,4 +36,4 @@ def coarse_of(label: str) -> str:
     Raises:
         KeyError: it is neither.
     """
-    return COARSE_OF_PREFIX[label.split("_")[0]]
+    return COARSE_OF_PREFIX[label.split("_", maxsplit=1)[0]]
