@@ -170,7 +170,7 @@ def measure(size: int, seed: int, repeats: int) -> dict[str, Any]:
         "sources": {},
     }
     arguments: dict[str, tuple[Any, ...]] = {}
-    for chain in CHAINS:
+    for chain, names in CHAINS.items():
         cpu: dict[str, float] = {}
         stages(image, chain, "cpu", cpu)  # compiles
         found = recorded(lambda chain=chain: stages(image, chain, "cpu", {}))  # type: ignore[misc]
@@ -182,16 +182,16 @@ def measure(size: int, seed: int, repeats: int) -> dict[str, Any]:
                 seconds: dict[str, float] = {}
                 products = stages(image, chain, device, seconds)
                 spent += [seconds] if turn else []
-            by_device[device] = {name: statistics.median(one[name] for one in spent) for name in CHAINS[chain]}
+            by_device[device] = {name: statistics.median(one[name] for one in spent) for name in names}
             report["sources"][f"{chain} on {device}"] = len(products["sources"])
         report["stages"][chain] = by_device
         print(json.dumps({chain: by_device, "sources": report["sources"]}), flush=True)
-    arguments["resample"] = kernels.load(["resample"])[0].large(np.random.default_rng(1))  # type: ignore[misc]
+    arguments["resample"] = next(one for one in kernels.load() if one.name == "resample").large(np.random.default_rng(1))  # type: ignore[misc]
     for kernel in kernels.load():
         if kernel.name in arguments:
             try:
                 report["kernels"][kernel.name] = compare(kernel, arguments[kernel.name], repeats, rate)
-            except Exception as error:  # noqa: BLE001  the others are still of interest
+            except Exception as error:
                 report["kernels"][kernel.name] = {"failed": f"{type(error).__name__}: {error}"[:2000]}
             print(kernel.name, json.dumps(report["kernels"][kernel.name]), flush=True)
     return report
