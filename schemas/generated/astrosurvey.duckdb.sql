@@ -541,8 +541,8 @@ CREATE TABLE "spectral_line" (
     "source_id" BIGINT,
     "wave" DOUBLE NOT NULL,
     "z" DOUBLE NOT NULL,
-    "flux" FLOAT,
-    "flux_err" FLOAT,
+    "line_flux" FLOAT,
+    "line_flux_err" FLOAT,
     "snr" FLOAT,
     "equivalent_width" FLOAT,
     "equivalent_width_err" FLOAT,
@@ -557,7 +557,7 @@ CREATE TABLE "spectral_line" (
     PRIMARY KEY ("spectrum_id", "line"),
     FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
     FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
-    CONSTRAINT "check_spectral_line_errors" CHECK ((isnan("wave") OR "wave" > 0) AND (isnan("flux_err") OR "flux_err" >= 0) AND (isnan("equivalent_width_err") OR "equivalent_width_err" >= 0) AND (isnan("sigma") OR "sigma" >= 0) AND (isnan("sigma_err") OR "sigma_err" >= 0) AND (isnan("velocity_err") OR "velocity_err" >= 0))
+    CONSTRAINT "check_spectral_line_errors" CHECK ((isnan("wave") OR "wave" > 0) AND (isnan("line_flux_err") OR "line_flux_err" >= 0) AND (isnan("equivalent_width_err") OR "equivalent_width_err" >= 0) AND (isnan("sigma") OR "sigma" >= 0) AND (isnan("sigma_err") OR "sigma_err" >= 0) AND (isnan("velocity_err") OR "velocity_err" >= 0))
 );
 COMMENT ON TABLE "spectral_line" IS 'What was measured of one emission line of one spectrum, with its own redshift taken out; negative fluxes are absorption.';
 COMMENT ON COLUMN "spectral_line"."spectrum_id" IS 'the spectrum';
@@ -565,8 +565,8 @@ COMMENT ON COLUMN "spectral_line"."line" IS 'name of the line, such as halpha or
 COMMENT ON COLUMN "spectral_line"."source_id" IS 'the source of the spectrum, where known';
 COMMENT ON COLUMN "spectral_line"."wave" IS 'wavelength of the line at rest, in vacuum [Angstrom]';
 COMMENT ON COLUMN "spectral_line"."z" IS 'redshift at which the line was looked for';
-COMMENT ON COLUMN "spectral_line"."flux" IS 'flux of the line as observed, in 1e-17 erg/s/cm2; of spectra with relative fluxes, their unit times Angstrom';
-COMMENT ON COLUMN "spectral_line"."flux_err" IS 'standard error of the flux, with velocity, width and continuum free';
+COMMENT ON COLUMN "spectral_line"."line_flux" IS 'flux of the line as observed, in 1e-17 erg/s/cm2; of spectra with relative fluxes, their unit times Angstrom';
+COMMENT ON COLUMN "spectral_line"."line_flux_err" IS 'standard error of the flux, with velocity, width and continuum free';
 COMMENT ON COLUMN "spectral_line"."snr" IS 'flux over its standard error';
 COMMENT ON COLUMN "spectral_line"."equivalent_width" IS 'equivalent width at rest; positive for emission [Angstrom]';
 COMMENT ON COLUMN "spectral_line"."equivalent_width_err" IS 'standard error of the equivalent width [Angstrom]';

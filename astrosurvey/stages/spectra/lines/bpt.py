@@ -16,9 +16,8 @@ LINES = ("halpha", "nii_6583", "hbeta", "oiii_5007")
 LABELS = ("star-forming", "composite", "agn", "undetermined")
 """By the boundaries of Kauffmann et al. and of Kewley et al.; undetermined where a Balmer line is no emission line."""
 DRAWS = 1000
-FAINT = 1
-"""Flag of probabilities that rest on a line of an S/N below this:"""
 SURE = 3.0
+"""All four lines must have this S/N; else the flag FAINT_LINES is set."""
 
 
 def kauffmann(log_nii: np.ndarray) -> np.ndarray:

@@ -192,7 +192,8 @@ def _solve(block: Block, data: Pixels, shape: torch.Tensor) -> _Solved:
     leak = inverse @ cross
     hessian = derivative @ derivative.transpose(1, 2) - cross.transpose(1, 2) @ leak
     gradient = (derivative @ residual[..., None])[..., 0]
-    return _Solved(values, inverse, leak, (residual * residual).sum(1), hessian, gradient)
+    chi2 = (residual[:, None] @ residual[..., None])[:, 0, 0]
+    return _Solved(values, inverse, leak, chi2, hessian, gradient)
 
 
 def _linear(normal: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -61,7 +61,7 @@ def measure_index(index: Index, rest: Rest) -> Measured:
     covered = np.min([overlap.sum(axis=1) / (high - low) for overlap, (low, high) in zip(overlaps, spans, strict=True)], axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         strength, slope, sure = (_break if index.band is None else _strength)(index, cut, overlaps)
-        error = np.sqrt((slope**2 * np.where(cut.good, cut.variance, 0)).sum(axis=1))
+        error = np.sqrt(_sum(slope**2, np.where(cut.good, cut.variance, 0)))
     outside = (rest.low[:, 0] > np.min(spans)) | (rest.high[:, -1] < np.max(spans))
     flags = np.where(outside, SPECTRAL_LINE["OUTSIDE"], 0)
     flags |= np.where(~outside & (covered < COVERED), SPECTRAL_LINE["MASKED"], 0)
@@ -89,11 +89,16 @@ def _overlap(span: Span, cut: Rest) -> np.ndarray:
     return np.asarray(inside * cut.good)
 
 
+def _sum(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return (n,) sums over pixels, in an order that does not change when pixels without weight are appended."""
+    return np.asarray(np.einsum("np,np->n", left, right))
+
+
 def _mean(weights: np.ndarray, cut: Rest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the mean flux under weights, its derivative with the pixels, and whether it is well above zero."""
-    part = weights / weights.sum(axis=1, keepdims=True)
-    mean = (part * np.where(cut.good, cut.flux, 0)).sum(axis=1)
-    noise = np.sqrt((part**2 * np.where(cut.good, cut.variance, 0)).sum(axis=1))
+    part = weights / _sum(weights, np.ones_like(weights))[:, None]
+    mean = _sum(part, np.where(cut.good, cut.flux, 0))
+    noise = np.sqrt(_sum(part**2, np.where(cut.good, cut.variance, 0)))
     return mean, part, mean > CONTINUUM_SNR * noise
 
 
@@ -106,11 +111,11 @@ def _strength(index: Index, cut: Rest, overlaps: list[np.ndarray]) -> tuple[np.n
     line = blue[:, None] * (1 - along) + red[:, None] * along
     width = index.band[1] - index.band[0]
     # Pixels that are missing inside the band are taken to be like those that are there.
-    part = overlaps[2] / overlaps[2].sum(axis=1, keepdims=True)
+    part = overlaps[2] / _sum(overlaps[2], np.ones_like(along))[:, None]
     flux = np.where(cut.good, cut.flux, 0)
-    ratio = (part * flux / line).sum(axis=1)
+    ratio = _sum(part, flux / line)
     pull = part * flux / line**2
-    slope = part / line - (pull * (1 - along)).sum(axis=1)[:, None] * by_blue - (pull * along).sum(axis=1)[:, None] * by_red
+    slope = part / line - _sum(pull, 1 - along)[:, None] * by_blue - _sum(pull, along)[:, None] * by_red
     sure = sure_blue & sure_red
     if index.unit == "mag":
         return -2.5 * np.log10(ratio), -2.5 / np.log(10) * slope / ratio[:, None], sure & (ratio > 0)

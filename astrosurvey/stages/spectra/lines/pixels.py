@@ -85,7 +85,7 @@ def gather(block: Block, sampled: Sampled, device: str) -> Pixels:
         base[:, 2 * number] = root
         base[:, 2 * number + 1] = root * (centre - (start + stop) / 2) / (stop - start)
         edges += [low, high[:, -1:]]
-        planes.append([root / width, root * flux, base])
+        planes.append([root / np.where(width > 0, width, 1), root * flux, base])  # filling has no width
     # Between two windows the edges make one pixel that is none.
     joined = [np.concatenate(_with_gaps(parts), axis=-1) for parts in zip(*planes, strict=True)]
     all_edges = np.concatenate(edges, axis=1)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ....catalog.flags import CLASSIFICATION
 from ....core.stage import Context, DataError
 from ....products import Catalog, Spectra
 from ..resample.rows import edges_of
@@ -147,8 +148,9 @@ def _line_table(chosen: Chosen, lines: Mapping[str, Lines]) -> Catalog:
     shape = (len(chosen.rows), len(keys))
     names = np.broadcast_to(np.array(keys), shape).ravel()
     keep = np.isfinite(told["flux"]) | ~np.char.endswith(names, "_broad")
+    told["line_flux"], told["line_flux_err"] = told.pop("flux"), told.pop("flux_err")
     with np.errstate(divide="ignore", invalid="ignore"):
-        told["snr"] = told["flux"] / told["flux_err"]
+        told["snr"] = told["line_flux"] / told["line_flux_err"]
     columns = {
         "spectrum_id": np.repeat(chosen.ids, len(keys)),
         "line": names,
@@ -191,6 +193,6 @@ def _class_table(ctx: Context, chosen: Chosen, lines: Mapping[str, Lines]) -> Ca
         "classifier": CLASSIFIER,
         "label": np.tile(bpt.LABELS, len(rows)),
         "probability": found.ravel(),
-        "flags": np.repeat(np.where(faint, bpt.FAINT, 0), len(bpt.LABELS)),
+        "flags": np.repeat(np.where(faint, CLASSIFICATION["FAINT_LINES"], 0), len(bpt.LABELS)),
     }
     return Catalog.from_columns("classification", columns)

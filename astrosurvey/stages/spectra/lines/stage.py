@@ -13,9 +13,9 @@ from ....products import Catalog, Spectra
 
 
 class MeasureLines(Stage):
-    """Measure emission lines: fluxes, equivalent widths, widths, velocities, with errors; spectral indices; and the BPT class of galaxies.
+    """Measure emission lines, spectral indices and the BPT class.
 
-    Lines of one kind share a velocity and a width, doublets from one level keep their ratio, and lines that overlap are fitted at
+    Fluxes, equivalent widths, widths and velocities come with errors. Lines of one kind share a velocity and a width, doublets from one level keep their ratio, and lines that overlap are fitted at
     once; errors allow for velocity, width and continuum. Balmer lines get a broad component where the data ask for one.
     Every spectrum with a redshift has a row for every line; what could not be measured is NaN, and a flag says why.
 
