@@ -63,9 +63,9 @@ def peaks(centre: torch.Tensor, offset: torch.Tensor, star: torch.Tensor, least:
         first &= ~torch.isin(at + dy * (nx + 1) + dx, at)
     row, column = row[first], column[first]
     score, stars, steps = (host(plane[..., row, column]) for plane in (centre, star, offset))
-    y, x = host(row), host(column)
-    step = np.where(np.hypot(*steps) <= LARGEST_STEP, steps, 0.0)
-    return Peaks(y, x, np.clip(y + step[0], -0.5, ny - 0.5), np.clip(x + step[1], -0.5, nx - 0.5), score, stars)
+    steps = np.where(np.hypot(*steps) <= LARGEST_STEP, steps, 0.0)
+    i, j = host(row), host(column)
+    return Peaks(i, j, np.clip(i + steps[0], -0.5, ny - 0.5), np.clip(j + steps[1], -0.5, nx - 0.5), score, stars)
 
 
 def host(tensor: torch.Tensor) -> np.ndarray:
