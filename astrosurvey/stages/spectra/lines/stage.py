@@ -15,9 +15,10 @@ from ....products import Catalog, Spectra
 class MeasureLines(Stage):
     """Measure emission lines, spectral indices and the BPT class.
 
-    Fluxes, equivalent widths, widths and velocities come with errors. Lines of one kind share a velocity and a width, doublets from one level keep their ratio, and lines that overlap are fitted at
-    once; errors allow for velocity, width and continuum. Balmer lines get a broad component where the data ask for one.
-    Every spectrum with a redshift has a row for every line; what could not be measured is NaN, and a flag says why.
+    Fluxes, equivalent widths, widths and velocities come with errors, which allow for each other and for the continuum. Lines of one
+    kind share a velocity and a width, doublets from one level keep their ratio, lines that overlap are fitted at once, and Balmer lines
+    get a broad component where the data ask for one. Every spectrum with a redshift has a row for every line; what could not be measured is
+    NaN, and a flag says why.
 
     References: Bolton et al. (2012), arXiv:1207.7326; Golub & Pereyra (1973), SIAM J. Numer. Anal. 10, 413;
     Baldwin, Phillips & Terlevich (1981), PASP 93, 5; Kewley et al. (2001), ApJ 556, 121; Kauffmann et al. (2003),
