@@ -456,9 +456,6 @@ class TestMeasureRedshift(StageLaws):
         )
         return Example({"spectra": coarse, "seeds": seeds}, {"peaks": 1, "quasars": [1.5, 2.5]})
 
-    def empty(self):
-        return Example({"spectra": redshifted().take(slice(0))})
-
     def wrong_names(self):
         return Example({"spectra": spectra()})
 
