@@ -20,7 +20,7 @@ from .stamps import Batch, Layout
 if TYPE_CHECKING:
     from ...products import Catalog, Image
 
-REACH = 1.2
+REACH = 1.35
 """How far the stamps of templates reach, in units of the footprints: a model's light counts also where it lies beyond its stamp, so that
 larger ones cost in proportion to their pixels and make no flux better."""
 TRIM = 0.05
