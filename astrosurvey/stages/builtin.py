@@ -43,6 +43,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
     from .simulate.stage import SimulateSky
+    from .spectra.lines.stage import MeasureLines
     from .spectra.resample.stage import ResampleSpectra
     from .spectra.stage import ReadSpectra
 
@@ -71,6 +72,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         TotalPhotometry,
         ForcedPhotometry,
         ResampleSpectra,
+        MeasureLines,
         MergeCatalogs,
         EvaluateDetection,
         EvaluateAgreement,
