@@ -1,0 +1,125 @@
+"""An autoencoder of spectra in their rest frame, with a normalizing flow over its latent space: a probabilistic autoencoder.
+
+The encoder is a stack of strided convolutions over the rest-frame grid, of which one spectrum covers a part; where in the rest
+frame a feature lies is added as a learnt vector, and attention gathers the features that are there, so that a
+spectrum seen through another window, at another redshift, may have the same latent vector. The decoder gives the whole
+grid from the latent vector: a basis of spectra whose coefficients are a small network's.
+
+References:
+    Böhm & Seljak (2020), arXiv:2006.05479 (probabilistic autoencoder); Melchior et al. (2023), arXiv:2211.07890 (spender).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .flow import SplineFlow
+
+CHANNELS = 3
+"""Of the input: flux, signal-to-noise ratio, and 1 where there are data."""
+
+
+class Encoder(nn.Module):
+    """Strided convolutions, then attention over the rest frame.
+
+    Shapes: (batch, CHANNELS, pixels) -> (batch, latent).
+    """
+
+    def __init__(self, pixels: int, latent: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        kernels, strides = (11, 9, 7, 5), (4, 4, 2, 1)
+        self.layers = nn.ModuleList()
+        length, before = pixels, CHANNELS
+        for width, kernel, stride in zip(widths, kernels, strides, strict=True):
+            self.layers.append(nn.Conv1d(before, width, kernel, stride, padding=kernel // 2))
+            length, before = (length - 1) // stride + 1, width
+        self.place = nn.Parameter(torch.zeros(before, length))
+        self.attention = nn.Conv1d(before, before, 1)
+        self.dense = nn.Sequential(nn.Linear(before, before), nn.SiLU(), nn.Linear(before, latent))
+        self.stride = 4 * 4 * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the latent vectors."""
+        covered = functional.max_pool1d(x[:, -1:], self.stride, ceil_mode=True)
+        for layer in self.layers[:-1]:
+            x = functional.silu(layer(x))
+        x = functional.silu(self.layers[-1](x) + self.place)
+        # Where a spectrum has no data nothing is gathered; an empty one attends to everything alike.
+        attention = self.attention(x).float().masked_fill(covered == 0, -1e4).softmax(dim=-1)
+        return cast(Tensor, self.dense((x * attention).sum(dim=-1)))
+
+
+class Decoder(nn.Module):
+    """A basis of spectra with coefficients that are a network's function of the latent vector.
+
+    Shapes: (batch, latent) -> (batch, pixels).
+    """
+
+    def __init__(self, pixels: int, latent: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, width in zip([latent, *widths], widths, strict=False):
+            layers += [nn.Linear(before, width), nn.SiLU()]
+        self.coefficients = nn.Sequential(*layers)
+        self.basis = nn.Linear(widths[-1], pixels)
+        nn.init.ones_(self.basis.bias)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Return the spectra."""
+        return cast(Tensor, self.basis(self.coefficients(latent)))
+
+    def with_slopes(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the spectra (batch, pixels) and their derivatives (batch, pixels, latent)."""
+        slopes = torch.func.vmap(torch.func.jacfwd(self.coefficients))(latent)
+        return self(latent), torch.einsum("pc,bcl->bpl", self.basis.weight, slopes)
+
+
+class SpectralAutoencoder(nn.Module):
+    """Encoder, decoder, and the density of the latent vectors of what is known.
+
+    Args:
+        pixels: of the rest-frame grid.
+        latent: length of the latent vectors.
+        encoder: channels of the encoder's four convolutions.
+        decoder: widths of the decoder's hidden layers; the last is the number of spectra in its basis.
+        flow: settings of `SplineFlow`.
+
+    Shapes: (batch, CHANNELS, pixels) -> (batch, latent).
+    """
+
+    precision: Tensor
+    centre: Tensor
+    scatter: Tensor
+
+    def __init__(
+        self,
+        pixels: int,
+        latent: int = 10,
+        encoder: Sequence[int] = (32, 64, 128, 128),
+        decoder: Sequence[int] = (128, 256, 128),
+        flow: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = Encoder(pixels, latent, encoder)
+        self.decoder = Decoder(pixels, latent, decoder)
+        self.flow = SplineFlow(latent, **(flow or {}))
+        # Of the latent vectors of what is known: mean and inverse covariance; of the decoder: its relative error by wavelength.
+        self.register_buffer("centre", torch.zeros(latent))
+        self.register_buffer("precision", torch.eye(latent))
+        self.register_buffer("scatter", torch.zeros(pixels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the latent vectors."""
+        return cast(Tensor, self.encoder(x))
+
+    @torch.no_grad()
+    def learn_prior(self, latent: Tensor) -> None:
+        """Take mean and covariance of (n, latent) vectors as what is known before a spectrum is seen."""
+        self.centre.copy_(latent.mean(dim=0))
+        spread = torch.cov(latent.double().T) + 1e-6 * torch.eye(latent.shape[1], dtype=torch.float64, device=latent.device)
+        self.precision.copy_(torch.linalg.inv(spread).float())
