@@ -127,3 +127,10 @@ SPECTRUM = FlagSet(
     (8, "NO_SKY_POSITION", "the file says no position, so ra and dec are empty"),
 )
 """Bits of the column `flags` of the table `spectrum`."""
+
+CLASSIFICATION = FlagSet(
+    (0, "NO_DATA", "nothing to classify: not one usable pixel where the classifier looks"),
+    (1, "NO_REDSHIFT", "a redshift is needed, and none is known"),
+    (2, "NO_SIGNAL", "less signal than the faintest known objects show: it may be empty sky"),
+)
+"""Bits of the column `flags` of the table `classification`."""

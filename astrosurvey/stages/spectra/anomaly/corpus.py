@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,14 @@ class Corpus:
         flux = self.flux[rows].float()
         variance = torch.where(flux == 0, torch.inf, 0.0) if self.variance is None else self.variance[rows].float()
         return flux, variance, self.z[rows]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Corpus]) -> Corpus:
+        """Return the spectra of several noisy corpora."""
+        empty = torch.empty(0, PIXELS)
+        flux = torch.cat([empty, *(part.flux for part in parts)])
+        variance = torch.cat([empty, *(part.variance for part in parts if part.variance is not None)])
+        return cls(flux, variance, torch.cat([empty[:, 0], *(part.z for part in parts)]))
 
     def to(self, device: str) -> Corpus:
         """Return the corpus on another device."""

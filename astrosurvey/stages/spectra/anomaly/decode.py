@@ -24,7 +24,8 @@ TILT = 0.3
 """Standard deviation of the polynomial's terms, from the linear one on, relative to its constant: how far flux calibrations are off."""
 CALIBRATION = 0.02
 """Relative error that every pixel may have beyond its noise: no survey's flux calibration and no template is better."""
-STEPS = 6
+STEPS = 5
+"""Evaluations of the decoder; one less is moved."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def decode(network: SpectralAutoencoder, flux: Tensor, ivar: Tensor, start: Tens
     """
     terms = legendre(ivar)
     # In units of each spectrum's own noise and level, all that follows is of order one.
-    unit = (ivar.sum(dim=1, keepdim=True) / (ivar > 0).sum(dim=1, keepdim=True).clamp_min(1)).sqrt().clamp_min(1e-30)
+    pixels = (ivar > 0).sum(dim=1, keepdim=True)
+    unit = torch.where(pixels > 0, (ivar.sum(dim=1, keepdim=True) / pixels.clamp_min(1)).sqrt(), 1.0)
     flux, ivar = flux * unit, ivar / unit.square()
     relative = network.scatter.square() + CALIBRATION**2
     latent, damping = start, flux.new_full((len(flux),), 1e-3)

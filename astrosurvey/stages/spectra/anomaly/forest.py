@@ -61,14 +61,15 @@ def grow(x: np.ndarray, seed: int) -> Forest:
                 continue
             here = x[parts[node]]
             depth = int(np.log2(node + 1))
-            low, high = here.min(axis=0), here.max(axis=0)
-            wide = np.flatnonzero(high > low)
-            if depth == levels or len(here) < 2 or not len(wide):
-                value[tree, node] = depth + expected(len(here))
+            value[tree, node] = depth + expected(len(here))
+            if depth == levels or len(here) < 2:
                 continue
-            split = int(rng.choice(wide))
+            low, high = here.min(axis=0), here.max(axis=0)
+            split = int(rng.choice(here.shape[1]))
             cut = np.float32(rng.uniform(low[split], high[split]))
             right = here[:, split] >= cut
+            if right.all():
+                continue
             feature[tree, node], value[tree, node] = split, cut
             parts[2 * node + 1], parts[2 * node + 2] = parts[node][~right], parts[node][right]
     return Forest(feature, value)
