@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 BOUND = 5.0
-"""Splines bend what lies within this many standard deviations, and leave the rest as it is."""
+"""Splines bend what lies within this, and leave the rest as it is; the vectors should be of order one."""
 LEAST_WIDTH, LEAST_SLOPE = 1e-2, 1e-2
 """Of a spline's bins, as a fraction of the whole, and of its slope: what keeps the density finite."""
 
@@ -34,14 +34,9 @@ class SplineFlow(nn.Module):
     Shapes: (batch, features) -> (batch,) natural logarithms of the density.
     """
 
-    mean: Tensor
-    scale: Tensor
-
     def __init__(self, features: int, layers: int = 6, bins: int = 8, hidden: int = 64) -> None:
         super().__init__()
         self.features, self.bins = features, bins
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("scale", torch.ones(features))
         half = features // 2
         self.knots = nn.ModuleList()
         for layer in range(layers):
@@ -51,16 +46,9 @@ class SplineFlow(nn.Module):
             nn.init.zeros_(last.bias)
             self.knots.append(nn.Sequential(nn.Linear(given, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), last))
 
-    @torch.no_grad()
-    def standardise(self, examples: Tensor) -> None:
-        """Take mean and standard deviation of (n, features) examples as the flow's own zero and unit."""
-        self.mean.copy_(examples.mean(dim=0))
-        self.scale.copy_(examples.std(dim=0).clamp_min(1e-6))
-
     def forward(self, x: Tensor) -> Tensor:
         """Return the log of the density at x."""
-        x = (x - self.mean) / self.scale
-        log_slope = -self.scale.log().sum().expand(len(x))
+        log_slope = x.new_zeros(len(x))
         half = self.features // 2
         for layer, network in enumerate(self.knots):
             given = half if layer % 2 == 0 else self.features - half

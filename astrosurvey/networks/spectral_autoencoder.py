@@ -40,7 +40,14 @@ class Encoder(nn.Module):
             length, before = (length - 1) // stride + 1, width
         self.place = nn.Parameter(torch.zeros(before, length))
         self.attention = nn.Conv1d(before, before, 1)
-        self.dense = nn.Sequential(nn.Linear(before, before), nn.SiLU(), nn.Linear(before, latent))
+        # What differs from spectrum to spectrum is a small part of what is gathered, until it is normalised.
+        self.dense = nn.Sequential(nn.BatchNorm1d(before), nn.Linear(before, before), nn.SiLU(), nn.Linear(before, latent))
+        # In training every number of the latent vector has unit variance, so that consistency cannot be had by making it small.
+        self.unit = nn.BatchNorm1d(latent, affine=False)
+        self.turn = nn.Linear(latent, latent)
+        nn.init.eye_(self.turn.weight)
+        nn.init.zeros_(self.turn.bias)
+        self.turn.requires_grad_(False)
         self.stride = 4 * 4 * 2
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,7 +58,7 @@ class Encoder(nn.Module):
         x = functional.silu(self.layers[-1](x) + self.place)
         # Where a spectrum has no data nothing is gathered; an empty one attends to everything alike.
         attention = self.attention(x).float().masked_fill(covered == 0, -1e4).softmax(dim=-1)
-        return cast(Tensor, self.dense((x * attention).sum(dim=-1)))
+        return cast(Tensor, self.turn(self.unit(self.dense((x * attention).sum(dim=-1)))))
 
 
 class Decoder(nn.Module):
@@ -65,13 +72,26 @@ class Decoder(nn.Module):
         layers: list[nn.Module] = []
         for before, width in zip([latent, *widths], widths, strict=False):
             layers += [nn.Linear(before, width), nn.SiLU()]
-        self.coefficients = nn.Sequential(*layers)
+        self.bend = nn.Sequential(*layers[:-1])
+        self.linear = nn.Linear(latent, widths[-1])
         self.basis = nn.Linear(widths[-1], pixels)
+        nn.init.eye_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
         nn.init.ones_(self.basis.bias)
+
+    @torch.no_grad()
+    def begin_with(self, mean: Tensor, components: Tensor) -> None:
+        """Take a mean spectrum (pixels,) and components (width, pixels), each of unit variance among the known, as the first basis."""
+        self.basis.bias.copy_(mean)
+        self.basis.weight.copy_(components.T)
 
     def forward(self, latent: Tensor) -> Tensor:
         """Return the spectra."""
         return cast(Tensor, self.basis(self.coefficients(latent)))
+
+    def coefficients(self, latent: Tensor) -> Tensor:
+        """Return how much of each spectrum of the basis to add; in the beginning, as much as the latent vector says."""
+        return cast(Tensor, self.linear(latent) + self.bend(latent))
 
     def with_slopes(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Return the spectra (batch, pixels) and their derivatives (batch, pixels, latent)."""
@@ -92,8 +112,6 @@ class SpectralAutoencoder(nn.Module):
     Shapes: (batch, CHANNELS, pixels) -> (batch, latent).
     """
 
-    precision: Tensor
-    centre: Tensor
     scatter: Tensor
 
     def __init__(
@@ -101,16 +119,14 @@ class SpectralAutoencoder(nn.Module):
         pixels: int,
         latent: int = 10,
         encoder: Sequence[int] = (32, 64, 128, 128),
-        decoder: Sequence[int] = (128, 256, 128),
+        decoder: Sequence[int] = (128, 256, 64),
         flow: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.encoder = Encoder(pixels, latent, encoder)
         self.decoder = Decoder(pixels, latent, decoder)
         self.flow = SplineFlow(latent, **(flow or {}))
-        # Of the latent vectors of what is known: mean and inverse covariance; of the decoder: its relative error by wavelength.
-        self.register_buffer("centre", torch.zeros(latent))
-        self.register_buffer("precision", torch.eye(latent))
+        # The decoder's relative error by wavelength.
         self.register_buffer("scatter", torch.zeros(pixels))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -118,8 +134,18 @@ class SpectralAutoencoder(nn.Module):
         return cast(Tensor, self.encoder(x))
 
     @torch.no_grad()
-    def learn_prior(self, latent: Tensor) -> None:
-        """Take mean and covariance of (n, latent) vectors as what is known before a spectrum is seen."""
-        self.centre.copy_(latent.mean(dim=0))
-        spread = torch.cov(latent.double().T) + 1e-6 * torch.eye(latent.shape[1], dtype=torch.float64, device=latent.device)
-        self.precision.copy_(torch.linalg.inv(spread).float())
+    def whiten(self, latent: Tensor) -> None:
+        """Change the latent space so that vectors (n, latent), which the encoder gave of what is known, have mean 0 and covariance 1.
+
+        Nothing that is decoded changes.
+        """
+        mean = latent.double().mean(dim=0)
+        covariance = torch.cov(latent.double().T)
+        floor = 1e-4 * covariance.diagonal().mean() * torch.eye(len(mean), dtype=torch.float64, device=latent.device)
+        root = torch.linalg.cholesky(covariance + floor)
+        turn = self.encoder.turn
+        turn.weight.copy_(torch.linalg.solve_triangular(root, turn.weight.double(), upper=False))
+        turn.bias.copy_(torch.linalg.solve_triangular(root, (turn.bias.double() - mean)[:, None], upper=False)[:, 0])
+        for layer in (self.decoder.linear, cast(nn.Linear, self.decoder.bend[0])):
+            layer.bias.add_((layer.weight.double() @ mean).float())
+            layer.weight.copy_(layer.weight.double() @ root)

@@ -38,8 +38,8 @@ class Corpus:
     """Known spectra on the rest-frame grid, on one device.
 
     Attributes:
-        flux: (n, PIXELS) in any float type; 0 where nothing is known.
-        variance: (n, PIXELS) of the flux; inf where nothing is known. None if the flux is noiseless and 0 means unknown.
+        flux: (n, PIXELS) in any float type; NaN where nothing is known.
+        variance: (n, PIXELS) of the flux; inf where nothing is known. None if the flux is noiseless.
         z: (n,) redshifts.
     """
 
@@ -51,10 +51,11 @@ class Corpus:
         return len(self.flux)
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return flux and variance (inf where nothing is known) of some spectra, in single precision, and their redshifts."""
+        """Return flux (0 where nothing is known) and variance (inf there) of some spectra, in single precision, and their redshifts."""
         flux = self.flux[rows].float()
-        variance = torch.where(flux == 0, torch.inf, 0.0) if self.variance is None else self.variance[rows].float()
-        return flux, variance, self.z[rows]
+        variance = torch.zeros_like(flux) if self.variance is None else self.variance[rows].float()
+        known = torch.isfinite(flux) & torch.isfinite(variance)
+        return torch.where(known, flux, 0.0), torch.where(known, variance, torch.inf), self.z[rows]
 
     @classmethod
     def concatenate(cls, parts: Sequence[Corpus]) -> Corpus:
@@ -73,8 +74,8 @@ def from_observed(flux: Tensor, variance: Tensor | None, z: Tensor, first: float
     """Return the corpus of spectra on an observed grid of the rest frame's step, moved by whole pixels.
 
     Args:
-        flux: (n, pixel), 0 where there is none.
-        variance: (n, pixel), inf where there is none; None if the flux is noiseless.
+        flux: (n, pixel), NaN where there is none.
+        variance: (n, pixel); None if the flux is noiseless.
         z: (n,) redshifts.
         first: log10 of the first pixel's centre, Å.
     """
@@ -82,7 +83,7 @@ def from_observed(flux: Tensor, variance: Tensor | None, z: Tensor, first: float
     place = torch.arange(PIXELS, device=flux.device) - start[:, None]
     there = (place >= 0) & (place < flux.shape[1])
     place = place.clamp(0, flux.shape[1] - 1)
-    moved = torch.where(there, flux.gather(1, place), 0)
+    moved = torch.where(there, flux.gather(1, place), torch.nan)
     spread = None if variance is None else torch.where(there, variance.gather(1, place), torch.inf)
     return Corpus(moved, spread, z)
 

@@ -120,7 +120,7 @@ def decode(network: SpectralAutoencoder, flux: Tensor, ivar: Tensor, start: Tens
         weight = ivar / (1.0 + ivar * floor)
         tight = _tightness(polynomial[:, 0], weight.new_zeros(len(weight)))
         design = torch.cat([curve[..., None] * slopes, (terms * template[:, None]).transpose(1, 2)], dim=2)
-        normal, right = _equations(network, design, flux - model, weight, latent, polynomial, tight)
+        normal, right = _equations(design, flux - model, weight, latent, polynomial, tight)
         if step == STEPS - 1:
             break
         diagonal = torch.diagonal(normal, dim1=1, dim2=2)
@@ -128,8 +128,8 @@ def decode(network: SpectralAutoencoder, flux: Tensor, ivar: Tensor, start: Tens
         tried = latent + move[:, : latent.shape[1]]
         new_template, new_slopes = network.decoder.with_slopes(tried)
         new_polynomial = scaled(new_template, flux, weight, terms)
-        before = _cost(network, model, flux, weight, latent, polynomial, tight)
-        after = _cost(network, torch.einsum("rk,rkp->rp", new_polynomial, terms) * new_template, flux, weight, tried, new_polynomial, tight)
+        before = _cost(model, flux, weight, latent, polynomial, tight)
+        after = _cost(torch.einsum("rk,rkp->rp", new_polynomial, terms) * new_template, flux, weight, tried, new_polynomial, tight)
         better = after <= before
         latent = torch.where(better[:, None], tried, latent)
         template = torch.where(better[:, None], new_template, template)
@@ -142,24 +142,22 @@ def decode(network: SpectralAutoencoder, flux: Tensor, ivar: Tensor, start: Tens
 
 
 def _equations(
-    network: SpectralAutoencoder, design: Tensor, residual: Tensor, weight: Tensor, latent: Tensor, polynomial: Tensor, tight: Tensor
+    design: Tensor, residual: Tensor, weight: Tensor, latent: Tensor, polynomial: Tensor, tight: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the normal matrix and the right side of the step in latent vector and polynomial, in double precision."""
     n = latent.shape[1]
     heavy = (design * weight[..., None]).transpose(1, 2)
     normal = (heavy @ design).double()
     right = (heavy @ residual[..., None])[..., 0].double()
-    normal[:, :n, :n] += network.precision.double()
-    right[:, :n] -= (latent - network.centre).double() @ network.precision.double()
+    # Latent vectors of the known are white.
+    normal[:, :n, :n] += torch.eye(n, dtype=normal.dtype, device=normal.device)
+    right[:, :n] -= latent.double()
     normal[:, n:, n:] += torch.diag_embed(tight.double())
     right[:, n:] -= tight.double() * polynomial.double()
     return normal, right
 
 
-def _cost(
-    network: SpectralAutoencoder, model: Tensor, flux: Tensor, weight: Tensor, latent: Tensor, polynomial: Tensor, tight: Tensor
-) -> Tensor:
+def _cost(model: Tensor, flux: Tensor, weight: Tensor, latent: Tensor, polynomial: Tensor, tight: Tensor) -> Tensor:
     """Return (row,) chi-square plus what the latent vector and the polynomial cost."""
-    off = latent - network.centre
     chi2 = (weight * (flux - model).square()).sum(dim=1)
-    return chi2 + ((off @ network.precision) * off).sum(dim=1) + (tight * polynomial.square()).sum(dim=1)
+    return chi2 + latent.square().sum(dim=1) + (tight * polynomial.square()).sum(dim=1)

@@ -107,7 +107,7 @@ class TrainAnomaly(Stage):
         latent: int = Field(10, ge=2, le=64, description="length of the latent vectors")
         encoder: tuple[int, int, int, int] = Field((32, 64, 128, 128), description="channels of the encoder's convolutions")
         decoder: tuple[int, ...] = Field(
-            (128, 256, 128), min_length=1, description="widths of the decoder; the last is the number of spectra that it adds up"
+            (128, 256, 64), min_length=1, description="widths of the decoder; the last is the number of spectra that it adds up"
         )
         keep_back: float = Field(0.2, gt=0, lt=1, description="fraction of the tiles that is kept back to validate and calibrate")
         threads: int = Field(

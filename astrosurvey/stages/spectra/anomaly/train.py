@@ -23,13 +23,14 @@ from .calibrate import Calibration, calibrate
 from .corpus import Corpus, view
 from .decode import channels, decode, legendre, scaled
 from .forest import Forest, grow
+from .principal import principal
 from .rest import PIXELS
 from .score import statistics
 
 ERROR, FLOOR = 0.03, 0.02
 """Errors of a reconstruction that count as one in the loss: relative to the flux, and to the spectrum's mean flux."""
-PULL = 2.0
-"""Weight of the consistency of two views against the reconstruction."""
+PULL, WHITE = 1.0, 0.3
+"""Weights of the consistency of two views, and of white latent vectors, against the reconstruction."""
 VIEWS_TO_CALIBRATE = 8000
 ROWS = 256
 
@@ -77,6 +78,7 @@ def train(
     config: dict[str, Any] = {"pixels": PIXELS, "latent": latent, "encoder": list(encoder), "decoder": list(decoder)}
     with seeded(seed):
         network = SpectralAutoencoder(**config)
+        network.decoder.begin_with(*principal(corpus, decoder[-1]))
     total = recipe.steps + recipe.steps // 4
     held = [batch(kept_back, step, rows=rows, seed=seed + 1) for step in range(2)]
 
@@ -86,8 +88,6 @@ def train(
         return {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0]}
 
     with seeded(seed):
-        # The flow learns later, from what this makes; weights that are not in the loss do not move, but decay.
-        network.flow.requires_grad_(False)
         trained, history = fit(
             network,
             lambda step: batch(corpus, step, rows=rows, seed=seed),
@@ -134,11 +134,12 @@ def losses(network: SpectralAutoencoder, examples: tuple[Tensor, ...]) -> dict[s
         template = network.decoder(latent)
         model = torch.einsum("rk,rkp->rp", scaled(template, flux, weight, terms), terms) * template
         chi2 = (weight * (flux - model).square()).sum(dim=1) / number[:, 0]
-        apart = (latent[:rows] - latent[rows:]).square().sum(dim=1).mean()
-        spread = 2 * latent.var(dim=0).sum()
-        # The mean of the spread near one keeps the latent vectors in the range in which the flow's splines bend.
-        size = (latent.square().mean() - 1.0).square()
-    return {"reconstruction": ((1.0 + chi2).sqrt() - 1.0).mean(), "consistency": PULL * apart / (spread + 1e-6), "size": 0.1 * size}
+        apart = (latent[:rows] - latent[rows:]).square().mean(dim=0)
+        consistency = (apart / (2 * latent.var(dim=0) + 1e-6)).mean()
+        # Every number of the latent vector must tell something of its own, or consistency could be had for nothing.
+        excess = latent.T @ latent / len(latent) - torch.eye(latent.shape[1], device=latent.device)
+        whiteness = excess.square().sum() / latent.shape[1]
+    return {"reconstruction": ((1.0 + chi2).sqrt() - 1.0).mean(), "consistency": PULL * consistency, "whiteness": WHITE * whiteness}
 
 
 def explained(network: SpectralAutoencoder, corpus: Corpus, number: int, *, seed: int) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
@@ -155,13 +156,13 @@ def explained(network: SpectralAutoencoder, corpus: Corpus, number: int, *, seed
 
 @torch.no_grad()
 def learn_residuals(network: SpectralAutoencoder, corpus: Corpus, *, rows: int, seed: int) -> None:
-    """Set what the network knows before a spectrum is seen: the latent vectors' mean and covariance, and its error by wavelength."""
+    """Set the network's error by wavelength, once its latent space is white."""
     network.eval()
-    latents, squares, weights = [], corpus.flux.new_zeros(PIXELS, dtype=torch.float32), corpus.flux.new_zeros(PIXELS, dtype=torch.float32)
+    network.whiten(torch.cat([network(channels(*batch(corpus, step, rows=rows, seed=seed)[:2])) for step in range(16)]))
+    squares, weights = corpus.flux.new_zeros(PIXELS, dtype=torch.float32), corpus.flux.new_zeros(PIXELS, dtype=torch.float32)
     for step in range(max(4, min(32, len(corpus) // rows))):
         first_flux, first_ivar, *_, flux, variance = batch(corpus, step, rows=rows, seed=seed)
         latent = network(channels(first_flux, first_ivar))
-        latents.append(latent)
         known = torch.isfinite(variance)
         weight = torch.where(known, 1.0 / (torch.where(known, variance, 0.0) + (ERROR * flux).square() + 1e-30), 0.0)
         best = decode(network, torch.where(known, flux, 0.0), weight, latent)
@@ -169,7 +170,6 @@ def learn_residuals(network: SpectralAutoencoder, corpus: Corpus, *, rows: int, 
         relative = ((flux - best.model) / best.model.abs().clamp_min(1e-30)).square()
         squares += torch.where(clean, (relative - torch.where(clean, variance, 0.0) / flux.square().clamp_min(1e-30)).clamp(0, 1), 0).sum(0)
         weights += clean.sum(dim=0)
-    network.learn_prior(torch.cat(latents))
     smooth = torch.nn.functional.avg_pool1d(torch.stack([squares, weights])[:, None], 33, 1, 16)[:, 0]
     network.scatter.copy_((smooth[0] / smooth[1].clamp_min(1e-3)).sqrt().clamp(0.0, 0.5))
 
@@ -184,8 +184,6 @@ def _learn_density(
     log: Callable[[str], None],
 ) -> None:
     """Fit the flow to latent vectors."""
-    flow = network.flow.requires_grad_(True)
-    flow.standardise(latents)
     generator = torch.Generator(latents.device).manual_seed(seed)
     number = min(2048, len(latents))
 
@@ -197,7 +195,7 @@ def _learn_density(
             return {"surprise": -net(vectors).mean()}
 
     with seeded(seed):
-        learnt, _ = fit(flow, take, loss, recipe, device=device, progress=lambda done, _: progress(done), log=log)
+        learnt, _ = fit(network.flow, take, loss, recipe, device=device, progress=lambda done, _: progress(done), log=log)
     network.flow = cast(Any, learnt.to(device))
 
 
