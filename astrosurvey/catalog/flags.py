@@ -132,5 +132,8 @@ CLASSIFICATION = FlagSet(
     (0, "NO_DATA", "nothing to classify: not one usable pixel where the classifier looks"),
     (1, "NO_REDSHIFT", "a redshift is needed, and none is known"),
     (2, "NO_SIGNAL", "less signal than the faintest known objects show: it may be empty sky"),
+    (3, "FEW_DATA", "usable in fewer than half of the pixels where the classifier looks"),
+    (4, "OUTSIDE_TRAINING", "unlike what the classifier was trained on: its probabilities mean little"),
+    (5, "DOUBTFUL", "no class is more probable than two thirds"),
 )
 """Bits of the column `flags` of the table `classification`."""

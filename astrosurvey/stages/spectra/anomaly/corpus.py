@@ -17,20 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...simulate.spectra.instrument import Instrument, observe
 from .rest import FIRST, PIXELS, STEP
 
-BLUE, RED = np.log10(3600.0), np.log10(9800.0)
-"""log10 of the observed range of a view, Å."""
+BLUE, WIDTH = 3600.0, 2304
+"""What a view sees: from so many Å, observed, so many of the grid's pixels: to 10 400 Å."""
 SHIFT = 0.12
 """A view moves an object by up to this in log10(1 + z)."""
 COVERED = 0.5
-"""A view keeps at least this part of what its window would hold."""
-SNR = (0.4, 80.0)
-"""Median signal-to-noise ratios per pixel of views."""
-CUT = 0.15
-"""Up to this part of a view's window is cut off at each end."""
-WAVES = 4
-"""Cosines over the window of which smooth random functions are made."""
+"""A view keeps at least this part of what it would see of the object where it is."""
+JITTER = 0.7
+"""Pixels, sigma, by which a view's redshift is off."""
+SNR = (0.4, 60.0)
+"""Least and greatest mean signal-to-noise ratio per pixel of views."""
+MISJUDGED = 0.15
+"""Scatter of ln(ivar) about the truth: surveys know their noise to a tenth."""
 
 
 @dataclass(frozen=True)
@@ -88,56 +89,60 @@ def from_observed(flux: Tensor, variance: Tensor | None, z: Tensor, first: float
     return Corpus(moved, spread, z)
 
 
-def view(flux: Tensor, variance: Tensor, z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def view(corpus: Corpus, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return objects as seen anew: flux and ivar (row, PIXELS), both 0 where nothing is seen.
 
     Args:
-        flux, variance: (row, PIXELS) what is known of them; variance inf where nothing is.
-        z: (row,) their redshifts.
-        generator: of random numbers, on the tensors' device.
+        corpus: noiseless spectra are observed by an instrument drawn for each; noisy ones become noisier, and lose pixels.
+        rows: (row,) which objects.
+        generator: of random numbers, on the corpus's device.
     """
-    rows, device = len(flux), flux.device
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(rows, *shape, generator=generator, device=device)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(rows, *shape, generator=generator, device=device)
-
+    flux, variance, z = corpus.take(rows)
     known = torch.isfinite(variance)
-    pixel = torch.arange(PIXELS, device=device)
-    width = (RED - BLUE) / STEP
+    pixel = torch.arange(PIXELS, device=flux.device)
 
-    def seen(shift: Tensor) -> tuple[Tensor, Tensor]:
-        first = (BLUE - torch.log10(1 + z) - shift - FIRST) / STEP
-        return first, known & (pixel >= first[:, None]) & (pixel < first[:, None] + width)
+    def window(shift: Tensor) -> tuple[Tensor, Tensor]:
+        start = torch.round((np.log10(BLUE) - torch.log10(1 + z) - shift - FIRST) / STEP).long()[:, None]
+        return start, known & (pixel >= start) & (pixel < start + WIDTH)
 
-    shift = (2 * uniform() - 1) * SHIFT
-    # Where little would be left of it, an object is seen at its own redshift.
-    enough = seen(shift)[1].sum(dim=1) >= COVERED * seen(torch.zeros_like(shift))[1].sum(dim=1)
-    first, here = seen(torch.where(enough, shift, 0.0))
-    x = (pixel - first[:, None]) / width  # 0 to 1 over the window
-    here &= (x >= CUT * uniform(1)) & (x < 1 - CUT * uniform(1))
-    gap, gap_width = uniform(1), 0.05 * uniform(1) * (uniform(1) < 0.3)
-    here &= ((x - gap).abs() > gap_width) & (uniform(PIXELS) > 0.02 * uniform(1))
+    shift = SHIFT * (2 * torch.rand(len(z), generator=generator, device=z.device) - 1)
+    # An object of which too little would be left is seen where it is.
+    enough = window(shift)[1].sum(dim=1) >= COVERED * window(torch.zeros_like(shift))[1].sum(dim=1)
+    start, here = window(torch.where(enough, shift, 0.0))
+    if corpus.variance is None:
+        seen, ivar = _observed(flux, start, generator)
+    else:
+        seen, ivar = _fainter(flux, variance, here, generator)
+    ivar = ivar * torch.exp(MISJUDGED * torch.randn(len(z), 1, generator=generator, device=z.device))
+    here &= ivar > 0
+    return torch.where(here, seen, 0.0), torch.where(here, ivar, 0.0)
 
-    phase = torch.pi * x[:, None] * torch.arange(1, WAVES + 1, device=device)[:, None]
-    waves = torch.cos(phase.clamp(0, WAVES * torch.pi))
-    fall = torch.arange(1, WAVES + 1, device=device, dtype=flux.dtype).reciprocal()
-    bend = torch.einsum("rw,rwp->rp", normal(WAVES) * 0.08 * fall, waves).exp()
-    step = torch.where(x < 0.35 + 0.3 * uniform(1), 1.0, 1.0 + 0.03 * normal(1))
-    true = flux * bend * step
 
-    level = torch.where(here, flux, torch.nan).nanmedian(dim=1, keepdim=True).values.nan_to_num().abs().clamp_min(1e-12)
-    snr = SNR[0] * (SNR[1] / SNR[0]) ** uniform(1)
-    shape = torch.einsum("rw,rwp->rp", normal(WAVES) * 0.5 * fall, waves).exp()
-    # Night-sky lines: a forest of noisier pixels towards the red, and some isolated ones.
-    lines = (uniform(PIXELS) < 0.02 + 0.1 * (x > 0.6)) * 3 * uniform(PIXELS)
-    noise = (level / snr).square() * shape * (1 + lines.square())
-    added = (noise - torch.where(here, variance, 0.0)).clamp_min(0.0)
-    total = torch.where(here, variance, 0.0) + added
-    made = true + added.sqrt() * normal(PIXELS)
-    # Surveys know their noise to a tenth.
-    claimed = total * (0.1 * normal(1)).exp()
-    here &= claimed > 0
-    return torch.where(here, made, 0.0), torch.where(here, claimed.clamp_min(1e-30).reciprocal(), 0.0)
+def _observed(flux: Tensor, start: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return what instruments make of noiseless spectra whose windows begin at the pixels `start`, (row, 1)."""
+    wave = BLUE * 10 ** (STEP * np.arange(WIDTH))
+    place = start + torch.arange(WIDTH, device=flux.device)
+    inside = (place >= 0) & (place < PIXELS)
+    drawn = torch.where(inside, flux.gather(1, place.clamp(0, PIXELS - 1)), 0.0)
+    seen = observe(drawn, wave, generator, Instrument(snr=SNR))
+    off = torch.round(JITTER * torch.randn(start.shape, generator=generator, device=flux.device)).long()
+    back = torch.arange(PIXELS, device=flux.device) - start - off
+    there = (back >= 0) & (back < WIDTH)
+    back = back.clamp(0, WIDTH - 1)
+    return torch.where(there, seen.flux.gather(1, back), 0.0), torch.where(there, seen.ivar.gather(1, back), 0.0)
+
+
+def _fainter(flux: Tensor, variance: Tensor, here: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return noisy spectra with noise added, and without a stretch of their pixels."""
+    rows, device = len(flux), flux.device
+    chance = torch.rand(rows, 4, generator=generator, device=device)
+    level = torch.where(here, flux, torch.nan).nanmedian(dim=1, keepdim=True).values.nan_to_num().abs()
+    typical = torch.where(here, variance, torch.nan).nanmedian(dim=1, keepdim=True).values.nan_to_num(nan=1.0).clamp_min(1e-30)
+    # As the noise is distributed over the pixels, so is what is added; half of the views are as bright as they were.
+    snr = SNR[0] * (SNR[1] / SNR[0]) ** chance[:, :1]
+    wanted = torch.where(chance[:, 1:2] < 0.5, (level / snr).square() / typical, 0.0)
+    added = torch.where(here, variance, 0.0) * (wanted - 1).clamp_min(0.0)
+    noise = added.sqrt() * torch.randn(flux.shape, generator=generator, device=device)
+    middle, reach = chance[:, 2:3] * PIXELS, 0.03 * PIXELS * chance[:, 3:]
+    left = (torch.arange(PIXELS, device=device) - middle).abs() > reach
+    return flux + noise, torch.where(here & left, 1.0 / (torch.where(here, variance, 1.0) + added), 0.0)

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from ....networks.spectral_autoencoder import SpectralAutoencoder
 
-ORDER = 3
+ORDER = 8
 """Of the polynomial."""
 TILT = 0.3
-"""Standard deviation of the polynomial's terms, from the linear one on, relative to its constant: how far flux calibrations are off."""
+"""Standard deviation of the polynomial's linear term relative to its constant: how far flux calibrations are off; of the k-th, TILT / k."""
 CALIBRATION = 0.02
 """Relative error that every pixel may have beyond its noise: no survey's flux calibration and no template is better."""
 STEPS = 5
@@ -58,21 +58,21 @@ def channels(flux: Tensor, ivar: Tensor) -> Tensor:
     return torch.stack([torch.asinh(flux / level), torch.asinh(level * ivar.sqrt()), good], dim=1)
 
 
-def legendre(ivar: Tensor) -> Tensor:
-    """Return (row, ORDER + 1, pixel) Legendre polynomials, -1 and 1 at the ends of each spectrum's data, and constant beyond."""
+def legendre(ivar: Tensor, order: int = ORDER) -> Tensor:
+    """Return (row, order + 1, pixel) Legendre polynomials, -1 and 1 at the ends of each spectrum's data, and constant beyond."""
     good = ivar > 0
     pixel = torch.arange(ivar.shape[1], device=ivar.device, dtype=ivar.dtype)
     first = torch.where(good, pixel, torch.inf).amin(dim=1, keepdim=True).nan_to_num(posinf=0.0)
     last = torch.where(good, pixel, -torch.inf).amax(dim=1, keepdim=True).nan_to_num(neginf=1.0)
     x = ((2 * pixel - first - last) / (last - first).clamp_min(1.0)).clamp(-1.0, 1.0)
     terms = [torch.ones_like(x), x]
-    for n in range(1, ORDER):
+    for n in range(1, order):
         terms.append(((2 * n + 1) * x * terms[n] - n * terms[n - 1]) / (n + 1))
     return torch.stack(terms, dim=1)
 
 
 def scaled(template: Tensor, flux: Tensor, weight: Tensor, terms: Tensor) -> Tensor:
-    """Return (row, ORDER + 1) the polynomials with which templates fit best, in closed form; 0 where the flux would be negative.
+    """Return (row, terms) the polynomials with which templates fit best, in closed form; 0 where the flux would be negative.
 
     Args:
         template, flux, weight: (row, pixel).
@@ -83,16 +83,17 @@ def scaled(template: Tensor, flux: Tensor, weight: Tensor, terms: Tensor) -> Ten
     normal = heavy @ parts.transpose(1, 2)
     right = (heavy @ flux[..., None])[..., 0]
     constant = right[:, 0] / normal[:, 0, 0].clamp_min(1e-30)
-    normal = normal + torch.diag_embed(_tightness(constant, normal[:, 0, 0]))
+    normal = normal + torch.diag_embed(_tightness(constant, normal[:, 0, 0], terms.shape[1] - 1))
     found = torch.linalg.solve(normal.double(), right.double()).to(flux.dtype)
     return found * (constant > 0)[:, None]
 
 
-def _tightness(constant: Tensor, most: Tensor) -> Tensor:
-    """Return (row, ORDER + 1) inverse variances of the polynomial's terms before a spectrum is seen; next to none of the constant."""
-    tilt = (TILT * constant).square().reciprocal().clamp_max(1e12).nan_to_num(posinf=1e12)
+def _tightness(constant: Tensor, most: Tensor, order: int) -> Tensor:
+    """Return (row, order + 1) inverse variances of the polynomial's terms before a spectrum is seen; next to none of the constant."""
+    k = torch.arange(1, order + 1, device=constant.device, dtype=constant.dtype)
+    tilt = (TILT / k * constant[:, None]).square().reciprocal().clamp_max(1e12)
     # Never wholly without, so that even an empty spectrum's equations have a solution.
-    return torch.cat([(1e-6 * most + 1e-20)[:, None], tilt[:, None].expand(-1, ORDER)], dim=1)
+    return torch.cat([(1e-6 * most + 1e-20)[:, None], tilt], dim=1)
 
 
 @torch.no_grad()
@@ -118,7 +119,7 @@ def decode(network: SpectralAutoencoder, flux: Tensor, ivar: Tensor, start: Tens
         model = curve * template
         floor = relative * model.square()
         weight = ivar / (1.0 + ivar * floor)
-        tight = _tightness(polynomial[:, 0], weight.new_zeros(len(weight)))
+        tight = _tightness(polynomial[:, 0], weight.new_zeros(len(weight)), ORDER)
         design = torch.cat([curve[..., None] * slopes, (terms * template[:, None]).transpose(1, 2)], dim=2)
         normal, right = _equations(design, flux - model, weight, latent, polynomial, tight)
         if step == STEPS - 1:

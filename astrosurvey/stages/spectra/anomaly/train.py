@@ -29,6 +29,8 @@ from .score import statistics
 
 ERROR, FLOOR = 0.03, 0.02
 """Errors of a reconstruction that count as one in the loss: relative to the flux, and to the spectrum's mean flux."""
+TILTED = 1
+"""Order of the polynomial in the loss: less than what explains spectra, for the decoder shall know the shape of their continua."""
 PULL, WHITE = 1.0, 0.3
 """Weights of the consistency of two views, and of white latent vectors, against the reconstruction."""
 VIEWS_TO_CALIBRATE = 8000
@@ -113,8 +115,7 @@ def batch(corpus: Corpus, step: int, *, rows: int, seed: int) -> tuple[Tensor, .
     """Return two views of some objects (flux, ivar, flux, ivar), and what is known of the objects (flux, variance)."""
     generator = torch.Generator(corpus.flux.device).manual_seed(seed * 1_000_003 + step)
     chosen = torch.randint(len(corpus), (rows,), generator=generator, device=corpus.flux.device)
-    flux, variance, z = corpus.take(chosen)
-    return (*view(flux, variance, z, generator), *view(flux, variance, z, generator), flux, variance)
+    return (*view(corpus, chosen, generator), *view(corpus, chosen, generator), *corpus.take(chosen)[:2])
 
 
 def losses(network: SpectralAutoencoder, examples: tuple[Tensor, ...]) -> dict[str, Tensor]:
@@ -130,7 +131,7 @@ def losses(network: SpectralAutoencoder, examples: tuple[Tensor, ...]) -> dict[s
         level = torch.where(known, flux, 0).sum(dim=1, keepdim=True).abs() / number + 1e-20
         flux, variance = flux / level, variance / level.square()
         weight = torch.where(known, 1.0 / (torch.where(known, variance, 0.0) + (ERROR * flux).square() + FLOOR**2), 0.0)
-        terms = legendre(weight)
+        terms = legendre(weight, TILTED)
         template = network.decoder(latent)
         model = torch.einsum("rk,rkp->rp", scaled(template, flux, weight, terms), terms) * template
         chi2 = (weight * (flux - model).square()).sum(dim=1) / number[:, 0]
@@ -148,7 +149,7 @@ def explained(network: SpectralAutoencoder, corpus: Corpus, number: int, *, seed
     order = torch.randperm(len(corpus), generator=generator, device=corpus.flux.device)
     for begin in range(0, number, ROWS):
         chosen = order[torch.arange(begin, min(begin + ROWS, number), device=order.device) % len(order)]
-        flux, ivar = view(*corpus.take(chosen), generator)
+        flux, ivar = view(corpus, chosen, generator)
         with torch.no_grad():
             start = network(channels(flux, ivar))
             yield statistics(network, flux, ivar, decode(network, flux, ivar, start), start), chosen
