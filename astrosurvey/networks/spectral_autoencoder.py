@@ -95,8 +95,15 @@ class Decoder(nn.Module):
 
     def with_slopes(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Return the spectra (batch, pixels) and their derivatives (batch, pixels, latent)."""
-        slopes = torch.func.vmap(torch.func.jacfwd(self.coefficients))(latent)
-        return self(latent), torch.einsum("pc,bcl->bpl", self.basis.weight, slopes)
+        slopes = self.linear.weight.expand(len(latent), -1, -1)
+        x, bent = latent, torch.eye(latent.shape[1], device=latent.device).expand(len(latent), -1, -1)
+        for layer in self.bend:
+            if isinstance(layer, nn.Linear):
+                x, bent = layer(x), layer.weight @ bent
+            else:
+                gate = torch.sigmoid(x)
+                x, bent = x * gate, (gate * (1 + x * (1 - gate)))[..., None] * bent
+        return self.basis(self.linear(latent) + x), self.basis.weight @ (slopes + bent)
 
 
 class SpectralAutoencoder(nn.Module):

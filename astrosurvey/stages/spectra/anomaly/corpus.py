@@ -22,8 +22,10 @@ from .rest import FIRST, PIXELS, STEP
 
 BLUE, WIDTH = 3600.0, 2304
 """What a view sees: from so many Å, observed, so many of the grid's pixels: to 10 400 Å."""
-SHIFT = 0.12
-"""A view moves an object by up to this in log10(1 + z)."""
+SHIFT = 0.16
+"""A view moves an object by up to this in log10(1 + z); stars stay where they are."""
+NEAR = 0.01
+"""Redshift below which an object counts as a star in this."""
 COVERED = 0.5
 """A view keeps at least this part of what it would see of the object where it is."""
 JITTER = 0.7
@@ -42,11 +44,13 @@ class Corpus:
         flux: (n, PIXELS) in any float type; NaN where nothing is known.
         variance: (n, PIXELS) of the flux; inf where nothing is known. None if the flux is noiseless.
         z: (n,) redshifts.
+        shapes: (m, WIDTH) errors of real spectra over the observed window, for views of noiseless ones; see `simulate.spectra`.
     """
 
     flux: Tensor
     variance: Tensor | None
     z: Tensor
+    shapes: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.flux)
@@ -68,25 +72,25 @@ class Corpus:
 
     def to(self, device: str) -> Corpus:
         """Return the corpus on another device."""
-        return Corpus(self.flux.to(device), None if self.variance is None else self.variance.to(device), self.z.to(device))
+        planes = (None if plane is None else plane.to(device) for plane in (self.flux, self.variance, self.z, self.shapes))
+        return Corpus(*planes)  # type: ignore[arg-type]
 
 
-def from_observed(flux: Tensor, variance: Tensor | None, z: Tensor, first: float) -> Corpus:
-    """Return the corpus of spectra on an observed grid of the rest frame's step, moved by whole pixels.
+def noiseless(flux: Tensor, z: Tensor, first: float, shapes: Tensor | None = None) -> Corpus:
+    """Return the corpus of noiseless spectra on an observed grid of the rest frame's step, moved by whole pixels.
 
     Args:
-        flux: (n, pixel), NaN where there is none.
-        variance: (n, pixel); None if the flux is noiseless.
+        flux: (n, pixel), any float type, which is kept; NaN where there is none. Wider than the window of a view, so that views may move.
         z: (n,) redshifts.
         first: log10 of the first pixel's centre, Å.
+        shapes: see `Corpus`.
     """
-    start = torch.round((first - torch.log10(1 + z) - FIRST) / STEP).long()
-    place = torch.arange(PIXELS, device=flux.device) - start[:, None]
-    there = (place >= 0) & (place < flux.shape[1])
-    place = place.clamp(0, flux.shape[1] - 1)
-    moved = torch.where(there, flux.gather(1, place), torch.nan)
-    spread = None if variance is None else torch.where(there, variance.gather(1, place), torch.inf)
-    return Corpus(moved, spread, z)
+    moved = torch.full((len(flux), PIXELS), torch.nan, dtype=flux.dtype, device=flux.device)
+    starts = torch.round((first - torch.log10(1 + z.double()) - FIRST) / STEP).long().tolist()
+    for row, start in enumerate(starts):
+        begin, end = max(start, 0), min(start + flux.shape[1], PIXELS)
+        moved[row, begin:end] = flux[row, begin - start : end - start]
+    return Corpus(moved, None, z, shapes)
 
 
 def view(corpus: Corpus, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -105,12 +109,12 @@ def view(corpus: Corpus, rows: Tensor, generator: torch.Generator) -> tuple[Tens
         start = torch.round((np.log10(BLUE) - torch.log10(1 + z) - shift - FIRST) / STEP).long()[:, None]
         return start, known & (pixel >= start) & (pixel < start + WIDTH)
 
-    shift = SHIFT * (2 * torch.rand(len(z), generator=generator, device=z.device) - 1)
+    shift = torch.where(z > NEAR, SHIFT, 0.0) * (2 * torch.rand(len(z), generator=generator, device=z.device) - 1)
     # An object of which too little would be left is seen where it is.
     enough = window(shift)[1].sum(dim=1) >= COVERED * window(torch.zeros_like(shift))[1].sum(dim=1)
     start, here = window(torch.where(enough, shift, 0.0))
     if corpus.variance is None:
-        seen, ivar = _observed(flux, start, generator)
+        seen, ivar = _observed(flux, start, corpus.shapes, generator)
     else:
         seen, ivar = _fainter(flux, variance, here, generator)
     ivar = ivar * torch.exp(MISJUDGED * torch.randn(len(z), 1, generator=generator, device=z.device))
@@ -118,13 +122,17 @@ def view(corpus: Corpus, rows: Tensor, generator: torch.Generator) -> tuple[Tens
     return torch.where(here, seen, 0.0), torch.where(here, ivar, 0.0)
 
 
-def _observed(flux: Tensor, start: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def observed_grid() -> np.ndarray:
+    """Return (WIDTH,) wavelengths of a view's window, Å."""
+    return np.asarray(BLUE * 10 ** (STEP * np.arange(WIDTH)))
+
+
+def _observed(flux: Tensor, start: Tensor, shapes: Tensor | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return what instruments make of noiseless spectra whose windows begin at the pixels `start`, (row, 1)."""
-    wave = BLUE * 10 ** (STEP * np.arange(WIDTH))
     place = start + torch.arange(WIDTH, device=flux.device)
     inside = (place >= 0) & (place < PIXELS)
     drawn = torch.where(inside, flux.gather(1, place.clamp(0, PIXELS - 1)), 0.0)
-    seen = observe(drawn, wave, generator, Instrument(snr=SNR))
+    seen = observe(drawn, observed_grid(), generator, Instrument(snr=SNR), shapes)
     off = torch.round(JITTER * torch.randn(start.shape, generator=generator, device=flux.device)).long()
     back = torch.arange(PIXELS, device=flux.device) - start - off
     there = (back >= 0) & (back < WIDTH)

@@ -111,11 +111,13 @@ def train(
     return _calibrated(network.eval(), config, history, forest, kept_back, seed)
 
 
+@torch.no_grad()
 def batch(corpus: Corpus, step: int, *, rows: int, seed: int) -> tuple[Tensor, ...]:
     """Return two views of some objects (flux, ivar, flux, ivar), and what is known of the objects (flux, variance)."""
     generator = torch.Generator(corpus.flux.device).manual_seed(seed * 1_000_003 + step)
     chosen = torch.randint(len(corpus), (rows,), generator=generator, device=corpus.flux.device)
-    return (*view(corpus, chosen, generator), *view(corpus, chosen, generator), *corpus.take(chosen)[:2])
+    with torch.autocast(corpus.flux.device.type, enabled=False):
+        return (*view(corpus, chosen, generator), *view(corpus, chosen, generator), *corpus.take(chosen)[:2])
 
 
 def losses(network: SpectralAutoencoder, examples: tuple[Tensor, ...]) -> dict[str, Tensor]:
