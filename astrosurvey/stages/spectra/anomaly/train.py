@@ -102,7 +102,7 @@ def train(
             checkpoint=None if checkpoint is None else checkpoint / "autoencoder",
         )
     network = cast(SpectralAutoencoder, trained).to(device)
-    learn_residuals(network, kept_back, rows=ROWS, seed=seed + 2)
+    learn_residuals(network, kept_back, seed=seed + 2)
     seen = [found for found, _ in explained(network, corpus, min(4 * VIEWS_TO_CALIBRATE, 4 * len(corpus)), seed=seed + 3)]
     latents = torch.cat([found["latent"] for found in seen])
     flow_recipe = Recipe(max(1, recipe.steps // 4), 1e-3, every=max(1, recipe.steps // 8), weight_decay=1e-4)
@@ -158,12 +158,14 @@ def explained(network: SpectralAutoencoder, corpus: Corpus, number: int, *, seed
 
 
 @torch.no_grad()
-def learn_residuals(network: SpectralAutoencoder, corpus: Corpus, *, rows: int, seed: int) -> None:
+def learn_residuals(network: SpectralAutoencoder, corpus: Corpus, *, seed: int) -> None:
     """Set the network's error by wavelength, once its latent space is white."""
     network.eval()
-    network.whiten(torch.cat([network(channels(*batch(corpus, step, rows=rows, seed=seed)[:2])) for step in range(16)]))
-    squares, weights = corpus.flux.new_zeros(PIXELS, dtype=torch.float32), corpus.flux.new_zeros(PIXELS, dtype=torch.float32)
-    for step in range(max(4, min(32, len(corpus) // rows))):
+    rows = min(ROWS, len(corpus))
+    count = max(2, min(16, len(corpus) // rows))
+    network.whiten(torch.cat([network(channels(*batch(corpus, step, rows=rows, seed=seed)[:2])) for step in range(2 * count)]))
+    squares, weights = corpus.flux.new_zeros(2, PIXELS, dtype=torch.float32)
+    for step in range(count):
         first_flux, first_ivar, *_, flux, variance = batch(corpus, step, rows=rows, seed=seed)
         latent = network(channels(first_flux, first_ivar))
         known = torch.isfinite(variance)
