@@ -44,6 +44,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
+    from .spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
     from .spectra.resample.stage import ResampleSpectra
     from .spectra.stage import ReadSpectra
 
@@ -73,6 +74,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         TotalPhotometry,
         ForcedPhotometry,
         ResampleSpectra,
+        SpectralAnomaly,
+        TrainAnomaly,
         MergeCatalogs,
         EvaluateDetection,
         EvaluateAgreement,

@@ -261,7 +261,7 @@ def test_a_basis_is_found_although_parts_are_missing():
     assert (mean - 1)[200:5200].abs().max() < 0.15
     basis = torch.linalg.svd(components[:2], full_matrices=False)[2]
     wave = x.sin() / x.sin().norm()
-    assert float((basis @ wave).norm()) > 0.98
+    assert float((basis @ wave).norm()) > 0.95
 
 
 def run(spectra, redshifts, model=None, **config):

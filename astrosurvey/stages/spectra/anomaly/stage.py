@@ -63,7 +63,7 @@ class SpectralAnomaly(Stage):
                 **common,
                 "object_id": spectra.ids[told],
                 "model": TASK,
-                "vector": list(found.latent[told]),
+                "vector": found.latent[told],
                 "ood_score": found.score[told],
             },
         )
@@ -133,7 +133,7 @@ class TrainAnomaly(Stage):
             corpora = [Corpus.concatenate(part) for part in (learning, judging)]
             for corpus in corpora:
                 if not len(corpus):
-                    raise DataError("no known object among the spectra has usable pixels at rest between 851 and 10 423 Å: simulate more")
+                    raise NoWork("no known object among the spectra has usable pixels at rest between 851 and 10 423 Å")
             trained = train(
                 corpora[0].to(ctx.device),
                 corpora[1].to(ctx.device),
