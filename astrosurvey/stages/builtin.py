@@ -44,6 +44,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
+    from .spectra.lines.stage import MeasureLines
     from .spectra.resample.stage import ResampleSpectra
     from .spectra.stage import ReadSpectra
 
@@ -73,6 +74,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         TotalPhotometry,
         ForcedPhotometry,
         ResampleSpectra,
+        MeasureLines,
         MergeCatalogs,
         EvaluateDetection,
         EvaluateAgreement,

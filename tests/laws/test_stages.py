@@ -29,12 +29,13 @@ from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.stages.spectra.lines.stage import MeasureLines
 from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
 from ..stages.spectra import files
-from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, spectra, tile_image, truth
+from .examples import TILES, detected, emission_lines, measured, psf, simulated, small_deblender, small_detector, spectra, tile_image, truth
 
 
 def test_every_built_in_stage_is_tried():
@@ -459,6 +460,22 @@ class TestResampleSpectra(StageLaws):
 
     def wrong_grid(self):
         return Example({"spectra": spectra()}, {"start": 7000.0, "stop": 8000.0, "step": 1.0})
+
+
+class TestMeasureLines(StageLaws):
+    stage = MeasureLines
+
+    def example(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": found, "redshifts": redshifts}, {"resolution": 2000.0})
+
+    def example_of_quasars(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": found, "redshifts": redshifts.replace(spectral_class="quasar")})
+
+    def wrong_names(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": replace(found, ids=np.array(["a", "b", "c"])), "redshifts": redshifts})
 
 
 class TestMergeCatalogs(StageLaws):

@@ -86,4 +86,3 @@ class Drawer:
     def _known(self, rng: np.random.Generator, n: int) -> Drawn:
         shares = {name: 1.0 for name in ("star", "galaxy", "quasar")}
         return self._batch(rng, n, shares)
-

@@ -103,7 +103,9 @@ class Galaxies:
         metallicity = rng.normal(np.array([0.0, -0.3, -0.5, -0.05])[kinds], 0.25)
         weights = np.zeros((n, len(log_age)))
         for k in range(3):
-            near = np.exp(-0.5 * ((log_age - centers[:, k, None]) / 0.25) ** 2 - 0.5 * ((self.metallicity - metallicity[:, None]) / 0.25) ** 2)
+            near = np.exp(
+                -0.5 * ((log_age - centers[:, k, None]) / 0.25) ** 2 - 0.5 * ((self.metallicity - metallicity[:, None]) / 0.25) ** 2
+            )
             near *= rng.gamma(1.0, size=near.shape)
             weights += shares[:, k, None] * near / (near.sum(axis=1, keepdims=True) + 1e-300)
         return np.asarray(weights / weights.sum(axis=1, keepdims=True))

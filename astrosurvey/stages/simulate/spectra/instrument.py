@@ -70,9 +70,7 @@ class Observed(NamedTuple):
     snr: Any
 
 
-def observe(
-    flux: Any, wave: np.ndarray, generator: torch.Generator, instrument: Instrument = Instrument(), shapes: Any = None
-) -> Observed:
+def observe(flux: Any, wave: np.ndarray, generator: torch.Generator, instrument: Instrument = Instrument(), shapes: Any = None) -> Observed:
     """Return spectra as an instrument records them.
 
     Args:

@@ -58,7 +58,9 @@ class Quasars:
         self.coefficients = coefficients
         vectors, archetypes = library.eigen_quasars, library.quasar_archetypes
         self.vectors = np.array([_filled(row, vectors.first, self) for row in vectors.flux]) if coefficients is not None else None
-        rows = np.array([_filled(row, archetypes.first, self) for row in archetypes.flux]) if len(archetypes) else np.empty((0, self.pixels))
+        rows = (
+            np.array([_filled(row, archetypes.first, self) for row in archetypes.flux]) if len(archetypes) else np.empty((0, self.pixels))
+        )
         good = np.array([np.mean(row[self.wave > forest.ALPHA] > 0) > 0.999 for row in rows], bool)
         self.archetypes = rows[good]
         self.archetype_kinds = np.array([kind for kind, use in zip(archetypes.kinds, good, strict=True) if use], dtype=str)

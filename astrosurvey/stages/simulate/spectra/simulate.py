@@ -57,9 +57,7 @@ class Simulator:
         real = read_labelled(Path(config.noise_from), split, self.grid, library) if config.noise_from else None
         self.shapes = torch.from_numpy(real.shapes) if real else None
         self.drawer = Drawer(self.grid, library, config.galaxy_z, config.quasar_z, real.coefficients if real else None)
-        self.instrument = Instrument(
-            snr=config.snr, tilt=config.tilt, distorted=config.distorted, sky=config.sky_residual, cut=config.cut
-        )
+        self.instrument = Instrument(snr=config.snr, tilt=config.tilt, distorted=config.distorted, sky=config.sky_residual, cut=config.cut)
 
     def batch(self, rng: np.random.Generator, number: int) -> Batch:
         """Return some spectra, observed on the CPU; the same for the same state of `rng`."""

@@ -41,8 +41,12 @@ class SimulateSpectra(Stage):
         """What is drawn, and how it is observed."""
 
         number: int = Field(500, ge=1, description="spectra in each tile")
-        classes: dict[ClassName, Share] = Field(SHARES, description="how often each coarse class is drawn, in any unit; those left out never")
-        snr: tuple[float, float] = Field((1.0, 50.0), description="least and greatest mean signal-to-noise ratio of a pixel; even in the logarithm")
+        classes: dict[ClassName, Share] = Field(
+            SHARES, description="how often each coarse class is drawn, in any unit; those left out never"
+        )
+        snr: tuple[float, float] = Field(
+            (1.0, 50.0), description="least and greatest mean signal-to-noise ratio of a pixel; even in the logarithm"
+        )
         galaxy_z: tuple[Redshift, Redshift] = Field((0.0, 1.2), description="lowest and highest redshift of galaxies; even in ln(1 + z)")
         quasar_z: tuple[Redshift, Redshift] = Field((0.03, 6.9), description="lowest and highest redshift of quasars; even in ln(1 + z)")
         templates: FilePath | None = Field(None, description="folder of published templates; unset: the analytic set of the package")
@@ -57,11 +61,11 @@ class SimulateSpectra(Stage):
         log_step: float = Field(1e-4, description="from pixel to pixel in log10(wavelength): a multiple of 1e-4")
         calibrated: bool = Field(True, description="fluxes in 1e-17 erg/s/cm2/Å as of a telescope of 2.5 m; else relative ones, around 1")
         tilt: float = Field(0.2, ge=0, lt=1, description="largest tilt that the flux calibration has from one end to the middle, as a part")
-        distorted: float = Field(
-            0.3, ge=0, le=1, description="share of spectra without flux calibration on large scales, such as LAMOST's"
-        )
+        distorted: float = Field(0.3, ge=0, le=1, description="share of spectra without flux calibration on large scales, such as LAMOST's")
         sky_residual: float = Field(0.3, ge=0, le=10, description="typical residual of a subtracted sky line, in errors")
-        cut: float = Field(0.7, ge=0, le=1, description="share of spectra with the range of SDSS, BOSS, LAMOST or DESI instead of the whole grid")
+        cut: float = Field(
+            0.7, ge=0, le=1, description="share of spectra with the range of SDSS, BOSS, LAMOST or DESI instead of the whole grid"
+        )
 
         @model_validator(mode="after")
         def _makes_sense(self) -> Self:

@@ -44,7 +44,9 @@ class Stars:
         self.grid = grid
         self.first, self.pixels = span(grid, -2 * FASTEST / LIGHT, 2 * FASTEST / LIGHT)
         sets = [library.stars, library.eigen_stars, library.star_archetypes, library.white_dwarfs]
-        sets = [s for k, s in enumerate(sets) if len(s) and not any(s.origin == other.origin and s.names == other.names for other in sets[:k])]
+        sets = [
+            s for k, s in enumerate(sets) if len(s) and not any(s.origin == other.origin and s.names == other.names for other in sets[:k])
+        ]
         self.flux = np.concatenate([self._extended(s) for s in sets])
         self.names = np.array([name for s in sets for name in s.names])
         self.types = np.array([spectral_type(kind) for s in sets for kind in s.kinds])
