@@ -84,5 +84,5 @@ class Drawer:
         return replace(drawn, flux=self.grid.binned(drawn.flux))
 
     def _known(self, rng: np.random.Generator, n: int) -> Drawn:
-        shares = {name: 1.0 for name in ("star", "galaxy", "quasar")}
+        shares = dict.fromkeys(("star", "galaxy", "quasar"), 1.0)
         return self._batch(rng, n, shares)

@@ -185,7 +185,7 @@ def _dead(draw: _Draw, pixels: int, instrument: Instrument) -> Any:
 
 def _sky_residual(draw: _Draw, wave: np.ndarray, empty: Any, instrument: Instrument) -> Any:
     """Return what is left of sky lines and of the atmosphere's bands, in errors; more in fibres on empty sky."""
-    inside = LINES[(LINES > wave[0]) & (LINES < wave[-1])]
+    inside = LINES[(wave[0] < LINES) & (wave[-1] > LINES)]
     level = draw.power(0.1 * instrument.sky, 10 * instrument.sky) if instrument.sky > 0 else torch.zeros_like(draw.uniform())
     level = level * torch.where(empty, 2.0, 1.0)
     even, odd = (draw.tensor(profile) for profile in sky_lines(wave, inside))

@@ -39,7 +39,7 @@ def analytic_sigma(draw: Any, x: Any, wave: np.ndarray) -> Any:
     Returns:
         (n, pixel) tensor, of flux density, with a mean of about 1.
     """
-    inside = LINES[(LINES > wave[0]) & (LINES < wave[-1])]
+    inside = LINES[(wave[0] < LINES) & (wave[-1] > LINES)]
     even = draw.tensor(sky_lines(wave, inside)[0])
     hydroxyl = draw.tensor(np.where(inside > 7200, 1.0, np.where(np.abs(inside - 5578.9) < 2, 4.0, 0.4)))
     strength = hydroxyl * torch.exp(0.8 * draw.normal(len(inside))) * draw.power(0.5, 12.0)
