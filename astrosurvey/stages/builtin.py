@@ -45,6 +45,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
     from .spectra.lines.stage import MeasureLines
+    from .spectra.redshift.stage import MeasureRedshift
     from .spectra.resample.stage import ResampleSpectra
     from .spectra.stage import ReadSpectra
 
@@ -74,6 +75,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         TotalPhotometry,
         ForcedPhotometry,
         ResampleSpectra,
+        MeasureRedshift,
         MeasureLines,
         MergeCatalogs,
         EvaluateDetection,
