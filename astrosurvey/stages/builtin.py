@@ -45,6 +45,8 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
     from .spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
+    from .spectra.lines.stage import MeasureLines
+    from .spectra.redshift.stage import MeasureRedshift
     from .spectra.resample.stage import ResampleSpectra
     from .spectra.stage import ReadSpectra
 
@@ -76,6 +78,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         ResampleSpectra,
         SpectralAnomaly,
         TrainAnomaly,
+        MeasureRedshift,
+        MeasureLines,
         MergeCatalogs,
         EvaluateDetection,
         EvaluateAgreement,

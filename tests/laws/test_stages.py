@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from astrosurvey import Tile, plugins
+from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
@@ -31,18 +31,23 @@ from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.stages.spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
+from astrosurvey.stages.spectra.lines.stage import MeasureLines
+from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
 from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
+from ..stages.running import run
 from ..stages.spectra import files
 from .examples import (
     TILES,
     detected,
+    emission_lines,
     known_redshifts,
     known_spectra,
     measured,
     psf,
+    redshifted,
     simulated,
     small_anomaly,
     small_deblender,
@@ -456,6 +461,24 @@ class TestStarGalaxy(StageLaws):
         return Example({"image": replace(tile_image(0), psf=None), **detected(0)}, tile=TILES[0])
 
 
+class TestMeasureRedshift(StageLaws):
+    stage = MeasureRedshift
+
+    def example(self):
+        return Example({"spectra": redshifted()}, {"peaks": 2})
+
+    def example_on_another_grid_with_seeds(self):
+        given = redshifted()
+        coarse = run(ResampleSpectra, {"start": 4180.0, "stop": 5800.0, "step": 2.0}, spectra=given)["spectra"]
+        seeds = Catalog.from_columns(
+            "redshift", {"spectrum_id": given.ids[:3], "rank": 0, "z": [0.0, 0.1, 1.95], "method": "x", "z_warning": 0}
+        )
+        return Example({"spectra": coarse, "seeds": seeds}, {"peaks": 1, "quasars": [1.5, 2.5]})
+
+    def wrong_names(self):
+        return Example({"spectra": spectra()})
+
+
 class TestResampleSpectra(StageLaws):
     stage = ResampleSpectra
 
@@ -509,6 +532,22 @@ class TestTrainAnomaly(StageLaws):
     @staticmethod
     def tiles(*numbers):
         return {port: [known_spectra(number)[k] for number in numbers] for k, port in enumerate(("spectra", "truth"))}
+
+
+class TestMeasureLines(StageLaws):
+    stage = MeasureLines
+
+    def example(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": found, "redshifts": redshifts}, {"resolution": 2000.0})
+
+    def example_of_quasars(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": found, "redshifts": redshifts.replace(spectral_class="quasar")})
+
+    def wrong_names(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": replace(found, ids=np.array(["a", "b", "c"])), "redshifts": redshifts})
 
 
 class TestMergeCatalogs(StageLaws):
