@@ -30,7 +30,7 @@ class SpectralAnomaly(Stage):
     """
 
     name = "spectra.anomaly"
-    inputs = {"spectra": Spectra, "redshifts": Catalog.of("redshift", needs=("z",)), "model": Model}
+    inputs = {"spectra": Spectra, "redshifts": Catalog.of("redshift"), "model": Model}
     outputs = {
         "embeddings": Catalog.of("embedding", fills=("ood_score",)),
         "classes": Catalog.of("classification"),
@@ -95,7 +95,7 @@ class TrainAnomaly(Stage):
 
     name = "spectra.train_anomaly"
     scope = "survey"
-    inputs = {"spectra": Tiles.of(Spectra), "truth": Tiles.of(Catalog.of("spectrum_truth", needs=("z",)))}
+    inputs = {"spectra": Tiles.of(Spectra), "truth": Tiles.of(Catalog.of("spectrum_truth"))}
     outputs = {"model": Model, "metrics": Metrics}
 
     class Config(StageConfig):
