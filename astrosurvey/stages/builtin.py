@@ -42,6 +42,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
+    from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
     from .spectra.classify.explain import ExplainSpectra
     from .spectra.classify.stage import ClassifySpectra, TrainSpectra
@@ -53,6 +54,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         ReadSpectra,
         SimulateSky,
         SimulateField,
+        SimulateSpectra,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,

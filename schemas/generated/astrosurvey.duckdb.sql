@@ -535,3 +535,24 @@ COMMENT ON COLUMN "truth"."snr" IS 'signal-to-noise ratio with which the object'
 COMMENT ON COLUMN "truth"."pair_id" IS 'truth_id of the brighter member of the pair that the object was placed in; null for others';
 COMMENT ON COLUMN "truth"."primary" IS 'the centre lies in the half-open core cell of its tile';
 COMMENT ON COLUMN "truth"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';
+CREATE TABLE "spectrum_truth" (
+    "spectrum_id" BIGINT NOT NULL,
+    "tile_id" BIGINT NOT NULL,
+    "spectral_class" VARCHAR NOT NULL,
+    "subclass" VARCHAR NOT NULL,
+    "z" DOUBLE,
+    "snr" FLOAT,
+    "template" VARCHAR,
+    PRIMARY KEY ("spectrum_id"),
+    FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
+    FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
+    CONSTRAINT "check_spectrum_truth_class" CHECK ("spectral_class" IN ('star', 'galaxy', 'quasar', 'sky', 'unknown'))
+);
+COMMENT ON TABLE "spectrum_truth" IS 'What a spectrum is, known because it was simulated or because someone who knows has labelled it.';
+COMMENT ON COLUMN "spectrum_truth"."spectrum_id" IS 'the spectrum';
+COMMENT ON COLUMN "spectrum_truth"."tile_id" IS 'the block of spectra it came with';
+COMMENT ON COLUMN "spectrum_truth"."spectral_class" IS 'coarse class; star, galaxy, quasar, sky or unknown';
+COMMENT ON COLUMN "spectrum_truth"."subclass" IS 'one of the thirteen fine classes in SDSS''s spelling; the spectral type or kind of objects that have none; or empty';
+COMMENT ON COLUMN "spectrum_truth"."z" IS 'redshift, of a star its radial velocity in units of the speed of light; NaN where there is none';
+COMMENT ON COLUMN "spectrum_truth"."snr" IS 'median over usable pixels of the flux without noise over its error';
+COMMENT ON COLUMN "spectrum_truth"."template" IS 'what the spectrum was made of';

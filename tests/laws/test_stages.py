@@ -27,6 +27,7 @@ from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPho
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
+from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
@@ -126,6 +127,19 @@ class TestSimulateField(StageLaws):
 
     def wrong_without_window(self):
         return Example()
+
+
+class TestSimulateSpectra(StageLaws):
+    stage = SimulateSpectra
+
+    def example(self):
+        return Example(config={"number": 12, "log_step": 4e-4}, tile=TILES[0])
+
+    def example_of_one_class_without_calibration(self):
+        return Example(config={"number": 3, "classes": {"galaxy": 1}, "start": 4000, "stop": 5000, "calibrated": False}, tile=TILES[1])
+
+    def wrong_folder(self, tmp_path):
+        return Example(config={"templates": str(tmp_path)})
 
 
 class TestMeshBackground(StageLaws):
