@@ -16,8 +16,10 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from astrosurvey.stages.spectra.classify.augment import Batch
 from astrosurvey.stages.spectra.classify.card import ARCHITECTURE, card
 from astrosurvey.stages.spectra.classify.examples import Fresh, joined
 from astrosurvey.stages.spectra.classify.grid import PIXELS, WAVE
-from astrosurvey.stages.spectra.classify.train import build, ensemble_losses, train
+from astrosurvey.stages.spectra.classify.train import Trained, build, ensemble_losses, train
 from astrosurvey.stages.spectra.classify.train import drawn as batches
 from astrosurvey.stages.spectra.templates import read_library
 
@@ -46,7 +48,7 @@ GRID = LogGrid(float(WAVE[0]), PIXELS, 2)
 CHUNK = 1024
 TRIED = 40
 """Steps in which the speed is measured."""
-AFTERWARDS = 25.0
+AFTERWARDS = 30.0
 """Seconds that calibration and scores take."""
 
 _of_process: dict[str, Drawer] = {}
@@ -67,6 +69,7 @@ def main() -> None:
     say(f"templates: {settings.templates or 'analytic'}; errors of {real} real spectra")
     total = settings.count + settings.kept
     every = Drawn.concatenate(list(drawing(settings, labelled, total)))
+    torch.set_num_threads(settings.workers)
     say(f"{total} spectra drawn, {every.flux.nbytes / 1e9:.1f} GB")
     shapes = None if labelled is None else labelled.shapes
     learn, keep = every.take(np.arange(settings.count)), every.take(np.arange(settings.count, total))
@@ -78,16 +81,8 @@ def main() -> None:
     left = settings.minutes * 60 - (time.monotonic() - began) - AFTERWARDS
     steps = settings.steps or max(50, int(left / speed))
     say(f"{speed * 1e3:.1f} ms a step, {settings.members * settings.batch / speed:.0f} spectra/s: {steps} steps")
-    trained = train(
-        source,
-        held,
-        start=build(settings.members, bayesian=settings.bayesian, seed=settings.seed),
-        recipe=Recipe(steps, settings.learning_rate, every=max(20, steps // 20)),
-        batch=settings.batch,
-        seed=settings.seed,
-        device=settings.device,
-        log=say,
-    )
+    recipe = Recipe(steps, settings.learning_rate, average=max(0.995, 1 - 20 / steps), every=max(20, steps // 20))
+    trained = resumed(source, held, recipe, settings, say)
     say("trained")
     about = {
         "data": "simulated, observed anew in each step",
@@ -121,7 +116,7 @@ def arguments() -> Any:
     parser.add_argument("--labelled", type=Path, help="labelled spectra whose errors and quasars the simulation borrows")
     parser.add_argument("--split", type=Path, help="CSV with columns row and side; only rows of the side train are used")
     parser.add_argument("--count", type=int, default=400_000, help="spectra to draw for training")
-    parser.add_argument("--kept", type=int, default=20_000, help="spectra to draw for calibration and scores")
+    parser.add_argument("--kept", type=int, default=12_000, help="spectra to draw for calibration and scores")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
     parser.add_argument("--minutes", type=float, default=6.0, help="for everything; the steps follow from it")
     parser.add_argument("--steps", type=int, help="instead of what fits into --minutes")
@@ -157,6 +152,32 @@ def some(job: tuple[int, int, int]) -> Drawn:
     """Return a chunk of spectra."""
     seed, number, size = job
     return _of_process["drawer"].draw(np.random.default_rng((seed, number)), size)
+
+
+def resumed(source: Fresh, held: Batch, recipe: Recipe, settings: Any, say: Callable[[str], None]) -> Trained:
+    """Train; if the loss is lost on the way, be content with what there was at the last checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        for attempt in range(2):
+            state = Path(folder) / "state.pt"
+            if attempt:
+                recipe = replace(recipe, steps=int(torch.load(state, weights_only=True)["step"]))
+            try:
+                return train(
+                    source,
+                    held,
+                    start=build(settings.members, bayesian=settings.bayesian, seed=settings.seed),
+                    recipe=recipe,
+                    batch=settings.batch,
+                    seed=settings.seed,
+                    device=settings.device,
+                    log=say,
+                    checkpoint=Path(folder),
+                )
+            except FloatingPointError as error:
+                if attempt or not state.is_file():
+                    raise
+                say(f"{error}; the last checkpoint is taken")
+    raise AssertionError
 
 
 def observed_once(source: Fresh, seed: int, device: str) -> Batch:

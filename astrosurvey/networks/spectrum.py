@@ -189,11 +189,14 @@ class SpectrumNet(nn.Module):
         stars = 2 * BEFORE + 1
         shift = torch.where(place < stars, place, (place - stars) % self.bins) - BEFORE
         length = x.shape[-1]
-        position = torch.arange(-CROP[0], CROP[1], device=x.device) + shift[:, None] + 1
-        padded = functional.pad(x[:, :, 0].permute(0, 2, 1), (0, 0, 1, 1))  # (batch, position, width), zeros at both ends
-        rows = position.clamp_(0, length + 1) + (length + 2) * torch.arange(len(x), device=x.device)[:, None]
-        cut = padded.reshape(-1, x.shape[1]).index_select(0, rows.flatten()).view(len(x), 1, sum(CROP), x.shape[1])
-        return cut.permute(0, 3, 1, 2)
+        place = torch.arange(sum(CROP), device=x.device, dtype=torch.int32)
+        position = place - CROP[0] + shift[:, None].int()
+        observed = (position >= 0) & (position < length)
+        # What lies outside takes some other place, each its own: on a GPU, gradients that gather at one place queue up.
+        rows = torch.where(observed, position, place % length) + length * torch.arange(len(x), device=x.device, dtype=torch.int32)[:, None]
+        flat = x[:, :, 0].permute(0, 2, 1).reshape(-1, x.shape[1])
+        cut = flat.index_select(0, rows.flatten()).view(len(x), 1, sum(CROP), x.shape[1])
+        return (cut * observed.to(x.dtype)[:, None, :, None]).permute(0, 3, 1, 2)
 
     def learn_groups(self, latent: Tensor, group: Tensor) -> None:
         """Learn where known spectra lie: centres of groups, and the scatter around them that all share.

@@ -18,6 +18,7 @@ from ..classes import COARSE, FINE
 from .augment import Batch
 from .grid import FINE_STEP, WAVE, on_grid
 
+_LARGEST = 1e30
 ROWS = 256
 """Spectra brought onto the grid at a time."""
 
@@ -78,7 +79,9 @@ class Fresh:
         lines, coarse = self.lines[which], self.coarse[which]
         snr = line_snr(lines, math.log10(WAVE[0]), 2 * FINE_STEP, seen.ivar, seen.response)
         fine = fine_labels(coarse, self.fine[which], lines, self.width[which], self.sigma[which], snr)
-        return Batch(seen.flux, seen.ivar, coarse, fine, self.z[which])
+        # A spectrum without light where its instrument looks has errors of 0, and so says nothing.
+        good = torch.isfinite(seen.flux) & (seen.ivar < _LARGEST)
+        return Batch(torch.where(good, seen.flux, 0.0), torch.where(good, seen.ivar, 0.0), coarse, fine, self.z[which])
 
 
 def taken(batch: Batch, rows: Any) -> Batch:

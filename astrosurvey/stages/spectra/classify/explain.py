@@ -108,7 +108,7 @@ def likeliest(classes: Catalog, labels: tuple[str, ...]) -> dict[int, tuple[str,
 def first_redshifts(redshifts: Catalog) -> dict[int, float]:
     """Return the best redshift of each spectrum, by id."""
     first = np.asarray(redshifts.column("rank")) == 0
-    z = np.ma.filled(np.ma.asarray(redshifts.column("z"), float), np.nan)
+    z: np.ndarray = np.ma.filled(np.ma.asarray(redshifts.column("z"), float), np.nan)
     return {int(number): float(value) for number, value in zip(redshifts.column("spectrum_id")[first], z[first], strict=True)}
 
 

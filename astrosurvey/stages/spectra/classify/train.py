@@ -109,7 +109,8 @@ def train(
     learn_groups(trained, drawn(source, recipe.steps, seed=seed, rows=min(STUDIED, len(kept_back) * 4), members=1, device=device)[0])
     found = verdicts(trained, kept_back)
     calibration, scores = assess(found)
-    return Trained(trained.cpu(), config, history, calibration, known_distances(trained, kept_back), scores)
+    distances = known_distances(trained, kept_back)
+    return Trained(trained.cpu(), config, history, calibration, distances, scores)
 
 
 def drawn(source: Source, step: int, *, seed: int, rows: int, members: int, device: str) -> list[Batch]:
@@ -161,13 +162,13 @@ def learn_groups(network: SpectrumEnsemble, known: Batch) -> None:
 
 def known_distances(network: SpectrumEnsemble, kept_back: Batch) -> list[float]:
     """Return quantiles of the distances of known spectra."""
-    known = taken(kept_back, kept_back.coarse < len(KINDS))
+    known = taken(kept_back, kept_back.coarse < len(KINDS)).to(next(network.parameters()).device)
     with torch.inference_mode():
         parts = [torch.stack([m.distance(m(_channels(part)).latent) for m in network]).mean(dim=0) for part in _pieces(known)]
     if not parts:
         return [0.0, 1.0]
     distance = torch.cat(parts).double()
-    return [float(value) for value in np.quantile(distance.numpy(), np.linspace(0, 1, QUANTILES))]
+    return [float(value) for value in np.quantile(distance.cpu().numpy(), np.linspace(0, 1, QUANTILES))]
 
 
 def _channels(part: Batch) -> torch.Tensor:
