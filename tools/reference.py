@@ -262,7 +262,16 @@ def laws_page() -> str:
 
 def flags_page() -> str:
     """Return the page of the flag registry."""
-    from astrosurvey.catalog.flags import CLASSIFICATION, PIXEL, SOURCE, SPECTRUM, SPECTRUM_PIXEL, SPECTRUM_UNUSABLE, UNUSABLE
+    from astrosurvey.catalog.flags import (
+        CLASSIFICATION,
+        PIXEL,
+        SOURCE,
+        SPECTRAL_LINE,
+        SPECTRUM,
+        SPECTRUM_PIXEL,
+        SPECTRUM_UNUSABLE,
+        UNUSABLE,
+    )
 
     text = "Each bit means one thing everywhere, and keeps its meaning for good. `astrosurvey.catalog.flags` holds the registry."
     lines = head("Flags", text)
@@ -275,6 +284,7 @@ def flags_page() -> str:
             SPECTRUM_PIXEL,
         ),
         ("Spectra", "Bits of the column `flags` of the table `spectrum`.", SPECTRUM),
+        ("Lines of spectra", "Bits of the columns `flags` of the tables `spectral_line` and `spectral_index`.", SPECTRAL_LINE),
         ("Classifications", "Bits of the column `flags` of the table `classification`.", CLASSIFICATION),
     ):
         lines += [f"## {title}", "", intro, "", "| bit | value | name | meaning |", "| --- | --- | --- | --- |"]

@@ -128,6 +128,20 @@ SPECTRUM = FlagSet(
 )
 """Bits of the column `flags` of the table `spectrum`."""
 
+SPECTRAL_LINE = FlagSet(
+    (0, "OUTSIDE", "outside the range of the spectrum: nothing was measured"),
+    (1, "MASKED", "too many of its pixels are unusable: nothing was measured"),
+    (2, "PARTLY_MASKED", "some of its pixels are unusable"),
+    (3, "TIED", "its flux is a fixed part of another line's"),
+    (4, "UNRESOLVED", "not significantly wider than the instrument's resolution"),
+    (5, "INSTRUMENT_WIDTH", "the resolution is not known, so the width is the instrument's and the line's together"),
+    (6, "WIDTH_AT_BOUND", "the width or the velocity ran to the end of what is allowed"),
+    (7, "NO_CONTINUUM", "no significant continuum: there is no equivalent width, and no index"),
+    (8, "POOR_FIT", "chi-square is too large for the noise; the errors were raised by its root"),
+    (9, "HAS_BROAD", "a broad component was fitted beside this one"),
+)
+"""Bits of the columns `flags` of the tables `spectral_line` and `spectral_index`."""
+
 CLASSIFICATION = FlagSet(
     (0, "NO_DATA", "nothing to classify: not one usable pixel where the classifier looks"),
     (1, "NO_REDSHIFT", "a redshift is needed, and none is known"),
@@ -135,5 +149,6 @@ CLASSIFICATION = FlagSet(
     (3, "FEW_DATA", "usable in fewer than half of the pixels where the classifier looks"),
     (4, "OUTSIDE_TRAINING", "unlike what the classifier was trained on: its probabilities mean little"),
     (5, "DOUBTFUL", "no class is more probable than two thirds"),
+    (6, "FAINT_LINES", "rests on emission lines of which one has a signal-to-noise ratio below 3"),
 )
 """Bits of the column `flags` of the table `classification`."""

@@ -46,6 +46,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .simulate.stage import SimulateSky
     from .spectra.classify.explain import ExplainSpectra
     from .spectra.classify.stage import ClassifySpectra, TrainSpectra
+    from .spectra.lines.stage import MeasureLines
     from .spectra.resample.stage import ResampleSpectra
     from .spectra.stage import ReadSpectra
 
@@ -78,6 +79,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         ClassifySpectra,
         TrainSpectra,
         ExplainSpectra,
+        MeasureLines,
         MergeCatalogs,
         EvaluateDetection,
         EvaluateAgreement,

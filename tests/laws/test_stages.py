@@ -31,6 +31,7 @@ from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.stages.spectra.classify.explain import ExplainSpectra
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra, TrainSpectra
+from astrosurvey.stages.spectra.lines.stage import MeasureLines
 from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
@@ -40,6 +41,7 @@ from .examples import (
     TILES,
     classified,
     detected,
+    emission_lines,
     known_spectra,
     measured,
     psf,
@@ -549,6 +551,22 @@ class TestResampleSpectra(StageLaws):
 
     def wrong_grid(self):
         return Example({"spectra": spectra()}, {"start": 7000.0, "stop": 8000.0, "step": 1.0})
+
+
+class TestMeasureLines(StageLaws):
+    stage = MeasureLines
+
+    def example(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": found, "redshifts": redshifts}, {"resolution": 2000.0})
+
+    def example_of_quasars(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": found, "redshifts": redshifts.replace(spectral_class="quasar")})
+
+    def wrong_names(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": replace(found, ids=np.array(["a", "b", "c"])), "redshifts": redshifts})
 
 
 class TestMergeCatalogs(StageLaws):
