@@ -47,6 +47,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .spectra.classify.explain import ExplainSpectra
     from .spectra.classify.stage import ClassifySpectra, TrainSpectra
     from .spectra.lines.stage import MeasureLines
+    from .spectra.redshift.stage import MeasureRedshift
     from .spectra.resample.stage import ResampleSpectra
     from .spectra.stage import ReadSpectra
 
@@ -79,6 +80,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         ClassifySpectra,
         TrainSpectra,
         ExplainSpectra,
+        MeasureRedshift,
         MeasureLines,
         MergeCatalogs,
         EvaluateDetection,

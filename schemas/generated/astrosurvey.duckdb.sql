@@ -288,10 +288,11 @@ CREATE TABLE "redshift" (
     "template" VARCHAR,
     "method" VARCHAR NOT NULL,
     "z_warning" INTEGER NOT NULL,
+    "probability" FLOAT,
     PRIMARY KEY ("spectrum_id", "rank"),
     FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
     FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
-    CONSTRAINT "check_redshift_rank" CHECK (("rank" >= 0) AND (isnan("z_err") OR "z_err" >= 0) AND (isnan("chi2") OR "chi2" >= 0) AND (isnan("delta_chi2") OR "delta_chi2" >= 0) AND ("dof" >= 1)),
+    CONSTRAINT "check_redshift_rank" CHECK (("rank" >= 0) AND (isnan("z_err") OR "z_err" >= 0) AND (isnan("chi2") OR "chi2" >= 0) AND (isnan("delta_chi2") OR "delta_chi2" >= 0) AND ("dof" >= 1) AND (isnan("probability") OR "probability" >= 0) AND (isnan("probability") OR "probability" <= 1)),
     CONSTRAINT "check_redshift_z" CHECK ((isnan("z") OR "z" > -1))
 );
 COMMENT ON TABLE "redshift" IS 'The best redshifts of a spectrum, of which rank 0 is the answer and the rest are the runners-up.';
@@ -307,6 +308,7 @@ COMMENT ON COLUMN "redshift"."spectral_class" IS 'class of the template, such as
 COMMENT ON COLUMN "redshift"."template" IS 'name of the best template';
 COMMENT ON COLUMN "redshift"."method" IS 'stage that measured the redshift';
 COMMENT ON COLUMN "redshift"."z_warning" IS 'warning bits; 0 is a safe redshift';
+COMMENT ON COLUMN "redshift"."probability" IS 'calibrated probability that this redshift is the right one; null where the method gives none';
 CREATE TABLE "classification" (
     "object_table" VARCHAR NOT NULL,
     "object_id" BIGINT NOT NULL,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from astrosurvey import Tile, plugins
+from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
@@ -32,10 +32,12 @@ from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.stages.spectra.classify.explain import ExplainSpectra
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra, TrainSpectra
 from astrosurvey.stages.spectra.lines.stage import MeasureLines
+from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
 from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
+from ..stages.running import run
 from ..stages.spectra import files
 from .examples import (
     TILES,
@@ -45,6 +47,7 @@ from .examples import (
     known_spectra,
     measured,
     psf,
+    redshifted,
     simulated,
     small_classifier,
     small_deblender,
@@ -530,6 +533,24 @@ class TestStarGalaxy(StageLaws):
 
     def wrong_without_psf(self):
         return Example({"image": replace(tile_image(0), psf=None), **detected(0)}, tile=TILES[0])
+
+
+class TestMeasureRedshift(StageLaws):
+    stage = MeasureRedshift
+
+    def example(self):
+        return Example({"spectra": redshifted()}, {"peaks": 2})
+
+    def example_on_another_grid_with_seeds(self):
+        given = redshifted()
+        coarse = run(ResampleSpectra, {"start": 4180.0, "stop": 5800.0, "step": 2.0}, spectra=given)["spectra"]
+        seeds = Catalog.from_columns(
+            "redshift", {"spectrum_id": given.ids[:3], "rank": 0, "z": [0.0, 0.1, 1.95], "method": "x", "z_warning": 0}
+        )
+        return Example({"spectra": coarse, "seeds": seeds}, {"peaks": 1, "quasars": [1.5, 2.5]})
+
+    def wrong_names(self):
+        return Example({"spectra": spectra()})
 
 
 class TestResampleSpectra(StageLaws):
