@@ -161,7 +161,7 @@ def small_classifier() -> Any:
     from astrosurvey.stages.spectra.classify.posterior import Calibration
 
     torch.manual_seed(5)
-    config = {"channels": 4, "pixels": 2176, "bins": 1136, "coarse": 5, "fine": 13, "width": 4, "templates": 2, "latent": 8, "groups": 2}
+    config = {"channels": 4, "pixels": 2176, "bins": 1136, "coarse": 5, "fine": 13, "width": 4, "templates": 2, "latent": 8, "groups": 16}
     network = SpectrumEnsemble(2, **config)
     for member in network:
         member.learn_groups(torch.randn(50, 8), torch.arange(50) % 2)
@@ -175,19 +175,35 @@ def small_classifier() -> Any:
 
 
 @cache
+def numbered() -> Any:
+    """Return the three spectra with numbers for ids, as `io.spectra` gives them."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    return replace(spectra(), ids=np.arange(41, 44))
+
+
+@cache
 def classified() -> dict[str, Any]:
     """Return classes and redshifts of the three spectra, by networks that have learnt nothing."""
     from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
 
-    return dict(_run(ClassifySpectra, 0, {}, spectra=spectra(), model=small_classifier()))
+    return dict(_run(ClassifySpectra, 0, {}, spectra=numbered(), model=small_classifier()))
 
 
 @cache
 def known_spectra(number: int) -> Any:
     """Return a tile of simulated spectra of every class, with their truth."""
+    import numpy as np
+
     from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 
-    return dict(_run(SimulateSpectra, number, {"number": 16, "log_step": 2e-4}))
+    log = logging.getLogger("astrosurvey.task.example")
+    context = Context(TILES[number], np.random.default_rng(number), "cpu", log, lambda done, total: None, Path())
+    stage = SimulateSpectra(SimulateSpectra.Config(number=16, log_step=2e-4))
+    stage.setup(context)
+    return dict(stage.run(context))
 
 
 @cache

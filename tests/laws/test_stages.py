@@ -46,6 +46,7 @@ from .examples import (
     emission_lines,
     known_spectra,
     measured,
+    numbered,
     psf,
     redshifted,
     simulated,
@@ -128,57 +129,49 @@ class TestClassifySpectra(StageLaws):
     stage = ClassifySpectra
 
     def example(self):
-        return Example({"spectra": spectra(), "model": small_classifier()}, tile=TILES[0])
+        return Example({"spectra": numbered(), "model": small_classifier()}, tile=TILES[0])
 
     def example_with_dropout(self):
-        return Example({"spectra": spectra(), "model": small_classifier()}, {"samples": 3, "precision": "bfloat16"}, tile=TILES[0])
+        return Example({"spectra": numbered(), "model": small_classifier()}, {"samples": 3, "precision": "bfloat16"}, tile=TILES[0])
 
     def example_of_a_single_pixel(self):
-        one = spectra()
+        one = numbered()
         pixel = replace(
             one, flux=one.flux[:, :1].copy(), ivar=one.ivar[:, :1].copy(), mask=one.mask[:, :1].copy(), wave=one.wave[:1].copy()
         )
         return Example({"spectra": pixel, "model": small_classifier()}, tile=TILES[0])
 
-    def empty(self):
-        return Example({"spectra": spectra().take(slice(0, 0)), "model": small_classifier()}, tile=TILES[0])
-
     def wrong_task(self):
         model = small_classifier()
-        return Example({"spectra": spectra(), "model": replace(model, card={**model.card, "task": "detection"})}, tile=TILES[0])
+        return Example({"spectra": numbered(), "model": replace(model, card={**model.card, "task": "detection"})}, tile=TILES[0])
 
     def wrong_architecture(self):
         model = small_detector()
-        return Example({"spectra": spectra(), "model": replace(model, card=small_classifier().card)}, tile=TILES[0])
+        return Example({"spectra": numbered(), "model": replace(model, card=small_classifier().card)}, tile=TILES[0])
 
     def wrong_classes(self):
         model = small_classifier()
-        return Example({"spectra": spectra(), "model": replace(model, card={**model.card, "classes": {}})}, tile=TILES[0])
+        return Example({"spectra": numbered(), "model": replace(model, card={**model.card, "classes": {}})}, tile=TILES[0])
 
     def wrong_names(self):
-        one = spectra()
-        return Example({"spectra": replace(one, ids=one.ids.astype(str)), "model": small_classifier()}, tile=TILES[0])
+        return Example({"spectra": spectra(), "model": small_classifier()}, tile=TILES[0])
 
 
 class TestTrainSpectra(StageLaws):
     stage = TrainSpectra
 
     def example(self):
-        return Example(self.two_tiles(), {"steps": 2, "batch": 4, "members": 1})
+        return Example(self.two_tiles(), {"steps": 2, "batch": 4, "members": 1, "width": 4, "bayesian": True})
 
     def example_that_goes_on_from_a_model(self):
-        return Example({**self.two_tiles(), "model": small_classifier()}, {"steps": 2, "batch": 4})
-
-    def example_with_bayesian_layers(self):
-        return Example(self.two_tiles(), {"steps": 2, "batch": 4, "members": 1, "bayesian": True})
+        return Example({**self.two_tiles(), "model": small_classifier()}, {"steps": 1, "batch": 4})
 
     @staticmethod
     def two_tiles():
         return {port: [known_spectra(number)[port] for number in range(2)] for port in ("spectra", "truth")}
 
-    def wrong_without_truth(self):
-        tiles = self.two_tiles()
-        return Example({**tiles, "truth": [table.empty("spectrum_truth") for table in tiles["truth"]]}, {"steps": 2})
+    def wrong_model(self):
+        return Example({**self.two_tiles(), "model": small_detector()}, {"steps": 2})
 
 
 class TestExplainSpectra(StageLaws):
@@ -186,16 +179,16 @@ class TestExplainSpectra(StageLaws):
 
     def example(self):
         made = classified()
-        return Example({"spectra": spectra(), **made, "model": small_classifier()}, {"count": 2}, tile=TILES[0])
+        return Example({"spectra": numbered(), **made, "model": small_classifier()}, {"count": 2}, tile=TILES[0])
 
     def example_of_one(self):
         made = classified()
-        number = int(spectra().ids[0])
-        return Example({"spectra": spectra(), **made, "model": small_classifier()}, {"ids": [number, number, -5]}, tile=TILES[0])
+        number = int(numbered().ids[0])
+        return Example({"spectra": numbered(), **made, "model": small_classifier()}, {"ids": [number, number, -5]}, tile=TILES[0])
 
     def empty(self):
-        made = classified()
-        return Example({"spectra": spectra().take(slice(0, 0)), **made, "model": small_classifier()}, tile=TILES[0])
+        none = {"classes": Catalog.empty("classification"), "redshifts": Catalog.empty("redshift")}
+        return Example({"spectra": numbered(), **none, "model": small_classifier()}, tile=TILES[0])
 
 
 class TestSimulateSky(StageLaws):

@@ -78,11 +78,7 @@ def assess(found: Verdicts) -> tuple[Calibration, Scores]:
     halves = [found.take(slice(k, None, 2)) for k in (0, 1)]
     known = [calibrate(half) for half in halves]
     parts = [judge(halves[1], known[0]), judge(halves[0], known[1])]
-    # Each half has its own binomial error; together they are as good as their mean.
-    scores = {
-        name: (0.5 * (parts[0][name][0] + parts[1][name][0]), 0.5 * math.hypot(parts[0][name][1], parts[1][name][1])) for name in parts[0]
-    }
-    return calibrate(found), scores
+    return calibrate(found), {name: _together([part[name] for part in parts if name in part]) for name in {**parts[0], **parts[1]}}
 
 
 def calibrate(found: Verdicts) -> Calibration:
@@ -152,6 +148,11 @@ def _misfit(error: np.ndarray, sigma: np.ndarray) -> float:
     close = np.abs(error) < CLOSE
     pull = np.abs(error[close]) / sigma[close]
     return float((np.mean(pull < 1) - 0.683) ** 2 + (np.mean(pull < 2) - 0.954) ** 2)
+
+
+def _together(values: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return the mean of independent scores with its error."""
+    return sum(value for value, _ in values) / len(values), math.hypot(*(error for _, error in values)) / len(values)
 
 
 def _temperature(logs: Tensor, labels: Tensor) -> float:

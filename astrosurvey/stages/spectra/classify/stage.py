@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from ....core.product import Tiles, optional
-from ....core.stage import Context, DataError, Stage, StageConfig
+from ....core.stage import Context, DataError, NoWork, Stage, StageConfig
 from ....products import Catalog, Metrics, Model, Spectra
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class TrainSpectra(Stage):
         steps: int = Field(4000, ge=1, description="updates of the weights")
         batch: int = Field(128, ge=2, le=8192, description="spectra that each member sees in a step")
         members: int = Field(4, ge=1, le=16, description="networks in the ensemble; those of `model` where one is wired")
+        width: int = Field(32, ge=4, description="channels of each network's first layers; deeper ones have twice as many")
         learning_rate: float = Field(2e-3, gt=0, description="highest learning rate")
         dropout: float = Field(0.1, ge=0, lt=1, description="chance for a value of the last layer but one to be dropped")
         bayesian: bool = Field(False, description="last layers whose weights are distributions (Bayes by Backprop)")
@@ -158,7 +159,7 @@ class TrainSpectra(Stage):
         if model is not None:
             read(model)
         start = (
-            build(config.members, bayesian=config.bayesian, dropout=config.dropout, seed=seed)
+            build(config.members, width=config.width, bayesian=config.bayesian, dropout=config.dropout, seed=seed)
             if model is None
             else (to_ensemble(model), dict(model.config))
         )
@@ -192,6 +193,6 @@ class TrainSpectra(Stage):
 
 
 def _require(learn: Batch, keep: Batch) -> None:
-    """Raise `DataError` unless there is something to learn and to judge on."""
+    """Raise `NoWork` unless there is something to learn and to judge on."""
     if len(learn) < 2 or len(keep) < 2:
-        raise DataError(f"{len(learn)} spectra to learn from and {len(keep)} kept back have a truth: simulate more of them")
+        raise NoWork(f"only {len(learn)} spectra to learn from and {len(keep)} kept back have a truth")

@@ -46,7 +46,7 @@ class Trained:
     scores: Scores
 
 
-def build(members: int, *, bayesian: bool, seed: int, dropout: float = 0.1) -> tuple[SpectrumEnsemble, dict[str, Any]]:
+def build(members: int, *, bayesian: bool, seed: int, width: int = 32, dropout: float = 0.1) -> tuple[SpectrumEnsemble, dict[str, Any]]:
     """Return new networks and the config they are built with."""
     config: dict[str, Any] = {
         "members": members,
@@ -55,6 +55,7 @@ def build(members: int, *, bayesian: bool, seed: int, dropout: float = 0.1) -> t
         "bins": BINS,
         "coarse": len(COARSE),
         "fine": len(FINE),
+        "width": width,
         "groups": len(FINE) + len(KINDS),
         "dropout": dropout,
         "bayesian": bayesian,
