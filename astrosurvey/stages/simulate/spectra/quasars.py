@@ -97,7 +97,8 @@ class Quasars:
         rest, kind, template = np.empty((n, self.pixels)), np.full(n, "QSO", dtype="U24"), np.full(n, "formula", dtype="U48")
         rows = np.flatnonzero(source == 0)
         if len(rows):
-            assert self.coefficients is not None and self.vectors is not None
+            assert self.coefficients is not None
+            assert self.vectors is not None
             rest[rows] = _drawn_coefficients(rng, self.coefficients, z[rows]) @ self.vectors
             template[rows] = "basis vectors"
             visible = (self.wave > self.grid.wave[0] / (1 + z[rows, None])) & (self.wave < self.grid.wave[-1] / (1 + z[rows, None]))

@@ -91,12 +91,11 @@ def answers(
             chosen.append((row, [int(members[k]) for k in kept], score[kept], scale))
         else:
             rows.add_nothing(int(numbers[row]), int(flags[row]))
-    light = _lights(block, found, owner, place, [member for _, members, _, _ in chosen for member in members], orders)
-    for row, members, score, scale in chosen:
-        classes = [found[owner[m]].templates.spectral_class for m in members]
-        delta = differences(score, flat["velocity"][members], classes)
+    light = _lights(block, found, owner, place, [member for _, ranked, _, _ in chosen for member in ranked[:RANKS]], orders)
+    for row, ranked, score, scale in chosen:
+        delta = differences(score)
         little = used[row] < max(COVERED * _reached(block, row), FEW)
-        for rank, member in enumerate(members[:RANKS]):
+        for rank, member in enumerate(ranked[:RANKS]):
             one, k = found[owner[member]], int(place[member])
             below, off, fit = light[member]
             rest = float(smooth[row]) - float(one.chi2[k])
@@ -147,13 +146,11 @@ def distinct(score: np.ndarray, velocity: np.ndarray, classes: Sequence[str]) ->
     return sorted([*best, *rest[: RANKS - len(best)]], key=kept.index) + rest[RANKS - len(best) :]
 
 
-def differences(score: np.ndarray, velocity: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """Return by how much the next worse solution at another redshift or of another class is worse; NaN if there is none."""
+def differences(score: np.ndarray) -> np.ndarray:
+    """Return by how much the next worse of distinct solutions is worse than each; NaN if there is none."""
+    order = np.argsort(score, kind="stable")
     out = np.full(len(score), np.nan)
-    for k in range(len(score)):
-        later = [score[m] - score[k] for m in range(len(score)) if m != k and score[m] >= score[k]]
-        if later:
-            out[k] = min(later)
+    out[order[:-1]] = np.diff(score[order])
     return out
 
 

@@ -89,6 +89,7 @@ def blocks(ctx: Context, spectra: Spectra, limits: tuple[int, int]) -> Iterator[
     on_grid = _numbered(spectra.wave) if spectra.shared else None
     count = max(1, int(ROWS * ctx.batch))
     parts = [slice(begin, begin + count) for begin in range(0, len(spectra), count)]
+    quiet = replace(ctx, progress=lambda done, total: None)
     span = _span(spectra, parts, limits)
     if span is None:
         return
@@ -98,9 +99,8 @@ def blocks(ctx: Context, spectra: Spectra, limits: tuple[int, int]) -> Iterator[
         if len(numbers):
             part = part.take(numbers)
             if on_grid is None:
-                part = resampled(
-                    replace(ctx, progress=lambda done, total: None), part, 10 ** (LOG_STEP * np.arange(span[0], span[1] + 1)), THRESHOLD
-                )
+                wave = 10 ** (LOG_STEP * np.arange(span[0], span[1] + 1))
+                part = resampled(quiet, part, wave, THRESHOLD)
                 first, offset, cut = span[0], 0.0, slice(None)
             else:
                 first, offset = span[0], on_grid[1]
@@ -108,8 +108,8 @@ def blocks(ctx: Context, spectra: Spectra, limits: tuple[int, int]) -> Iterator[
             good = part.usable()[:, cut]
             enough = good.sum(axis=1) >= LEAST_PIXELS
             if enough.any():
-                planes = (plane[enough][:, cut] for plane in (part.flux, part.ivar))
-                yield rows.start + numbers[enough], _block(*planes, good[enough], first, offset, ctx.device)
+                flux, ivar = part.flux[enough][:, cut], part.ivar[enough][:, cut]
+                yield rows.start + numbers[enough], _block(flux, ivar, good[enough], first, offset, ctx.device)
         ctx.progress(min(rows.stop, len(spectra)), len(spectra))
 
 
