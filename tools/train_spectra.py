@@ -45,6 +45,7 @@ from astrosurvey.stages.spectra.classify.train import drawn as batches
 from astrosurvey.stages.spectra.templates import read_library
 
 GRID = LogGrid(float(WAVE[0]), PIXELS, 2)
+SHARES = {"star": 0.35, "galaxy": 0.31, "quasar": 0.25, "sky": 0.05, "unknown": 0.04}
 CHUNK = 1024
 TRIED = 40
 """Steps in which the speed is measured."""
@@ -151,7 +152,7 @@ def prepare(templates: Path | None, coefficients: Any) -> None:
 def some(job: tuple[int, int, int]) -> Drawn:
     """Return a chunk of spectra."""
     seed, number, size = job
-    return _of_process["drawer"].draw(np.random.default_rng((seed, number)), size)
+    return _of_process["drawer"].draw(np.random.default_rng((seed, number)), size, SHARES)
 
 
 def resumed(source: Fresh, held: Batch, recipe: Recipe, settings: Any, say: Callable[[str], None]) -> Trained:

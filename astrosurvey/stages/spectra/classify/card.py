@@ -41,7 +41,7 @@ def card(trained: Trained, trained_on: Mapping[str, Any], training: Mapping[str,
         "classes": {"coarse": list(COARSE), "fine": list(FINE)},
         "calibration": trained.calibration.to_card(),
         "distances": [round(value, 6) for value in trained.distances],
-        "trained_on": dict(trained_on),
+        "trained_on": {**trained_on, "shares": {name: round(value, 3) for name, value in trained.shares.items()}},
         "training": {"steps": trained.history.stopped, **training},
         "metrics": on_card(trained.scores),
         "limits": "trained on simulated spectra; probabilities are those of the simulation's mixture of classes and redshifts, in "

@@ -44,6 +44,8 @@ class Trained:
     distances: list[float]
     """Quantiles, evenly from 0 to 1, of the mean distance of known spectra that were kept back."""
     scores: Scores
+    shares: dict[str, float]
+    """Of the coarse classes among the spectra kept back."""
 
 
 def build(members: int, *, bayesian: bool, seed: int, width: int = 32, dropout: float = 0.1) -> tuple[SpectrumEnsemble, dict[str, Any]]:
@@ -111,7 +113,8 @@ def train(
     found = verdicts(trained, kept_back)
     calibration, scores = assess(found)
     distances = known_distances(trained, kept_back)
-    return Trained(trained.cpu(), config, history, calibration, distances, scores)
+    shares = {name: float((kept_back.coarse == k).double().mean()) for k, name in enumerate(COARSE)}
+    return Trained(trained.cpu(), config, history, calibration, distances, scores, shares)
 
 
 def drawn(source: Source, step: int, *, seed: int, rows: int, members: int, device: str) -> list[Batch]:
