@@ -24,7 +24,7 @@ from astrosurvey.stages.spectra.anomaly.rest import FIRST, PIXELS, STEP, to_rest
 from astrosurvey.stages.spectra.anomaly.score import BINS, STRANGE, statistics
 from astrosurvey.stages.spectra.anomaly.stage import SpectralAnomaly
 
-from ...laws.examples import known_redshifts, known_spectra, small_anomaly
+from ...laws.examples import known_redshifts, lined_spectra, small_anomaly
 from ..running import context
 
 LATENT = 3
@@ -71,7 +71,7 @@ def test_a_line_is_found_at_its_rest_wavelength_and_its_flux_is_kept():
 
 
 def test_what_is_unusable_or_absurd_has_no_weight_at_rest():
-    spectra, _ = known_spectra(0)
+    spectra, _ = lined_spectra(0)
     flux, mask = spectra.flux.copy(), spectra.mask.copy()
     flux[0, 100:110], flux[1], mask[2, 300:400] = np.nan, 1e20, SPECTRUM_PIXEL["COSMIC_RAY"]
     ivar = np.where(np.isfinite(flux), spectra.ivar, 0).astype(np.float32)
@@ -270,7 +270,7 @@ def run(spectra, redshifts, model=None, **config):
 
 
 def test_the_stage_answers_for_every_spectrum_and_says_why_it_cannot():
-    spectra, _ = known_spectra(0)
+    spectra, _ = lined_spectra(0)
     ivar = spectra.ivar.copy()
     ivar[2] = 0
     made = run(replace(spectra, ivar=ivar), known_redshifts(0))
@@ -291,7 +291,7 @@ def test_the_stage_answers_for_every_spectrum_and_says_why_it_cannot():
 
 
 def test_a_spectrum_is_filled_where_it_has_no_pixels():
-    spectra, _ = known_spectra(0)
+    spectra, _ = lined_spectra(0)
     ivar, flux = spectra.ivar.copy(), spectra.flux.copy()
     ivar[:, 300:400], flux[:, 300:400] = 0, np.nan
     gap = run(replace(spectra, flux=flux, ivar=ivar), known_redshifts(0))["spectra"]
@@ -300,7 +300,7 @@ def test_a_spectrum_is_filled_where_it_has_no_pixels():
 
 
 def test_beyond_the_rest_frame_grid_there_is_nothing_to_say():
-    spectra, _ = known_spectra(0)
+    spectra, _ = lined_spectra(0)
     far = known_redshifts(0).replace(z=np.full(7, 30.0))
     made = run(spectra, far)
     assert (made["classes"].column("flags")[:7] == CLASSIFICATION["NO_DATA"]).all()
@@ -308,7 +308,7 @@ def test_beyond_the_rest_frame_grid_there_is_nothing_to_say():
 
 
 def test_runners_up_and_impossible_redshifts_are_not_used():
-    spectra, _ = known_spectra(0)
+    spectra, _ = lined_spectra(0)
     table = known_redshifts(0)
     second = table.replace(rank=np.ones(7, np.int16), z=np.full(7, 3.0))
     both = Catalog.concatenate([second, table])
@@ -317,13 +317,13 @@ def test_runners_up_and_impossible_redshifts_are_not_used():
 
 
 def test_the_baseline_is_another_classifier():
-    spectra, _ = known_spectra(0)
+    spectra, _ = lined_spectra(0)
     flow, forest = (run(spectra, known_redshifts(0), density=density)["classes"] for density in ("flow", "forest"))
     assert set(flow.column("classifier")) == {"spectra.anomaly"} != set(forest.column("classifier"))
 
 
 def test_refusals():
-    spectra, _ = known_spectra(0)
+    spectra, _ = lined_spectra(0)
     model = small_anomaly()
     with pytest.raises(DataError, match=r"io\.spectra"):
         run(replace(spectra, ids=spectra.ids.astype(str)), known_redshifts(0))
