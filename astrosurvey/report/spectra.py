@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from ..catalog.flags import SPECTRAL_LINE
+from ..catalog.flags import SPECTRAL_LINE, Z_WARNING
 from ..catalog.lines import LINES
 from . import text
 from .charts import scatter
@@ -39,7 +39,24 @@ USUAL = {
     "quasar": {"lya", "civ_1549", "ciii_1909", "mgii_2799", "hgamma", "hbeta", "oiii_5007", "halpha"},
 }
 
+_SOLUTION = (("", True), ("class", False), ("template", False), ("z", True), ("Δχ²", True), ("probability", True), ("warnings", False))
+_LINE = (("line", False), ("flux", True), ("width at rest, Å", True), ("σ, km/s", True))
+
 Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A small table: of each column its name and whether it holds numbers, and the rows."""
+
+    header: list[tuple[str, bool]]
+    rows: list[list[str]]
+
+    @classmethod
+    def of(cls, header: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]]) -> Listing:
+        """Return the table without the columns in which nothing stands."""
+        keep = [k for k in range(len(header)) if any(row[k] for row in rows)]
+        return cls([header[k] for k in keep], [[row[k] for k in keep] for row in rows])
 
 
 @dataclass(frozen=True)
@@ -51,9 +68,9 @@ class ShownSpectrum:
         verdict: the answer, in words.
         wrong: whether the truth is another.
         facts: (name, value) pairs.
-        solutions: of the redshift: rank, class, template, z, delta chi-square, probability, warnings.
+        solutions: the best of the redshift.
         classes: of each classifier, its first labels with their probabilities.
-        lines: name, flux, equivalent width and width of the strongest lines.
+        lines: the strongest.
     """
 
     title: str
@@ -61,9 +78,9 @@ class ShownSpectrum:
     wrong: bool
     svg: Markup
     facts: list[tuple[str, str]]
-    solutions: list[list[str]]
+    solutions: Listing
     classes: list[tuple[str, list[tuple[str, float]]]]
-    lines: list[list[str]]
+    lines: Listing
 
 
 @dataclass
@@ -323,7 +340,10 @@ def _marks(answer: _Answer, lines: Rows) -> list[Mark]:
     """Return the lines to mark: measured ones where there are any, else those that an object of its class usually shows."""
     if not np.isfinite(answer.z) or answer.label in ("sky", "unknown"):
         return []
-    measured = {str(row["line"]): abs(float(row["snr"])) for row in lines if row["snr"] is not None}
+    # Of tied lines, which have one signal-to-noise ratio, the stronger is named.
+    measured = {
+        str(row["line"]): abs(row["snr"]) * (0.9 if row["flags"] & SPECTRAL_LINE["TIED"] else 1) for row in lines if row["snr"] is not None
+    }
     usual = USUAL.get(answer.label, set())
     found = []
     for line in LINES:
@@ -334,13 +354,13 @@ def _marks(answer: _Answer, lines: Rows) -> list[Mark]:
     return found
 
 
-def _solutions(redshifts: Rows) -> list[list[str]]:
+def _solutions(redshifts: Rows) -> Listing:
     """Return the best solutions of the stage that has the most of them, the last of equals."""
     stages: dict[str, Rows] = {}
     for row in redshifts:
         stages.setdefault(str(row["stage"]), []).append(row)
     if not stages:
-        return []
+        return Listing([], [])
     most = max(reversed(list(stages.values())), key=len)
     said = []
     for row in sorted(most, key=lambda row: row["rank"])[:SOLUTIONS]:
@@ -353,14 +373,10 @@ def _solutions(redshifts: Rows) -> list[list[str]]:
                 text.measured(float("nan") if z is None else z, error),
                 _number(row.get("delta_chi2")),
                 _number(row.get("probability")),
-                _warnings(int(row["z_warning"] or 0)),
+                ", ".join(Z_WARNING.decode(int(row["z_warning"] or 0))),
             ]
         )
-    return said
-
-
-def _warnings(bits: int) -> str:
-    return text.number(bits) if bits else ""
+    return Listing.of(_SOLUTION, said)
 
 
 def _number(value: float | None) -> str:
@@ -379,7 +395,7 @@ def _probabilities(classes: Rows) -> list[tuple[str, list[tuple[str, float]]]]:
     return [(name, sorted(labels.items(), key=lambda pair: (-pair[1], pair[0]))[:TOP_LABELS]) for name, labels in found.items()]
 
 
-def _strongest(lines: Rows) -> list[list[str]]:
+def _strongest(lines: Rows) -> Listing:
     names = {line.key: line.label for line in LINES}
     tied = SPECTRAL_LINE["TIED"]
     seen = [row for row in lines if row["snr"] is not None and abs(row["snr"]) >= SEEN and not row["flags"] & tied]
@@ -391,4 +407,4 @@ def _strongest(lines: Rows) -> list[list[str]]:
         pairs = (("line_flux", "line_flux_err"), ("equivalent_width", "equivalent_width_err"), ("sigma", "sigma_err"))
         numbers = [text.measured(float("nan") if row[a] is None else row[a], row[b]) for a, b in pairs]
         said.append([label, *numbers])
-    return said
+    return Listing.of(_LINE, said)
