@@ -128,6 +128,20 @@ SPECTRUM = FlagSet(
 )
 """Bits of the column `flags` of the table `spectrum`."""
 
+SPECTRAL_LINE = FlagSet(
+    (0, "OUTSIDE", "outside the range of the spectrum: nothing was measured"),
+    (1, "MASKED", "too many of its pixels are unusable: nothing was measured"),
+    (2, "PARTLY_MASKED", "some of its pixels are unusable"),
+    (3, "TIED", "its flux is a fixed part of another line's"),
+    (4, "UNRESOLVED", "not significantly wider than the instrument's resolution"),
+    (5, "INSTRUMENT_WIDTH", "the resolution is not known, so the width is the instrument's and the line's together"),
+    (6, "WIDTH_AT_BOUND", "the width or the velocity ran to the end of what is allowed"),
+    (7, "NO_CONTINUUM", "no significant continuum: there is no equivalent width, and no index"),
+    (8, "POOR_FIT", "chi-square is too large for the noise; the errors were raised by its root"),
+    (9, "HAS_BROAD", "a broad component was fitted beside this one"),
+)
+"""Bits of the columns `flags` of the tables `spectral_line` and `spectral_index`."""
+
 CLASSIFICATION = FlagSet(
     (0, "NO_DATA", "nothing to classify: not one usable pixel where the classifier looks"),
     (1, "NO_REDSHIFT", "a redshift is needed, and none is known"),
@@ -135,5 +149,23 @@ CLASSIFICATION = FlagSet(
     (3, "FEW_DATA", "usable in fewer than half of the pixels where the classifier looks"),
     (4, "OUTSIDE_TRAINING", "unlike what the classifier was trained on: its probabilities mean little"),
     (5, "DOUBTFUL", "no class is more probable than two thirds"),
+    (6, "FAINT_LINES", "rests on emission lines of which one has a signal-to-noise ratio below 3"),
 )
 """Bits of the column `flags` of the table `classification`."""
+
+Z_WARNING = FlagSet(
+    (0, "SKY_FIBRE", "taken of empty sky, on purpose"),
+    (1, "LITTLE_COVERAGE", "fewer than half of the pixels from the first to the last are usable, or they cover less than a tenth of a dex"),
+    (2, "SMALL_DELTA_CHI2", "another redshift, or another class, fits nearly as well"),
+    (3, "NEGATIVE_MODEL", "the best fit needs light below zero: more than a tenth of the light that it gives the object"),
+    (4, "MANY_OUTLIERS", "more than a twentieth of the pixels lie further than 5 sigma from the best fit"),
+    (5, "Z_FITLIMIT", "the best fit is at the edge of the range of redshifts or velocities that was searched"),
+    (6, "NO_FEATURES", "a smooth curve fits nearly as well as the best template: nothing is seen that could have a redshift"),
+    (7, "BAD_FIBRE", "the survey warns of the fibre, its place or the whole spectrum"),
+    (8, "NOT_SETTLED", "the fit did not come to rest at a redshift"),
+    (9, "NO_DATA", "too few usable pixels where the templates are: nothing was fitted"),
+    (10, "MEASURED_ERRORS", "the errors were measured from the scatter between pixels, so chi-squares mean little"),
+    (11, "DISAGREEMENT", "the network and the template fit give different classes or redshifts"),
+    (12, "DOUBTFUL", "the probability that this redshift is right is below nine tenths"),
+)
+"""Bits of the column `z_warning` of the table `redshift`; 0 is a safe redshift."""

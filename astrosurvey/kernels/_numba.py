@@ -100,7 +100,9 @@ def _jitted(function: Callable[..., None]) -> Any:
 
 
 def launch(function: Callable[..., None], blocks: int | tuple[int, ...], threads: int | tuple[int, ...], *arguments: Any) -> None:
-    """Compile a CUDA kernel function if need be, and start it on torch's current stream."""
+    """Compile a CUDA kernel function if need be, and start it on torch's current stream; nothing happens without blocks."""
+    if 0 in ((blocks,) if isinstance(blocks, int) else blocks):  # CUDA takes no empty grid; the simulator does
+        return
     stream: Any = 0
     if not SIMULATED:
         import torch
@@ -129,6 +131,21 @@ def empty(shape: int | tuple[int, ...], dtype: Any) -> Any:
     return torch.empty(shape, dtype=getattr(torch, np.dtype(dtype).name), device="cuda")
 
 
+def zeros(shape: int | tuple[int, ...], dtype: Any) -> Any:
+    """Return a device array of zeros."""
+    if SIMULATED:
+        return np.zeros(shape, dtype)
+    import torch
+
+    return torch.zeros(shape, dtype=getattr(torch, np.dtype(dtype).name), device="cuda")
+
+
 def download(array: Any) -> np.ndarray:
-    """Return a device array on the host."""
-    return array if isinstance(array, np.ndarray) else np.asarray(array.cpu().numpy())
+    """Return a device array on the host, in pinned memory: torch keeps that for the next one, and fresh memory costs more than the copy."""
+    if isinstance(array, np.ndarray):
+        return array
+    import torch
+
+    pinned = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)
+    pinned.copy_(array)
+    return pinned.numpy()

@@ -33,7 +33,7 @@ from ._filtering import (
     significance_of_sum,
     square,
 )
-from ._numba import cuda, download, empty, launch, parallel, prange, upload
+from ._numba import cuda, download, empty, launch, parallel, prange, upload, zeros
 from .spec import KernelSpec, Launch
 
 THREADS = (16, 8)
@@ -178,7 +178,7 @@ def cuda_twin(
     table = upload(chi)
     flux, snr = _outputs(data, group, empty)
     weighted, filtered = empty((2, ny, nx), np.float32), empty((4, ny, nx), np.float32)
-    sums, seen = upload(np.zeros((4, ny, nx), np.float32)), upload(np.zeros((ny, nx), np.int32))
+    sums, seen = zeros((4, ny, nx), np.float32), zeros((ny, nx), np.int32)
     for f, g in enumerate(group):
         for b, planes in enumerate(bands):
             reached = taps[f, b, middle - reach[f, b] : middle + reach[f, b] + 1]

@@ -42,7 +42,10 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
+    from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
+    from .spectra.lines.stage import MeasureLines
+    from .spectra.redshift.stage import MeasureRedshift
     from .spectra.resample.stage import ResampleSpectra
     from .spectra.stage import ReadSpectra
 
@@ -51,6 +54,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         ReadSpectra,
         SimulateSky,
         SimulateField,
+        SimulateSpectra,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
@@ -71,6 +75,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         TotalPhotometry,
         ForcedPhotometry,
         ResampleSpectra,
+        MeasureRedshift,
+        MeasureLines,
         MergeCatalogs,
         EvaluateDetection,
         EvaluateAgreement,

@@ -1,5 +1,5 @@
 -- Generated from schemas/astrosurvey.yaml by `python -m astrosurvey.catalog.generate`; do not edit.
--- astrosurvey 1.1.0
+-- astrosurvey 1.2.0
 CREATE TABLE "run" (
     "run_id" VARCHAR NOT NULL,
     "title" VARCHAR,
@@ -288,10 +288,11 @@ CREATE TABLE "redshift" (
     "template" VARCHAR,
     "method" VARCHAR NOT NULL,
     "z_warning" INTEGER NOT NULL,
+    "probability" FLOAT,
     PRIMARY KEY ("spectrum_id", "rank"),
     FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
     FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
-    CONSTRAINT "check_redshift_rank" CHECK (("rank" >= 0) AND (isnan("z_err") OR "z_err" >= 0) AND (isnan("chi2") OR "chi2" >= 0) AND (isnan("delta_chi2") OR "delta_chi2" >= 0) AND ("dof" >= 1)),
+    CONSTRAINT "check_redshift_rank" CHECK (("rank" >= 0) AND (isnan("z_err") OR "z_err" >= 0) AND (isnan("chi2") OR "chi2" >= 0) AND (isnan("delta_chi2") OR "delta_chi2" >= 0) AND ("dof" >= 1) AND (isnan("probability") OR "probability" >= 0) AND (isnan("probability") OR "probability" <= 1)),
     CONSTRAINT "check_redshift_z" CHECK ((isnan("z") OR "z" > -1))
 );
 COMMENT ON TABLE "redshift" IS 'The best redshifts of a spectrum, of which rank 0 is the answer and the rest are the runners-up.';
@@ -307,6 +308,7 @@ COMMENT ON COLUMN "redshift"."spectral_class" IS 'class of the template, such as
 COMMENT ON COLUMN "redshift"."template" IS 'name of the best template';
 COMMENT ON COLUMN "redshift"."method" IS 'stage that measured the redshift';
 COMMENT ON COLUMN "redshift"."z_warning" IS 'warning bits; 0 is a safe redshift';
+COMMENT ON COLUMN "redshift"."probability" IS 'calibrated probability that this redshift is the right one; null where the method gives none';
 CREATE TABLE "classification" (
     "object_table" VARCHAR NOT NULL,
     "object_id" BIGINT NOT NULL,
@@ -535,3 +537,88 @@ COMMENT ON COLUMN "truth"."snr" IS 'signal-to-noise ratio with which the object'
 COMMENT ON COLUMN "truth"."pair_id" IS 'truth_id of the brighter member of the pair that the object was placed in; null for others';
 COMMENT ON COLUMN "truth"."primary" IS 'the centre lies in the half-open core cell of its tile';
 COMMENT ON COLUMN "truth"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';
+CREATE TABLE "spectral_line" (
+    "spectrum_id" BIGINT NOT NULL,
+    "line" VARCHAR NOT NULL,
+    "source_id" BIGINT,
+    "wave" DOUBLE NOT NULL,
+    "z" DOUBLE NOT NULL,
+    "line_flux" FLOAT,
+    "line_flux_err" FLOAT,
+    "snr" FLOAT,
+    "equivalent_width" FLOAT,
+    "equivalent_width_err" FLOAT,
+    "sigma" FLOAT,
+    "sigma_err" FLOAT,
+    "velocity" FLOAT,
+    "velocity_err" FLOAT,
+    "continuum" FLOAT,
+    "continuum_err" FLOAT,
+    "reduced_chi2" FLOAT,
+    "flags" INTEGER NOT NULL,
+    PRIMARY KEY ("spectrum_id", "line"),
+    FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    CONSTRAINT "check_spectral_line_errors" CHECK ((isnan("wave") OR "wave" > 0) AND (isnan("line_flux_err") OR "line_flux_err" >= 0) AND (isnan("equivalent_width_err") OR "equivalent_width_err" >= 0) AND (isnan("sigma") OR "sigma" >= 0) AND (isnan("sigma_err") OR "sigma_err" >= 0) AND (isnan("velocity_err") OR "velocity_err" >= 0))
+);
+COMMENT ON TABLE "spectral_line" IS 'What was measured of one emission line of one spectrum, with its own redshift taken out; negative fluxes are absorption.';
+COMMENT ON COLUMN "spectral_line"."spectrum_id" IS 'the spectrum';
+COMMENT ON COLUMN "spectral_line"."line" IS 'name of the line, such as halpha or oiii_5007; halpha_broad is a broad component';
+COMMENT ON COLUMN "spectral_line"."source_id" IS 'the source of the spectrum, where known';
+COMMENT ON COLUMN "spectral_line"."wave" IS 'wavelength of the line at rest, in vacuum [Angstrom]';
+COMMENT ON COLUMN "spectral_line"."z" IS 'redshift at which the line was looked for';
+COMMENT ON COLUMN "spectral_line"."line_flux" IS 'flux of the line as observed, in 1e-17 erg/s/cm2; of spectra with relative fluxes, their unit times Angstrom';
+COMMENT ON COLUMN "spectral_line"."line_flux_err" IS 'standard error of the flux, with velocity, width and continuum free';
+COMMENT ON COLUMN "spectral_line"."snr" IS 'flux over its standard error';
+COMMENT ON COLUMN "spectral_line"."equivalent_width" IS 'equivalent width at rest; positive for emission [Angstrom]';
+COMMENT ON COLUMN "spectral_line"."equivalent_width_err" IS 'standard error of the equivalent width [Angstrom]';
+COMMENT ON COLUMN "spectral_line"."sigma" IS 'width of the line as the standard deviation of its Gaussian, the instrument removed where it is known [km s-1]';
+COMMENT ON COLUMN "spectral_line"."sigma_err" IS 'standard error of the width [km s-1]';
+COMMENT ON COLUMN "spectral_line"."velocity" IS 'velocity of the line with respect to the redshift [km s-1]';
+COMMENT ON COLUMN "spectral_line"."velocity_err" IS 'standard error of the velocity [km s-1]';
+COMMENT ON COLUMN "spectral_line"."continuum" IS 'flux density of the continuum under the line, in 1e-17 erg/s/cm2/Angstrom, or the unit of relative fluxes';
+COMMENT ON COLUMN "spectral_line"."continuum_err" IS 'standard error of the continuum';
+COMMENT ON COLUMN "spectral_line"."reduced_chi2" IS 'chi-square per degree of freedom of the fit around the line';
+COMMENT ON COLUMN "spectral_line"."flags" IS 'bits that say why numbers are missing or doubtful; 0 is good';
+CREATE TABLE "spectral_index" (
+    "spectrum_id" BIGINT NOT NULL,
+    "name" VARCHAR NOT NULL,
+    "source_id" BIGINT,
+    "strength" FLOAT,
+    "strength_err" FLOAT,
+    "unit" VARCHAR NOT NULL,
+    "flags" INTEGER NOT NULL,
+    PRIMARY KEY ("spectrum_id", "name"),
+    FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    CONSTRAINT "check_spectral_index_error" CHECK ((isnan("strength_err") OR "strength_err" >= 0))
+);
+COMMENT ON TABLE "spectral_index" IS 'A spectral index of one spectrum, such as those of the Lick system or the break at 4000 Angstrom, at the spectrum''s own resolution.';
+COMMENT ON COLUMN "spectral_index"."spectrum_id" IS 'the spectrum';
+COMMENT ON COLUMN "spectral_index"."name" IS 'name of the index, such as mgb or dn4000';
+COMMENT ON COLUMN "spectral_index"."source_id" IS 'the source of the spectrum, where known';
+COMMENT ON COLUMN "spectral_index"."strength" IS 'the index, positive for absorption';
+COMMENT ON COLUMN "spectral_index"."strength_err" IS 'standard error of the index';
+COMMENT ON COLUMN "spectral_index"."unit" IS 'unit of the index; Angstrom, mag, or nothing for a ratio';
+COMMENT ON COLUMN "spectral_index"."flags" IS 'bits that say why the number is missing or doubtful; 0 is good';
+CREATE TABLE "spectrum_truth" (
+    "spectrum_id" BIGINT NOT NULL,
+    "tile_id" BIGINT NOT NULL,
+    "spectral_class" VARCHAR NOT NULL,
+    "subclass" VARCHAR NOT NULL,
+    "z" DOUBLE,
+    "snr" FLOAT,
+    "template" VARCHAR,
+    PRIMARY KEY ("spectrum_id"),
+    FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
+    FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
+    CONSTRAINT "check_spectrum_truth_class" CHECK ("spectral_class" IN ('star', 'galaxy', 'quasar', 'sky', 'unknown'))
+);
+COMMENT ON TABLE "spectrum_truth" IS 'What a spectrum is, known because it was simulated or because someone who knows has labelled it.';
+COMMENT ON COLUMN "spectrum_truth"."spectrum_id" IS 'the spectrum';
+COMMENT ON COLUMN "spectrum_truth"."tile_id" IS 'the block of spectra it came with';
+COMMENT ON COLUMN "spectrum_truth"."spectral_class" IS 'coarse class; star, galaxy, quasar, sky or unknown';
+COMMENT ON COLUMN "spectrum_truth"."subclass" IS 'one of the thirteen fine classes in SDSS''s spelling; the spectral type or kind of objects that have none; or empty';
+COMMENT ON COLUMN "spectrum_truth"."z" IS 'redshift, of a star its radial velocity in units of the speed of light; NaN where there is none';
+COMMENT ON COLUMN "spectrum_truth"."snr" IS 'median over usable pixels of the flux without noise over its error';
+COMMENT ON COLUMN "spectrum_truth"."template" IS 'what the spectrum was made of';

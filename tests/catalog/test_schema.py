@@ -33,7 +33,17 @@ def test_felis_finds_nothing_wrong():
 def test_every_table_of_the_design_is_there():
     assert list(core().tables) == [
         *("run", "tile", "source", "photometry", "cube_source", "spectrum", "redshift", "classification", "embedding"),
-        *("cluster", "cluster_member", "posterior", "posterior_sample", "model_comparison", "truth"),
+        *(
+            "cluster",
+            "cluster_member",
+            "posterior",
+            "posterior_sample",
+            "model_comparison",
+            "truth",
+            "spectral_line",
+            "spectral_index",
+            "spectrum_truth",
+        ),
     ]
 
 
@@ -84,7 +94,7 @@ def test_an_installed_package_finds_the_schema_inside_itself(tmp_path):
     assert "FileNotFoundError" in alone.stderr
     shutil.copytree(YAML.parent, tmp_path / "astrosurvey" / "schemas")
     installed = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=True)
-    assert installed.stdout.split() == ["15", str(tmp_path / "astrosurvey" / "schemas")]
+    assert installed.stdout.split() == [str(len(core().tables)), str(tmp_path / "astrosurvey" / "schemas")]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +117,7 @@ def test_an_installed_package_finds_the_schema_inside_itself(tmp_path):
         (r"  - name: ra\n", "  - name: RA\n", "lower-case identifier"),
         (r"- name: truth\n", "- name: x_truth\n", "belong to plugins"),
         (r"nullable: false\n", "nullable: 0\n", "'nullable' is true or false"),
-        (r"current: 1.1.0", "current: 1.0", "is not a version"),
+        (r"current: 1\.\d+\.0", "current: 1.0", "is not a version"),
         (r"tables:\n", "tables:\ntables:\n", "not valid YAML"),
         (r'"@type": Check\n', '"@type": Unique\n', "ForeignKey or Check"),
     ],

@@ -81,6 +81,47 @@ def spectra() -> Any:
 
 
 @cache
+def redshifted() -> Any:
+    """Return spectra of a star, a galaxy and a quasar of the analytic templates, numbered; and one without data."""
+    import numpy as np
+
+    from astrosurvey.catalog.flags import SPECTRUM_PIXEL
+    from astrosurvey.products import Spectra
+    from astrosurvey.stages.spectra.templates import read_library
+
+    library, first, pixels = read_library(None), 36200, 1500
+    cases = ((library.eigen_stars, 20, 2), (library.eigen_galaxies, 0, 415), (library.eigen_quasars, 0, 4700))
+    rows = [s.flux[row, (begin := first - shift - s.first) : begin + pixels] for s, row, shift in cases]
+    flux = np.stack([row / np.median(row) for row in [*rows, rows[0]]]).astype(np.float32)
+    flux += np.random.default_rng(9).normal(0, 0.05, flux.shape).astype(np.float32)
+    ivar, mask = np.full_like(flux, 400), np.zeros(flux.shape, np.int32)
+    flux[3], ivar[3], mask[3] = np.nan, 0, SPECTRUM_PIXEL["NO_DATA"]
+    return Spectra(flux, ivar, mask, 10 ** (1e-4 * (first + np.arange(pixels))), np.arange(70, 74))
+
+
+@cache
+def emission_lines() -> tuple[Any, Any]:
+    """Return three spectra from Hβ to [S II] and their redshifts: of a galaxy, of one with bad pixels, and of one without data."""
+    import numpy as np
+
+    from astrosurvey.catalog.flags import SPECTRUM_PIXEL
+    from astrosurvey.products import Catalog, Spectra
+
+    wave, z = 4800 * 10 ** (2e-4 * np.arange(800)), np.array([0.01, 0.02, 0.015])
+    flux = np.random.default_rng(4).normal(8, 1, (3, len(wave)))
+    for at, height in ((4862.7, 20), (5008.2, 30), (6564.6, 60), (6585.3, 20)):
+        flux += height * np.exp(-0.5 * ((wave / (at * (1 + z[:, None])) - 1) * 299792.458 / 160) ** 2)
+    ivar, mask = np.ones_like(flux, np.float32), np.zeros(flux.shape, np.int32)
+    mask[1, ::9] = SPECTRUM_PIXEL["COSMIC_RAY"]
+    flux[1, 690:] = flux[2] = np.nan
+    ivar[~np.isfinite(flux)] = 0
+    mask[~np.isfinite(flux)] |= SPECTRUM_PIXEL["NO_DATA"]
+    ids = np.array([11, 12, 13])
+    rows = {"spectrum_id": ids, "rank": 0, "z": z, "spectral_class": "galaxy", "method": "test", "z_warning": 0}
+    return Spectra(flux.astype(np.float32), ivar, mask, wave, ids), Catalog.from_columns("redshift", rows)
+
+
+@cache
 def small_detector() -> Any:
     """Return a detector that has learnt nothing, as a Model."""
     import torch

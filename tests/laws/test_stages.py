@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from astrosurvey import Tile, plugins
+from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
@@ -27,13 +27,30 @@ from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPho
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
+from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.stages.spectra.lines.stage import MeasureLines
+from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
 from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
+from ..stages.running import run
 from ..stages.spectra import files
-from .examples import TILES, detected, measured, psf, simulated, small_deblender, small_detector, spectra, tile_image, truth
+from .examples import (
+    TILES,
+    detected,
+    emission_lines,
+    measured,
+    psf,
+    redshifted,
+    simulated,
+    small_deblender,
+    small_detector,
+    spectra,
+    tile_image,
+    truth,
+)
 
 
 def test_every_built_in_stage_is_tried():
@@ -126,6 +143,19 @@ class TestSimulateField(StageLaws):
 
     def wrong_without_window(self):
         return Example()
+
+
+class TestSimulateSpectra(StageLaws):
+    stage = SimulateSpectra
+
+    def example(self):
+        return Example(config={"number": 12, "log_step": 4e-4}, tile=TILES[0])
+
+    def example_of_one_class_without_calibration(self):
+        return Example(config={"number": 3, "classes": {"galaxy": 1}, "start": 4000, "stop": 5000, "calibrated": False}, tile=TILES[1])
+
+    def wrong_folder(self, tmp_path):
+        return Example(config={"templates": str(tmp_path)})
 
 
 class TestMeshBackground(StageLaws):
@@ -426,6 +456,24 @@ class TestStarGalaxy(StageLaws):
         return Example({"image": replace(tile_image(0), psf=None), **detected(0)}, tile=TILES[0])
 
 
+class TestMeasureRedshift(StageLaws):
+    stage = MeasureRedshift
+
+    def example(self):
+        return Example({"spectra": redshifted()}, {"peaks": 2})
+
+    def example_on_another_grid_with_seeds(self):
+        given = redshifted()
+        coarse = run(ResampleSpectra, {"start": 4180.0, "stop": 5800.0, "step": 2.0}, spectra=given)["spectra"]
+        seeds = Catalog.from_columns(
+            "redshift", {"spectrum_id": given.ids[:3], "rank": 0, "z": [0.0, 0.1, 1.95], "method": "x", "z_warning": 0}
+        )
+        return Example({"spectra": coarse, "seeds": seeds}, {"peaks": 1, "quasars": [1.5, 2.5]})
+
+    def wrong_names(self):
+        return Example({"spectra": spectra()})
+
+
 class TestResampleSpectra(StageLaws):
     stage = ResampleSpectra
 
@@ -445,6 +493,22 @@ class TestResampleSpectra(StageLaws):
 
     def wrong_grid(self):
         return Example({"spectra": spectra()}, {"start": 7000.0, "stop": 8000.0, "step": 1.0})
+
+
+class TestMeasureLines(StageLaws):
+    stage = MeasureLines
+
+    def example(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": found, "redshifts": redshifts}, {"resolution": 2000.0})
+
+    def example_of_quasars(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": found, "redshifts": redshifts.replace(spectral_class="quasar")})
+
+    def wrong_names(self):
+        found, redshifts = emission_lines()
+        return Example({"spectra": replace(found, ids=np.array(["a", "b", "c"])), "redshifts": redshifts})
 
 
 class TestMergeCatalogs(StageLaws):

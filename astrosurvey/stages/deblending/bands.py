@@ -41,13 +41,13 @@ class Band:
     Attributes:
         models: for each size of stamp, the models of its sources.
         star: sum over the pixels of the square of the PSF.
-        total: the sum of all models, padded and flat.
+        total: the sum of all models, a padded plane.
         residual: what they leave over of the data.
     """
 
     def __init__(self, scene: Scene, plane: Plane, same: bool) -> None:
         self.scene, self.layout = scene, scene.layout
-        self.data, self.ivar = self.layout.plane(plane.data), self.layout.plane(plane.ivar)
+        self.data, self.ivar = (scene.data, scene.ivar) if same else (self.layout.plane(plane.data), self.layout.plane(plane.ivar))
         self.star = float(np.square(plane.psf, dtype=float).sum() / plane.psf.sum(dtype=float) ** 2)
         self.models = {size: model.clamp_min(0.0) for size, model in scene.models.items()}  # transforms ring a little below zero
         self.whole = scene.coefficients.sum(1)
@@ -78,24 +78,24 @@ class Band:
         """Find the non-negative amounts of all templates together, by coordinate descent, brightest first."""
         for _ in range(sweeps):
             for batch in self.scene.batches:
-                template, ivar, rows = self.model(batch), self.ivar[batch.where], batch.rows
+                template, ivar, rows = self.model(batch), batch.cut(self.ivar), batch.rows
                 weighted = template * ivar
                 norm = (weighted * template).sum(1)
-                residual = self.residual[batch.where]
+                residual = batch.cut(self.residual)
                 step = (weighted * residual).sum(1) / norm.clamp_min(1e-20)
                 new = torch.where(norm > 0, (amount[rows] + step).clamp_min(0.0), 0.0)
-                self.residual[batch.where] = residual - (new - amount[rows])[:, None] * template
+                batch.put(self.residual, residual - (new - amount[rows])[:, None] * template)
                 amount[rows] = new
         for batch in self.scene.batches:
             self.models[batch.size][self.scene.place[batch.rows]] *= amount[batch.rows, None]
         self.whole = self.whole * amount
         self.total = torch.zeros_like(self.data)
         for batch in self.scene.batches:
-            self.total[batch.where] += self.model(batch)
+            batch.add(self.total, self.model(batch))
 
     def fractions(self, batch: Batch) -> torch.Tensor:
         """Return the part of every pixel that is each source's, (b, size * size)."""
-        return self.model(batch) / self.total[batch.where].clamp_min(SKY)
+        return self.model(batch) / batch.cut(self.total).clamp_min(SKY)
 
     def measure(self) -> Measured:
         """Return the fluxes: of its part of the data where a source stands out of the noise, completed by its model.
@@ -107,18 +107,18 @@ class Band:
         n = len(self.whole)
         flux, error, masked = (torch.zeros(n, device=self.layout.device) for _ in range(3))
         for batch in self.scene.batches:
-            model, ivar, rows = self.model(batch), self.ivar[batch.where], batch.rows
+            model, ivar, rows = self.model(batch), batch.cut(self.ivar), batch.rows
             known = ivar > 0
             part = self.fractions(batch)
             weight = model / (model + SOFT * torch.rsqrt(ivar.clamp_min(1e-12))) * known
             seen = (weight * model).sum(1)
             scale = self.whole[rows] / seen.clamp_min(1e-20)
-            sums = (weight * part * self.data[batch.where]).sum(1)
+            sums = (weight * part * batch.cut(self.data)).sum(1)
             noise = (torch.square(weight * part) / ivar.clamp_min(1e-12)).sum(1)
             shared = (weight * model * (1 - part)).sum(1) / seen.clamp_min(1e-20)
             unsure = SCATTER * self.scene.scatter[rows] + SHARED * shared + PROFILE
             shape = torch.square(unsure * self.whole[rows])
-            there = known.any(1) & (self.scene.ivar[batch.where] > 0).any(1)
+            there = known.any(1) & self.scene.covered[rows]
             flux[rows] = torch.where(seen > 0, scale * sums, torch.where(there, 0.0, torch.nan))
             least = torch.rsqrt(self.star * ivar.sum(1) / known.sum(1).clamp_min(1))
             error[rows] = torch.where(seen > 0, torch.sqrt(scale**2 * noise + shape), torch.where(there, least, torch.nan))

@@ -25,7 +25,7 @@ class TemplateDeblending(Stage):
     References: Lupton (2005), SDSS deblender; Melchior et al. (2018), arXiv:1802.10157; Hogg & Lang (2013), PASP 125, 719.
     """
 
-    name = "deblending.templates"
+    name, version = "deblending.templates", 2
     inputs = {
         "image": Image,
         "segmentation": Segmentation,

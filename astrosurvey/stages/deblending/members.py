@@ -20,6 +20,9 @@ from .stamps import Batch, Layout
 if TYPE_CHECKING:
     from ...products import Catalog, Image
 
+REACH = 1.35
+"""How far the stamps of templates reach, in units of the footprints: a model's light counts also where it lies beyond its stamp, so that
+larger ones cost in proportion to their pixels and make no flux better."""
 TRIM = 0.05
 """A source's box ends where its light falls below this part of the noise of a pixel."""
 OVERLAP = 0.02
@@ -88,15 +91,25 @@ class Planes:
         return cls(each, mean, len(each) == 1, float(max(effective_fwhm(mean.psf), 1.0) / FWHM_PER_SIGMA))
 
 
-def layout(planes: Planes, sources: Catalog, device: str) -> Layout:
-    """Return the stamps of all sources: twice as large as their footprints, and never less than the PSF's reach."""
+def layout(planes: Planes, sources: Catalog, reach: float, device: str) -> Layout:
+    """Return the stamps of all sources, which reach so many times as far as their footprints, and never less than the PSF."""
     x, y = sources.column("x"), sources.column("y")
     sides = (x - sources.column("x_min"), sources.column("x_max") - 1 - x, y - sources.column("y_min"), sources.column("y_max") - 1 - y)
-    fwhm = planes.sigma * FWHM_PER_SIGMA
-    reach = np.maximum(2 * np.max(sides, axis=0, initial=0) + 0.75 * fwhm, 3 * fwhm)
+    far = reach_of(np.max(sides, axis=0, initial=0), reach, planes.sigma * FWHM_PER_SIGMA)
     ny, nx = planes.mean.data.shape
     row, column = (np.clip(np.rint(v).astype(int), 0, n - 1) for v, n in ((y, ny), (x, nx)))
-    return Layout((ny, nx), x, y, reach, planes.mean.data[row, column], device)
+    return Layout((ny, nx), x, y, far, planes.mean.data[row, column], device)
+
+
+def reach_of(edge: np.ndarray, reach: float, fwhm: float) -> np.ndarray:
+    """Return how far stamps reach, (n,) pixels.
+
+    Args:
+        edge: (n,) how far each footprint reaches from the source, pixels.
+        reach: in units of the footprints.
+        fwhm: of the PSF, pixels.
+    """
+    return np.maximum(reach * edge + 0.75 * fwhm, 3 * fwhm)
 
 
 def fractions(scene: Scene, bands: Sequence[Band], names: tuple[str, ...], meta: Mapping[str, Any]) -> Fractions:
@@ -158,11 +171,11 @@ def blendedness(scene: Scene, labels: np.ndarray) -> np.ndarray:
     plane = scene.layout.plane(labels)
     total = torch.zeros_like(scene.data)
     for batch in scene.batches:
-        total[batch.where] += scene.model(batch)
+        batch.add(total, scene.model(batch))
     share = torch.full((len(scene.dx),), torch.nan)
     for batch in scene.batches:
-        own = plane[batch.where] == (batch.rows + 1)[:, None]
-        all_light = (total[batch.where] * own).sum(1)
+        own = batch.cut(plane) == (batch.rows + 1)[:, None]
+        all_light = (batch.cut(total) * own).sum(1)
         ours = (scene.model(batch) * own).sum(1)
         share[batch.rows.cpu()] = torch.where(all_light > 0, 1 - ours / all_light, torch.nan).clamp(0, 1).cpu()
     return share.numpy()

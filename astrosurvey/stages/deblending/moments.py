@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .profiles import centred
+from .profiles import FARTHEST, centred
 
 ROUNDS = 4
 FURTHEST = 1.0
@@ -42,24 +42,24 @@ def adaptive(stamps: torch.Tensor, size: int, start: Moments, origin: torch.Tens
     """
     side = torch.arange(size, device=stamps.device) - float(size // 2)
     image = stamps.view(-1, size, size)
+    ones = torch.ones(len(image), size, device=stamps.device)
     dx, dy, shape = start
     least, most = 0.5 * psf_var, (size / 5) ** 2
     limit = FURTHEST * psf_var**0.5
     for _ in range(ROUNDS):
         x, y = side - dx[:, None], side - dy[:, None]
         xx, xy, yy = shape.unbind(1)
-        det = (xx * yy - xy**2)[:, None, None]
-        exponent = yy[:, None, None] * (x**2)[:, None, :] + xx[:, None, None] * (y**2)[:, :, None]
-        exponent -= 2 * xy[:, None, None] * y[:, :, None] * x[:, None, :]
-        weighted = torch.exp(exponent / (-2 * det)) * image
-        # Moments separate into sums over rows and columns.
-        over_y, over_x = weighted.sum(1), weighted.sum(2)
-        flux = over_y.sum(1)
-        good = flux > 1e-3 * weighted.abs().sum((1, 2))  # less is noise, and its moments are anything
+        powers_x, powers_y = torch.stack([ones, x, x * x], 2), torch.stack([ones, y, y * y], 1)
+        scale = -0.5 / (xx * yy - xy**2)
+        exponent = (yy * scale)[:, None, None] * powers_x[:, None, :, 2] + (xx * scale)[:, None, None] * powers_y[:, 2, :, None]
+        exponent.addcmul_(y[:, :, None], (-2 * xy * scale)[:, None, None] * x[:, None, :])
+        weighted = exponent.clamp_min_(FARTHEST).exp_().mul_(image)
+        sums = torch.bmm(powers_y, torch.bmm(weighted, powers_x))  # of y^i x^j, over columns first
+        flux = sums[:, 0, 0]
+        good = flux > 1e-3 * torch.linalg.vector_norm(weighted, 1, (1, 2))  # less is noise, and its moments are anything
         norm = torch.where(good, flux, 1.0)
-        mx, my = (over_y * x).sum(1) / norm, (over_x * y).sum(1) / norm
-        mxy = torch.bmm(weighted, x[:, :, None])[:, :, 0].mul(y).sum(1) / norm - mx * my
-        mxx, myy = (over_y * x**2).sum(1) / norm - mx**2, (over_x * y**2).sum(1) / norm - my**2
+        mx, my = sums[:, 0, 1] / norm, sums[:, 1, 0] / norm
+        mxx, mxy, myy = sums[:, 0, 2] / norm - mx**2, sums[:, 1, 1] / norm - mx * my, sums[:, 2, 0] / norm - my**2
         dx = torch.where(good, torch.clamp(dx + 2 * mx, origin[:, 0] - limit, origin[:, 0] + limit), origin[:, 0])
         dy = torch.where(good, torch.clamp(dy + 2 * my, origin[:, 1] - limit, origin[:, 1] + limit), origin[:, 1])
         shape = bounded(torch.stack([2 * mxx, 2 * mxy, 2 * myy], 1), least, most)

@@ -21,6 +21,8 @@ PRIOR = (0.2, 0.4, 0.25, 0.15)
 STARS = 0.3
 """The chance that a source is a point source."""
 RADII_STEP = 1.35
+FARTHEST = -60.0
+"""Exponents below count as this one: nothing in float32, but where exp() leaves the normal numbers it takes ten times as long."""
 SIZE, SIZE_SCATTER = 1.2, 0.9
 """Half-light radii of galaxies in the library, in units of the PSF's sigma: steps, median and scatter (logarithm) of their chances."""
 
@@ -130,7 +132,7 @@ class Basis:
     """
 
     def __init__(self, psf: np.ndarray, psf_sigma: float, size: int, device: torch.device) -> None:
-        self.size, self.side = size, size * 9 // 8  # room around the stamp: what is beyond would wrap into it
+        self.size, self.side = size, fast_side(size * 9 // 8)  # room around the stamp: what is beyond would wrap into it
         self.count = count_for(size, psf_sigma)
         self.sigma = torch.tensor(widths(self.count) * psf_sigma, dtype=torch.float32, device=device)
         self.kx = torch.fft.rfftfreq(self.side, 1 / (2 * np.pi), device=device)
@@ -145,7 +147,8 @@ class Basis:
             shape: (b, 3) xx, xy, yy of the covariance of unit determinant that gives axis ratio and angle.
         """
         form = self._form(shape)
-        spectrum = torch.exp(-0.5 * form[:, None] * torch.square(self.sigma)[:, None, None]) * self._place(dx, dy)[:, None]
+        exponent = form[:, None] * (-0.5 * torch.square(self.sigma))[:, None, None]
+        spectrum = exponent.clamp_min_(FARTHEST).exp_() * self._place(dx, dy)[:, None]
         return self._stamps(spectrum)
 
     def mix(self, dx: torch.Tensor, dy: torch.Tensor, shape: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
@@ -153,7 +156,7 @@ class Basis:
         form = self._form(shape)
         total = coefficients[:, 0, None, None].expand_as(form).clone()
         for k in range(1, self.count):
-            total += coefficients[:, k, None, None] * torch.exp(-0.5 * self.sigma[k] ** 2 * form)
+            total += coefficients[:, k, None, None] * (-0.5 * self.sigma[k] ** 2 * form).clamp_min_(FARTHEST).exp_()
         return self._stamps((total * self._place(dx, dy))[:, None])[:, 0]
 
     def _form(self, shape: torch.Tensor) -> torch.Tensor:
@@ -170,6 +173,14 @@ class Basis:
     def _stamps(self, spectrum: torch.Tensor) -> torch.Tensor:
         stamps = torch.fft.irfft2(spectrum, s=(self.side, self.side))[..., : self.size, : self.size]
         return stamps.flatten(-2)
+
+
+def fast_side(least: int) -> int:
+    """Return the least even number, not less than `least`, without prime factors above 5: Fourier transforms of that length are fast."""
+    side = least + least % 2
+    while 30**16 % side:
+        side += 2
+    return side
 
 
 def centred(psf: np.ndarray, side: int) -> np.ndarray:

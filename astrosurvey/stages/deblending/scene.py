@@ -60,10 +60,11 @@ class Scene:
         coefficients: (n, k) flux in the Gaussians of the basis.
         scatter: (n,) relative standard deviation of the flux over the profiles that fit as well.
         misfit: (n,) mean squared misfit in the source's own pixels; 0 where it has too few.
+        covered: (n,) bool, whether any pixel of the source's stamp is usable.
         extra: for sources that are no sum of profiles, a symmetric and monotone template beside it, by row.
         models: for each size of stamp, the models of its sources.
         place: (n,) where in `models` a source is.
-        residual: what all models leave over, padded and flat.
+        residual: what all models leave over, a padded plane.
     """
 
     def __init__(self, plane: Plane, psf_sigma: float, x: np.ndarray, y: np.ndarray, layout: Layout) -> None:
@@ -81,9 +82,10 @@ class Scene:
         self.shape = torch.tensor([1.0, 0.0, 1.0], device=device).repeat(n, 1)
         self.coefficients = torch.zeros(n, max(self.libraries, default=1), device=device)
         self.scatter, self.misfit = torch.zeros(n, device=device), torch.zeros(n, device=device)
+        self.covered = torch.zeros(n, dtype=torch.bool, device=device)
         self.extra: dict[int, torch.Tensor] = {}
         self.models, self.place = layout.storage()
-        self.residual = self.data.clone()
+        self.residual = self.data
 
     def fit(self, rounds: int, progress: Callable[[int, int], None]) -> None:
         """Fit all sources `rounds` times to what their neighbours leave over; the first neighbours are symmetric templates."""
@@ -102,28 +104,29 @@ class Scene:
 
     def _set(self, batch: Batch, model: torch.Tensor, residual: torch.Tensor) -> None:
         self.models[batch.size][self.place[batch.rows]] = model
-        self.residual[batch.where] = residual
+        batch.put(self.residual, residual)
 
     def _begin(self) -> None:
         """Give each source the part of every pixel that its symmetric, monotone template has in all templates."""
         total = torch.zeros_like(self.data)
         for batch in self.batches:
-            known = self.ivar[batch.where] > 0
-            lesser = symmetric(self.data[batch.where], known, batch.size, self.dx[batch.rows], self.dy[batch.rows])
+            known = batch.cut(self.ivar) > 0
+            lesser = symmetric(batch.cut(self.data), known, batch.size, self.dx[batch.rows], self.dy[batch.rows])
             template = monotone(lesser, batch.size)
             self.models[batch.size][self.place[batch.rows]] = template
-            total[batch.where] += template
-        positive = self.data.clamp_min(0.0)
+            self.covered[batch.rows] = known.any(1)
+            batch.add(total, template)
+        scale = self.data.clamp_min(0.0) / total.clamp_min(1e-6)
         for batch in self.batches:
-            part = self.model(batch) / total[batch.where].clamp_min(1e-6) * positive[batch.where]
-            self._set(batch, part, self.residual[batch.where] - part)
+            self.models[batch.size][self.place[batch.rows]] *= batch.cut(scale)
+        self.residual = self.data - scale * total
 
     def _update(self, batch: Batch) -> None:
         """Fit the sources of a batch to what the others leave over."""
         rows, size = batch.rows, batch.size
         basis = self.bases[size]
-        old, ivar = self.model(batch), self.ivar[batch.where]
-        own = self.residual[batch.where] + old
+        old, ivar = self.model(batch), batch.cut(self.ivar)
+        own = batch.cut(self.residual) + old
         start = moments.Moments(self.dx[rows], self.dy[rows], self.seen[rows])
         found = moments.adaptive(own * (ivar > 0), size, start, self.origin[rows], self.psf_sigma**2)
         snr = torch.sqrt((torch.square(old) * ivar).sum(1))
@@ -131,7 +134,7 @@ class Scene:
         templates = basis.render(found.dx, found.dy, shape)
         weighted = templates * ivar[:, None]
         gram = torch.bmm(weighted, templates.transpose(1, 2))
-        coefficients, scatter = self._weigh(gram, torch.bmm(weighted, own[:, :, None])[:, :, 0], basis.count)
+        coefficients, scatter = self._weigh(gram, (weighted * own[:, None]).sum(2), basis.count)
         model = torch.bmm(coefficients[:, None], templates)[:, 0]
         self.dx[rows], self.dy[rows], self.seen[rows], self.shape[rows] = *found, shape
         self.coefficients[rows, : basis.count], self.scatter[rows] = coefficients, scatter
@@ -158,7 +161,7 @@ class Scene:
     def _mend(self, batch: Batch) -> None:
         """Measure the misfit; where it is large, free the profile from the library and put a symmetric, monotone template beside it."""
         rows, size = batch.rows, batch.size
-        model, residual, ivar = self.model(batch), self.residual[batch.where], self.ivar[batch.where]
+        model, residual, ivar = self.model(batch), batch.cut(self.residual), batch.cut(self.ivar)
         own_pixels = (torch.square(model) * ivar > 1) & (ivar > 0)
         count = own_pixels.sum(1)
         misfit = (torch.square(residual) * ivar * own_pixels).sum(1) / count.clamp_min(1)
@@ -166,14 +169,14 @@ class Scene:
         poor = self.misfit[rows] > POOR + 3 * torch.sqrt(2 / count.clamp_min(1))
         if not poor.any():
             return
-        part = Batch(rows[poor], size, batch.where[poor])
+        part = batch[poor]
         ivar, own = ivar[poor], (model + residual)[poor]
         basis, some = self.bases[size], part.rows
         extra = monotone(symmetric(own, ivar > 0, size, self.dx[some], self.dy[some]), size)
         templates = torch.cat([basis.render(self.dx[some], self.dy[some], self.shape[some]), extra[:, None]], 1)
         weighted = templates * ivar[:, None]
         start = torch.nn.functional.pad(self.coefficients[some, : basis.count], (0, 1))
-        amounts = nnls(torch.bmm(weighted, templates.transpose(1, 2)), torch.bmm(weighted, own[:, :, None])[:, :, 0], start)
+        amounts = nnls(torch.bmm(weighted, templates.transpose(1, 2)), (weighted * own[:, None]).sum(2), start)
         self.coefficients[some, : basis.count] = amounts[:, :-1]
         for row, template in zip(some.tolist(), amounts[:, -1:] * extra, strict=True):
             self.extra[row] = template

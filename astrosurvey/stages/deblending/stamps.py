@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048)
-"""Sides of stamps in pixels, also fast for Fourier transforms; a source gets the least that holds it."""
+SIZES = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 256, 320, 384, 512, 640, 768, 1024, 1536, 2048)
+"""Sides of stamps in pixels; a source gets the least that holds it."""
 BATCH = 96
 """Stamps of 48 pixels worked on at once; fewer of larger ones."""
 
@@ -21,12 +21,33 @@ class Batch:
     Attributes:
         rows: (b,) int64, which sources.
         size: the stamps' side, pixels.
-        where: (b, size * size) int64, places in a padded, flattened plane.
+        top, left: (b,) int64, the first row and column of each stamp in a padded plane.
     """
 
     rows: torch.Tensor
     size: int
-    where: torch.Tensor
+    top: torch.Tensor
+    left: torch.Tensor
+
+    def __getitem__(self, which: torch.Tensor) -> Batch:
+        """Return some of the stamps."""
+        return Batch(self.rows[which], self.size, self.top[which], self.left[which])
+
+    def cut(self, plane: torch.Tensor) -> torch.Tensor:
+        """Return the stamps of a padded plane, (b, size * size)."""
+        return self._windows(plane)[self.top, self.left].flatten(1)
+
+    def put(self, plane: torch.Tensor, stamps: torch.Tensor) -> None:
+        """Write (b, size * size) stamps into a padded plane."""
+        self._windows(plane)[self.top, self.left] = stamps.view(-1, self.size, self.size)
+
+    def add(self, plane: torch.Tensor, stamps: torch.Tensor) -> None:
+        """Add (b, size * size) stamps to a padded plane."""
+        self.put(plane, self.cut(plane) + stamps)
+
+    def _windows(self, plane: torch.Tensor) -> torch.Tensor:
+        # All windows of a plane as a view: rows of pixels are copied as a whole, which one index a pixel would not allow.
+        return plane.unfold(0, self.size, 1).unfold(1, self.size, 1)
 
 
 class Layout:
@@ -53,12 +74,11 @@ class Layout:
         half = self.size // 2
         self.x0, self.y0 = (np.rint(np.clip(v, -half, side + half)).astype(np.int64) for v, side in ((x, shape[1]), (y, shape[0])))
         self.pad = int(self.size.max(initial=SIZES[0]))
-        self.width = shape[1] + 2 * self.pad
         self.colour = colours(self.x0, self.y0, self.size, bright)
 
     def plane(self, values: np.ndarray) -> torch.Tensor:
-        """Return a (y, x) plane padded with zeros, flat, float32, on the device."""
-        return torch.from_numpy(np.pad(values.astype(np.float32), self.pad)).reshape(-1).to(self.device)
+        """Return a (y, x) plane padded with zeros, float32, on the device."""
+        return torch.from_numpy(np.pad(values.astype(np.float32, copy=False), self.pad)).to(self.device)
 
     def storage(self) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
         """Return for each size of stamp a zero tensor (sources, size * size), and (n,) where in it each source is."""
@@ -73,7 +93,7 @@ class Layout:
     def image(self, plane: torch.Tensor) -> np.ndarray:
         """Return what `plane` made back as a (y, x) array."""
         ny, nx = self.shape
-        array = plane.reshape(-1, self.width)[self.pad : self.pad + ny, self.pad : self.pad + nx]
+        array = plane[self.pad : self.pad + ny, self.pad : self.pad + nx]
         return np.ascontiguousarray(array.cpu().numpy())
 
     def batches(self) -> Iterator[Batch]:
@@ -87,10 +107,8 @@ class Layout:
                 yield self._batch(run[first : first + step], size)
 
     def _batch(self, rows: np.ndarray, size: int) -> Batch:
-        corner = (self.y0[rows] - size // 2 + self.pad) * self.width + self.x0[rows] - size // 2 + self.pad
-        side = torch.arange(size)
-        inside = (side[:, None] * self.width + side).reshape(-1)
-        return Batch(torch.from_numpy(rows).to(self.device), size, (torch.from_numpy(corner)[:, None] + inside).to(self.device))
+        top, left = (torch.from_numpy(v[rows] - size // 2 + self.pad).to(self.device) for v in (self.y0, self.x0))
+        return Batch(torch.from_numpy(rows).to(self.device), size, top, left)
 
 
 def neighbours(x0: np.ndarray, y0: np.ndarray, size: np.ndarray) -> list[np.ndarray]:

@@ -25,10 +25,9 @@ def symmetric(stamps: torch.Tensor, known: torch.Tensor, size: int, dx: torch.Te
     mx = 2 * (size // 2) + torch.round(2 * dx).long()[:, None] - side
     inside = ((my >= 0) & (my < size))[:, :, None] & ((mx >= 0) & (mx < size))[:, None, :]
     opposite = (my.clamp(0, size - 1)[:, :, None] * size + mx.clamp(0, size - 1)[:, None, :]).flatten(1)
-    mirrored = torch.where(inside.flatten(1), stamps.gather(1, opposite), stamps)
-    there = torch.where(inside.flatten(1), known.gather(1, opposite), known)
-    lesser = torch.minimum(torch.where(known, stamps, mirrored), torch.where(there, mirrored, stamps))
-    return torch.where(known | there, lesser, 0.0).clamp_min(0.0)
+    bound = torch.where(known, stamps, torch.inf)  # what is not known bounds nothing
+    lesser = torch.where(inside.flatten(1), torch.minimum(bound, bound.gather(1, opposite)), bound)
+    return torch.where(lesser < torch.inf, lesser, 0.0).clamp_min(0.0)
 
 
 def monotone(stamps: torch.Tensor, size: int) -> torch.Tensor:
@@ -43,7 +42,7 @@ def monotone(stamps: torch.Tensor, size: int) -> torch.Tensor:
     """
     result = stamps
     for step in _inwards(size):  # pointer doubling: each look reaches twice as far
-        result = torch.minimum(result, result[:, step.to(stamps.device)])
+        result = torch.minimum(result, result.index_select(1, step.to(stamps.device)))
     return result
 
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from ...detection.filter import FWHM_PER_SIGMA
 from ..bands import Band
 from ..members import Planes as ImagePlanes
+from ..members import reach_of
 from ..scene import Scene
 from ..stamps import Layout
-from .masks import Planes
+from .masks import REACH, Planes
 from .refine import bins_of, framed, planes
 
 if TYPE_CHECKING:
@@ -78,8 +79,7 @@ def examples(image: Image, truth: Catalog, fractions: Fractions, rng: np.random.
         edge = 1.2 * np.hypot(np.nan_to_num(half), fwhm / 2)[which] * np.log10(snr[which].clip(10)) * rng.uniform(0.7, 1.3, len(which))
         ny, nx = image.data.shape[1:]
         row, column = (np.clip(np.rint(v).astype(int), 0, m - 1) for v, m in ((at_y, ny), (at_x, nx)))
-        reach = np.maximum(2 * edge + 0.75 * fwhm, 3 * fwhm)
-        layout = Layout((ny, nx), at_x, at_y, reach, seen.mean.data[row, column], "cpu")
+        layout = Layout((ny, nx), at_x, at_y, reach_of(edge, REACH, fwhm), seen.mean.data[row, column], "cpu")
         scene = Scene(seen.mean, seen.sigma, at_x, at_y, layout)
         scene.fit(rounds, lambda done, total: None)
         parts = [stamp[min(b, len(stamp) - 1)] for stamp in fractions.stamps()]
@@ -124,7 +124,7 @@ def _cut(band: Band, which: np.ndarray, parts: list[np.ndarray], boxes: np.ndarr
         if not good.any():
             continue
         seen = planes(band, batch)
-        light = band.total[batch.where].clamp_min(1e-3)
+        light = batch.cut(band.total).clamp_min(1e-3)
         true = torch.stack(
             [_placed(layout, int(r), batch.size, parts[k], boxes[k]) if (k := int(which[r])) >= 0 else light[0] * 0 for r in rows]
         )

@@ -20,6 +20,8 @@ from ..bands import SKY, SOFT
 
 SIDE = 64
 """Side of a stamp in pixels; the source is in pixel SIDE // 2."""
+REACH = 2.0
+"""How far stamps reach, in units of the footprints: the network was taught to see what is around a source."""
 HEADS = (("change", 1), ("gain", 1))
 CHANNELS = ("significance", "residual", "own template", "other templates", "log odds of its share")
 FLOOR = 0.02

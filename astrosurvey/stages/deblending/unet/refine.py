@@ -42,9 +42,9 @@ def unframed(maps: Tensor, size: int) -> Tensor:
 
 def planes(band: Band, batch: Batch) -> Planes:
     """Return what the network looks at: stamps in units of the noise, binned to one size."""
-    ivar = band.ivar[batch.where]
+    ivar = batch.cut(band.ivar)
     sigma, bins = torch.sqrt(ivar), bins_of(batch.size)
-    data, own, total = (framed(v * sigma, batch.size) / bins for v in (band.data[batch.where], band.model(batch), band.total[batch.where]))
+    data, own, total = (framed(v * sigma, batch.size) / bins for v in (batch.cut(band.data), band.model(batch), batch.cut(band.total)))
     return Planes(data, framed((ivar > 0).float(), batch.size) / bins**2, own, total)
 
 
@@ -109,15 +109,15 @@ class RefinedBand(Band):
         self._changes = changes
         self._claimed = torch.zeros_like(self.data)
         for batch in band.scene.batches:
-            self._claimed[batch.where] += self._claim(batch)
+            batch.add(self._claimed, self._claim(batch))
 
     def _claim(self, batch: Batch) -> Tensor:
         change = unframed(self._changes.change[batch.rows].float(), batch.size)
-        return masks.share(self.model(batch), self.total[batch.where], change)
+        return masks.share(self.model(batch), batch.cut(self.total), change)
 
     def fractions(self, batch: Batch) -> Tensor:
         """Return the part of every pixel that is each source's, (b, size * size)."""
-        return self._claim(batch) / self._claimed[batch.where].clamp_min(1.0)
+        return self._claim(batch) / batch.cut(self._claimed).clamp_min(1.0)
 
     def measure(self) -> Measured:
         """Return the fluxes, times what the network says they are off."""

@@ -36,7 +36,7 @@ class UNetDeblending(Stage):
     References: Boucaud et al. (2020), MNRAS 491, 2481, arXiv:1905.01324; Ronneberger, Fischer & Brox (2015), arXiv:1505.04597.
     """
 
-    name, version = "deblending.unet", 2
+    name, version = "deblending.unet", 3
     inputs = {
         "image": Image,
         "segmentation": Segmentation,
@@ -76,6 +76,7 @@ class UNetDeblending(Stage):
         from ..bands import Band
         from ..members import psfs
         from ..templates import deblend
+        from .masks import REACH
         from .refine import Changes, RefinedBand, predict
 
         assert model is not None
@@ -93,7 +94,7 @@ class UNetDeblending(Stage):
             return [RefinedBand(mean if planes.single else Band(scene, plane, False), changes) for plane in planes.bands]
 
         with threads(1):
-            return deblend(ctx, image, segmentation, sources, photometry, bands, self.config.rounds, METHOD, refine)
+            return deblend(ctx, image, segmentation, sources, photometry, bands, self.config.rounds, METHOD, REACH, refine)
 
     def _warn_of(self, ctx: Context, model: Model, stamps: np.ndarray) -> None:
         """Warn where the image is outside what the model was trained on."""
@@ -115,7 +116,7 @@ class TrainDeblender(Stage):
     References: Boucaud et al. (2020), MNRAS 491, 2481, arXiv:1905.01324; Ronneberger, Fischer & Brox (2015), arXiv:1505.04597.
     """
 
-    name = "deblending.train"
+    name, version = "deblending.train", 2
     scope = "survey"
     inputs = {
         "image": Tiles.of(Image),

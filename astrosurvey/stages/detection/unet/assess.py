@@ -11,7 +11,7 @@ import torch
 from ....networks.unet import UNet, folded
 from ...evaluate.match import one_to_one
 from .calibrate import RADIUS, Calibration, calibrate
-from .decode import CANDIDATE, Peaks, peaks
+from .decode import CANDIDATE, Peaks
 from .examples import Scene
 from .predict import predict
 from .targets import FAINTEST
@@ -54,7 +54,7 @@ def detect(network: UNet, scenes: Iterable[Scene]) -> Iterator[Peaks]:
         maps = predict(
             ready, one.seen, window=1024, samples=0, seed=0, device="cpu", precision=torch.float32, progress=lambda done, total: None
         )
-        yield peaks(maps.centre, maps.offset, maps.star, CANDIDATE)
+        yield maps.peaks(CANDIDATE)
 
 
 def sure(scene: Scene, found: Peaks, calibration: Calibration) -> Peaks:

@@ -6,7 +6,6 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage
 
 from ....catalog.flags import SOURCE
 from ....catalog.ids import object_ids
@@ -15,7 +14,7 @@ from .. import footprints
 from ..filter import FWHM_PER_SIGMA
 from ..rows import source_rows
 from .calibrate import Calibration
-from .decode import CANDIDATE, Peaks, peaks
+from .decode import CANDIDATE, Peaks, host
 from .features import Device, Features
 from .predict import Maps
 
@@ -59,10 +58,11 @@ def build(
     from ....kernels.seeded_flood import KERNEL
 
     detection = seen.detection
-    found = peaks(maps.centre, maps.offset, maps.star, CANDIDATE)
+    found = maps.peaks(CANDIDATE)
     found = found.take(calibration(found.score, seen.mean_conditions) >= threshold)
     found, overlooked = with_overlooked(found, detection.snr, certain, device)
-    bright = maps.mask | (detection.snr > footprint)
+    bright = host(maps.mask)
+    bright |= detection.snr > np.float32(footprint)
     bright[found.row, found.column] = True
     labels = KERNEL.on(device)(bright, detection.flux, found.row.astype(np.int64), found.column.astype(np.int64))
     measured = footprints.measure(labels, detection)
@@ -82,7 +82,9 @@ def build(
         "star_probability": found.star.astype(np.float64),
     }
     if maps.scatter is not None:
-        columns["probability_err"] = np.abs(calibration.slope(found.score, seen.mean_conditions)) * maps.scatter[found.row, found.column]
+        columns["probability_err"] = np.abs(calibration.slope(found.score, seen.mean_conditions)) * host(
+            maps.scatter[found.row, found.column]
+        )
     labels, columns = footprints.in_raster_order(labels, columns)
     return labels, source_rows(tile, image, columns, source_id=object_ids(tile.number, len(found.x)))
 
@@ -105,10 +107,20 @@ def with_overlooked(found: Peaks, snr: np.ndarray, certain: float, device: Devic
     missing = np.flatnonzero(~seen[1:]) + 1
     if not missing.size:
         return found, np.zeros(len(found.x), bool)
-    at = np.array(ndimage.maximum_position(snr, pieces, missing), np.int64).reshape(-1, 2)
+    at = _brightest(snr, pieces, missing)
     extra = Peaks(at[:, 0], at[:, 1], at[:, 0].astype(float), at[:, 1].astype(float), np.zeros(len(at)), np.full(len(at), np.nan))
     both = Peaks(*(np.concatenate([getattr(found, f.name), getattr(extra, f.name)]) for f in fields(Peaks)))
     return both, np.arange(len(both.x)) >= len(found.x)
+
+
+def _brightest(snr: np.ndarray, pieces: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Return (n, 2) row and column of the brightest pixel of some pieces, of equals the first; only their pixels are sorted."""
+    wanted = np.zeros(int(pieces.max()) + 1, bool)
+    wanted[which] = True
+    at = np.flatnonzero(wanted[pieces])
+    at = at[np.lexsort((at, -snr.reshape(-1)[at], pieces.reshape(-1)[at]))]
+    _, first = np.unique(pieces.reshape(-1)[at], return_index=True)
+    return np.stack(np.divmod(at[first], snr.shape[1]), axis=1)
 
 
 def _shared(bright: np.ndarray, row: np.ndarray, column: np.ndarray, device: Device) -> np.ndarray:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+import torch
 
 CANDIDATE = 0.05
 """Score from which a peak may be a source."""
 LARGEST_STEP = 2.0
 """Pixels; an offset that points further is not believed."""
+AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
+"""Steps to a pixel's neighbours, in raster order."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,8 @@ class Peaks:
     Attributes:
         row, column: the pixel of the peak.
         y, x: position, pixels.
-        score: value of the centre map, 0 to 1; not yet a probability.
-        star: what the network says of its being a star, 0 to 1.
+        score: value of the centre map; from `Maps.peaks` 0 to 1, and not yet a probability.
+        star: what the network says of its being a star; from `Maps.peaks` 0 to 1.
     """
 
     row: np.ndarray
@@ -36,30 +38,36 @@ class Peaks:
         return Peaks(*(getattr(self, name)[which] for name in ("row", "column", "y", "x", "score", "star")))
 
 
-def peaks(centre: np.ndarray, offset: np.ndarray, star: np.ndarray, least: float) -> Peaks:
+def peaks(centre: torch.Tensor, offset: torch.Tensor, star: torch.Tensor, least: float) -> Peaks:
     """Return the local maxima of the centre map.
 
     Args:
-        centre: (y, x) float32, 0 to 1.
-        offset: (2, y, x) float32, pixels to add to (y, x).
-        star: (y, x) float32, 0 to 1.
-        least: score a peak must have.
+        centre: (y, x).
+        offset: (2, y, x), pixels to add to (y, x).
+        star: (y, x).
+        least: value a peak must have.
     """
-    highest = ndimage.maximum_filter(centre, size=3, mode="constant")
-    row, column = np.nonzero((centre == highest) & (centre >= least))
-    if len(row) > 1:  # a plateau of equal values counts once: its first pixel in raster order
-        keep = np.ones(len(row), bool)
-        index = np.full(centre.shape, -1, np.int64)
-        index[row, column] = np.arange(len(row))
-        for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1)):
-            y, x = row + dy, column + dx
-            inside = (y >= 0) & (x >= 0) & (x < centre.shape[1])
-            neighbour = np.where(inside, index[np.clip(y, 0, None), np.clip(x, 0, centre.shape[1] - 1)], -1)
-            keep &= neighbour < 0
-        row, column = row[keep], column[keep]
-    step = offset[:, row, column].astype(np.float64)
-    length = np.hypot(*step)
-    step = np.where(length <= LARGEST_STEP, step, 0.0)
     ny, nx = centre.shape
-    y, x = np.clip(row + step[0], -0.5, ny - 0.5), np.clip(column + step[1], -0.5, nx - 0.5)
-    return Peaks(row, column, y, x, centre[row, column], star[row, column])
+    row, column = torch.nonzero(centre >= least, as_tuple=True)
+    value = centre[row, column]
+    highest = torch.ones_like(value, dtype=torch.bool)
+    for dy, dx in AROUND:
+        y, x = row + dy, column + dx
+        inside = (y >= 0) & (y < ny) & (x >= 0) & (x < nx)
+        highest &= ~inside | (centre[y.clamp(0, ny - 1), x.clamp(0, nx - 1)] <= value)
+    row, column = row[highest], column[highest]
+    # A plateau of equal values counts once: its first pixel in raster order. One more column keeps rows apart.
+    at = row * (nx + 1) + column
+    first = torch.ones_like(at, dtype=torch.bool)
+    for dy, dx in AROUND[:4]:
+        first &= ~torch.isin(at + dy * (nx + 1) + dx, at)
+    row, column = row[first], column[first]
+    score, stars, steps = (host(plane[..., row, column]) for plane in (centre, star, offset))
+    steps = np.where(np.hypot(*steps) <= LARGEST_STEP, steps, 0.0)
+    i, j = host(row), host(column)
+    return Peaks(i, j, np.clip(i + steps[0], -0.5, ny - 0.5), np.clip(j + steps[1], -0.5, nx - 0.5), score, stars)
+
+
+def host(tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor's values as a NumPy array, in single precision if they are in less."""
+    return np.asarray((tensor.float() if tensor.is_floating_point() else tensor).cpu().numpy())

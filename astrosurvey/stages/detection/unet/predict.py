@@ -7,7 +7,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,26 +15,36 @@ import torch
 
 from ....networks.determinism import prediction_threads, seeded
 from ....networks.unet import UNet
+from .decode import Peaks, peaks
 from .features import Features
 
 
 @dataclass(frozen=True)
 class Maps:
-    """What the network says of every pixel.
+    """What the network says of every pixel, on its device and in its precision: more digits there are not.
 
     Attributes:
-        centre: (y, x) float32, 0 to 1.
-        offset: (2, y, x) float32, pixels to the centre, (y, x).
+        centre: (y, x) logits.
+        offset: (2, y, x), pixels to the centre, (y, x).
         mask: (y, x) bool, the pixel is more probably brighter for a source than not.
-        star: (y, x) float32, 0 to 1.
-        scatter: (y, x) float32, standard deviation of `centre` under dropout; None if it was not asked for.
+        star: (y, x) logits.
+        scatter: (y, x) standard deviation of the probability behind `centre` under dropout; None if it was not asked for.
     """
 
-    centre: np.ndarray
-    offset: np.ndarray
-    mask: np.ndarray
-    star: np.ndarray
-    scatter: np.ndarray | None
+    centre: torch.Tensor
+    offset: torch.Tensor
+    mask: torch.Tensor
+    star: torch.Tensor
+    scatter: torch.Tensor | None
+
+    def peaks(self, least: float) -> Peaks:
+        """Return the sources whose score is at least `least`, which is between 0 and 1."""
+        found = peaks(self.centre, self.offset, self.star, float(np.log(least) - np.log1p(-least)))
+        return replace(found, score=_sigmoid(found.score), star=_sigmoid(found.star))
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return np.asarray(torch.sigmoid(torch.from_numpy(logits)).numpy())
 
 
 def predict(
@@ -62,43 +72,39 @@ def predict(
         progress: called with (done, total).
     """
     shape = seen.maps.shape[1:]
-    out = Maps(
-        np.zeros(shape, np.float32),
-        np.zeros((2, *shape), np.float32),
-        np.zeros(shape, bool),
-        np.zeros(shape, np.float32),
-        np.zeros(shape, np.float32) if samples else None,
-    )
+
+    def plane(*size: int, dtype: torch.dtype = precision) -> torch.Tensor:
+        return torch.zeros(size, dtype=dtype, device=device)
+
+    out = Maps(plane(*shape), plane(2, *shape), plane(*shape, dtype=torch.bool), plane(*shape), plane(*shape) if samples else None)
+    whole, conditions = torch.from_numpy(seen.maps).to(device), torch.from_numpy(seen.conditions).to(device)
     squares = list(_squares(shape, window, network))
     for number, (keep, look, inner) in enumerate(squares):
-        x = torch.from_numpy(seen.window(*look))[None]
-        # Outside the image there is nothing: no significance, and the same conditions.
-        x, crop = _padded(x, network.multiple, seen.conditions)
-        x = x.to(device=device, dtype=precision, memory_format=torch.channels_last)
+        x, crop = _input(whole[:, *look], conditions, network.multiple, precision)
         with torch.inference_mode(), prediction_threads(precision):
             features = network.encode(x)
             network.sample_dropout = False
-            maps = {name: m[0, :, crop[0], crop[1]][:, inner[0], inner[1]].float() for name, m in network.decode(features).items()}
+            maps = {name: m[0, :, crop[0], crop[1]][:, inner[0], inner[1]] for name, m in network.decode(features).items()}
             if out.scatter is not None:
-                out.scatter[keep] = _scatter(network, features, samples, seed + number, crop, inner)
-        out.centre[keep] = torch.sigmoid(maps["centre"][0]).cpu().numpy()
-        out.mask[keep] = (maps["mask"][0] > 0).cpu().numpy()
-        out.star[keep] = torch.sigmoid(maps["star"][0]).cpu().numpy()
-        out.offset[(slice(None), *keep)] = maps["offset"].cpu().numpy()
+                out.scatter[keep] = _scatter(network, features, samples, seed + number, crop, inner).to(precision)
+            out.centre[keep] = maps["centre"][0]
+            out.mask[keep] = maps["mask"][0] > 0
+            out.star[keep] = maps["star"][0]
+            out.offset[:, *keep] = maps["offset"]
         progress(number + 1, len(squares))
     return out
 
 
 def _scatter(
     network: UNet, features: list[torch.Tensor], samples: int, seed: int, crop: tuple[slice, slice], inner: tuple[slice, slice]
-) -> np.ndarray:
+) -> torch.Tensor:
     network.sample_dropout = True
     try:
         with seeded(seed):
             drawn = [torch.sigmoid(network.decode(features)["centre"][0, 0, crop[0], crop[1]][inner].float()) for _ in range(samples)]
     finally:
         network.sample_dropout = False
-    return np.asarray(torch.stack(drawn).std(dim=0).cpu().numpy())
+    return torch.stack(drawn).std(dim=0)
 
 
 def _squares(
@@ -118,10 +124,14 @@ def _squares(
             yield (slice(y0, y1), slice(x0, x1)), look, (slice(y0 - from_y, y1 - from_y), slice(x0 - from_x, x1 - from_x))
 
 
-def _padded(x: torch.Tensor, multiple: int, conditions: np.ndarray) -> tuple[torch.Tensor, tuple[slice, slice]]:
-    """Return the input filled up at its far edges to multiples of `multiple`, and where it lies in that."""
-    ny, nx = x.shape[2:]
-    full = torch.zeros((1, x.shape[1], -(-ny // multiple) * multiple, -(-nx // multiple) * multiple))
-    full[:, -len(conditions) :] = torch.from_numpy(conditions)[None, :, None, None]
-    full[:, :, :ny, :nx] = x
+def _input(maps: torch.Tensor, conditions: torch.Tensor, multiple: int, precision: torch.dtype) -> tuple[torch.Tensor, tuple[slice, slice]]:
+    """Return the network's input, filled up at its far edges to multiples of `multiple`, and where the maps lie in that.
+
+    Outside the image there is nothing: no significance, and the same conditions.
+    """
+    ny, nx = maps.shape[1:]
+    shape = (1, len(maps) + len(conditions), -(-ny // multiple) * multiple, -(-nx // multiple) * multiple)
+    full = torch.empty(shape, dtype=precision, device=maps.device, memory_format=torch.channels_last).zero_()
+    full[:, len(maps) :] = conditions[:, None, None]
+    full[0, : len(maps), :ny, :nx] = maps
     return full, (slice(0, ny), slice(0, nx))

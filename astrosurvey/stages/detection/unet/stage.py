@@ -39,6 +39,7 @@ class UNetDetection(Stage):
     """
 
     name = "detection.unet"
+    version = 2
     inputs = {"image": Image, "model": optional(Model, default="builtin:unet-v1")}
     outputs = {
         "segmentation": Segmentation,
