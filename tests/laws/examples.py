@@ -122,6 +122,42 @@ def emission_lines() -> tuple[Any, Any]:
 
 
 @cache
+def judged_spectra(index: int) -> tuple[Any, Any, Any]:
+    """Return the truth of a tile's four spectra, and classes and redshifts that are right in three."""
+    import numpy as np
+
+    from astrosurvey.products import Catalog
+    from astrosurvey.stages.spectra.classes import COARSE
+
+    ids, known = 4 * index + np.arange(1, 5), ["star", "galaxy", "quasar", "sky"]
+    z = np.array([0.0, 0.1, 2.0, np.nan])
+    truth = {"spectrum_id": ids, "tile_id": 7 + index, "spectral_class": known, "subclass": "", "z": z, "snr": [3.0, 8.0, 20.0, 0.1]}
+    said = ["star", "galaxy", "quasar", "galaxy"]
+    probability = [0.8 if label == name else 0.05 for name in said for label in COARSE]
+    classes = {
+        "object_table": "spectrum",
+        "object_id": np.repeat(ids, 5),
+        "classifier": "net/coarse",
+        "label": list(COARSE) * 4,
+        "flags": 0,
+    }
+    redshifts = {
+        "spectrum_id": ids,
+        "rank": 0,
+        "z": np.nan_to_num(z, nan=0.3),
+        "z_err": 1e-4,
+        "spectral_class": said,
+        "method": "scan",
+        "z_warning": 0,
+    }
+    return (
+        Catalog.from_columns("spectrum_truth", truth),
+        Catalog.from_columns("classification", {**classes, "probability": probability}),
+        Catalog.from_columns("redshift", redshifts),
+    )
+
+
+@cache
 def small_detector() -> Any:
     """Return a detector that has learnt nothing, as a Model."""
     import torch
@@ -148,6 +184,62 @@ def small_deblender() -> Any:
     config = {"in_channels": 5, "heads": [["change", 1], ["gain", 1]], "widths": [4, 6, 8], "dropout": 0.0}
     card = {"task": "deblending", "bands": None, "trained_on": {"fwhm": [2.0, 7.0]}}
     return to_model(UNet(**config), "unet", config, card)
+
+
+@cache
+def small_classifier() -> Any:
+    """Return networks for spectra that have learnt nothing, as a Model."""
+    import torch
+
+    from astrosurvey.networks.spectrum import SpectrumEnsemble
+    from astrosurvey.stages.models.load import to_model
+    from astrosurvey.stages.spectra.classes import COARSE, FINE
+    from astrosurvey.stages.spectra.classify.posterior import Calibration
+
+    torch.manual_seed(5)
+    config = {"channels": 4, "pixels": 2176, "bins": 1136, "coarse": 5, "fine": 13, "width": 4, "templates": 2, "latent": 8, "groups": 16}
+    network = SpectrumEnsemble(2, **config)
+    for member in network:
+        member.learn_groups(torch.randn(50, 8), torch.arange(50) % 2)
+    card = {
+        "task": "spectra",
+        "classes": {"coarse": list(COARSE), "fine": list(FINE)},
+        "calibration": Calibration(coarse=1.2, redshift=0.9, error_floor=1e-4).to_card(),
+        "distances": [0.0, 1.0, 2.0],
+    }
+    return to_model(network, "spectrum", {"members": 2, **config}, card)
+
+
+@cache
+def numbered() -> Any:
+    """Return the three spectra with numbers for ids, as `io.spectra` gives them."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    return replace(spectra(), ids=np.arange(41, 44))
+
+
+@cache
+def classified() -> dict[str, Any]:
+    """Return classes and redshifts of the three spectra, by networks that have learnt nothing."""
+    from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
+
+    return dict(_run(ClassifySpectra, 0, {}, spectra=numbered(), model=small_classifier()))
+
+
+@cache
+def known_spectra(number: int) -> Any:
+    """Return a tile of simulated spectra of every class, with their truth."""
+    import numpy as np
+
+    from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
+
+    log = logging.getLogger("astrosurvey.task.example")
+    context = Context(TILES[number], np.random.default_rng(number), "cpu", log, lambda done, total: None, Path())
+    stage = SimulateSpectra(SimulateSpectra.Config(number=16, log_step=2e-4))
+    stage.setup(context)
+    return dict(stage.run(context))
 
 
 @cache
