@@ -17,6 +17,9 @@ KINDS = ("PASSIVE", "STARFORMING", "STARBURST", "AGN")
 SHARES = (0.28, 0.24, 0.24, 0.24)
 _NEAR = 0.5
 """Of the galaxies with lines, the share that is drawn where Hα lies on the grid: only there can they have a class of their own."""
+GAS = ((2796.35, 1.0), (2803.53, 0.95), (2852.96, 0.45), (2600.17, 0.7), (2586.65, 0.55), (2382.76, 0.7), (2374.46, 0.4), (2344.21, 0.6))
+"""Å and relative depth of the ultraviolet lines that a galaxy's own cold gas absorbs: Mg II, Mg I and Fe II. References: Martin et al.
+(2012), ApJ 760, 127."""
 _YOUNG = 0.05
 """Gyr; populations younger than this exist in both the published and the analytic set, and both are used."""
 _FWHM = 2 * np.sqrt(2 * np.log(2))
@@ -73,6 +76,7 @@ class Galaxies:
         rest = weights.astype(np.float32) @ self.flux
         a_v = np.minimum(rng.exponential(np.array([0.12, 0.45, 0.35, 0.35])[kinds]), 2.5)
         rest *= 10 ** (-0.4 * a_v[:, None].astype(np.float32) * self.dust)
+        self._absorb(rng, kinds, rest)
         spread = rng.uniform(np.array([100.0, 70.0, 70.0, 90.0])[kinds], np.array([350.0, 200.0, 150.0, 300.0])[kinds])
         flux = shifted(broadened(rest, spread), self.first, z, self.grid)
         lines, width, sigma = self._add_lines(rng, kinds, z, a_v, rest, flux)
@@ -109,6 +113,15 @@ class Galaxies:
             near *= rng.gamma(1.0, size=near.shape)
             weights += shares[:, k, None] * near / (near.sum(axis=1, keepdims=True) + 1e-300)
         return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+    def _absorb(self, rng: np.random.Generator, kinds: np.ndarray, rest: np.ndarray) -> None:
+        """Absorb the ultraviolet lines of cold gas, which flows out of galaxies that form stars."""
+        depth = np.where(kinds == 0, 0.0, rng.beta(2, 1.5, len(kinds)))[:, None]
+        outflow, sigma = rng.uniform(0, 300, (len(kinds), 1)), rng.uniform(60, 200, (len(kinds), 1))
+        for center, strength in GAS:
+            first, last = np.searchsorted(self.wave, (center * 0.995, center * 1.005))
+            velocity = LIGHT * (self.wave[first:last] / center - 1) + outflow
+            rest[:, first:last] *= (1 - strength * depth * np.exp(-0.5 * (velocity / sigma) ** 2)).astype(np.float32)
 
     def _add_lines(
         self, rng: np.random.Generator, kinds: np.ndarray, z: np.ndarray, a_v: np.ndarray, rest: np.ndarray, flux: np.ndarray
