@@ -70,7 +70,7 @@ def test_dust_curves_have_their_published_values():
 
 def sdss_line(nitrogen):
     """log10([O III]/Hβ) above which SDSS's pipeline says AGN."""
-    return 0.7 - 1.2 * (nitrogen + 0.4)
+    return 0.22 - 1.2 * nitrogen
 
 
 def test_line_ratios_lie_in_their_regions_and_doublets_keep_atomic_physics():

@@ -126,7 +126,7 @@ class Galaxies:
     def _add_lines(
         self, rng: np.random.Generator, kinds: np.ndarray, z: np.ndarray, a_v: np.ndarray, rest: np.ndarray, flux: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Add emission lines to `flux`; return the lines that decide the class, Hα's equivalent width at rest, and the lines' width."""
+        """Add emission lines to `flux`; return those that decide the class, Hα's equivalent width and their width, as observed."""
         n = len(kinds)
         nitrogen, oxygen = emission.star_forming(rng, n)
         hard = (kinds == 3) | (kinds == 0)
@@ -135,14 +135,14 @@ class Galaxies:
         faint = np.where(rng.random(n) < 0.6, 0.0, 10 ** rng.normal(-0.3, 0.4, n))
         forming = 10 ** rng.normal(1.25, 0.3, n)
         forming = np.where(forming < 50, forming, rng.uniform(15, 50, n))
-        width = np.choose(kinds, [faint, forming, 50 * 10 ** rng.exponential(0.28, n), 10 ** rng.normal(1.15, 0.35, n)])
+        observed = np.choose(kinds, [faint, forming, 50 * 10 ** rng.exponential(0.28, n), 10 ** rng.normal(1.15, 0.35, n)])
         sigma = np.choose(kinds, [*(rng.lognormal(np.log(m), s, n) for m, s in ((130, 0.3), (65, 0.35), (60, 0.35), (135, 0.3)))])
         sigma = np.clip(sigma, 25, 450)
         resolution = np.where(rng.random(n) < 0.7, rng.uniform(1500, 2500, n), rng.uniform(2000, 5500, n))
         seen = np.hypot(sigma, LIGHT / resolution / _FWHM)
         ratios = emission.dimmed(emission.fluxes(rng, nitrogen, oxygen, hard), a_v / 0.44)  # gas is dustier than stars
         at_alpha = rest[:, np.searchsorted(self.wave, emission.CENTERS["Ha"])]
-        total = ratios * (width * at_alpha * (1 + z))[:, None]  # the flux density is kept at rest, so a line is (1 + z) wider
+        total = ratios * (observed * at_alpha)[:, None]
         centers = emission.WAVES * (1 + z)[:, None]
         spread = np.broadcast_to(seen[:, None], centers.shape)
         emission.add_lines(flux, self.grid, centers, spread, total)
@@ -151,4 +151,4 @@ class Galaxies:
         log_sigma = np.broadcast_to((seen / LIGHT / np.log(10))[:, None], chosen.shape)
         height = chosen / (np.sqrt(2 * np.pi) * log_sigma * np.log(10) * center)
         lines = np.where((chosen > 0)[..., None], np.stack([np.log10(center), log_sigma, height], axis=-1), np.nan)
-        return lines, width, np.where(width > 0, sigma, np.nan)
+        return lines, observed, np.where(observed > 0, seen, np.nan)
