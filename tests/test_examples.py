@@ -16,6 +16,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 TRAINING = {
     "calibrate-unet": ["tiles.count=2", "tiles.size=256"],
     "train-unet": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
+    "train-spectra": ["tiles.count=2", "sim.number=20", "net.steps=2", "net.batch=4", "net.members=1", "net.width=4"],
     "train-deblender": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
 }
 """Examples that train, and what makes a toy of them; what they are worth, the tests of the built-in models say."""

@@ -44,6 +44,8 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
+    from .spectra.classify.explain import ExplainSpectra
+    from .spectra.classify.stage import ClassifySpectra, TrainSpectra
     from .spectra.lines.stage import MeasureLines
     from .spectra.redshift.stage import MeasureRedshift
     from .spectra.resample.stage import ResampleSpectra
@@ -75,6 +77,9 @@ def register_stages(register: Callable[[type], None]) -> None:
         TotalPhotometry,
         ForcedPhotometry,
         ResampleSpectra,
+        ClassifySpectra,
+        TrainSpectra,
+        ExplainSpectra,
         MeasureRedshift,
         MeasureLines,
         MergeCatalogs,
@@ -98,7 +103,8 @@ def register_models(register: Callable[[str, Path], None]) -> None:
 
 @hookimpl
 def report_sections(run: Path, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Show the pictures of `detection.explain`."""
-    from .detection.unet.explain import report_section
+    """Show the pictures of `detection.explain` and `spectra.explain`."""
+    from .detection.unet import explain as sources
+    from .spectra.classify import explain as spectra
 
-    return report_section(run, summary["stages"])
+    return [*sources.report_section(run, summary["stages"]), *spectra.report_section(run, summary["stages"])]

@@ -151,6 +151,62 @@ def small_deblender() -> Any:
 
 
 @cache
+def small_classifier() -> Any:
+    """Return networks for spectra that have learnt nothing, as a Model."""
+    import torch
+
+    from astrosurvey.networks.spectrum import SpectrumEnsemble
+    from astrosurvey.stages.models.load import to_model
+    from astrosurvey.stages.spectra.classes import COARSE, FINE
+    from astrosurvey.stages.spectra.classify.posterior import Calibration
+
+    torch.manual_seed(5)
+    config = {"channels": 4, "pixels": 2176, "bins": 1136, "coarse": 5, "fine": 13, "width": 4, "templates": 2, "latent": 8, "groups": 16}
+    network = SpectrumEnsemble(2, **config)
+    for member in network:
+        member.learn_groups(torch.randn(50, 8), torch.arange(50) % 2)
+    card = {
+        "task": "spectra",
+        "classes": {"coarse": list(COARSE), "fine": list(FINE)},
+        "calibration": Calibration(coarse=1.2, redshift=0.9, error_floor=1e-4).to_card(),
+        "distances": [0.0, 1.0, 2.0],
+    }
+    return to_model(network, "spectrum", {"members": 2, **config}, card)
+
+
+@cache
+def numbered() -> Any:
+    """Return the three spectra with numbers for ids, as `io.spectra` gives them."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    return replace(spectra(), ids=np.arange(41, 44))
+
+
+@cache
+def classified() -> dict[str, Any]:
+    """Return classes and redshifts of the three spectra, by networks that have learnt nothing."""
+    from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
+
+    return dict(_run(ClassifySpectra, 0, {}, spectra=numbered(), model=small_classifier()))
+
+
+@cache
+def known_spectra(number: int) -> Any:
+    """Return a tile of simulated spectra of every class, with their truth."""
+    import numpy as np
+
+    from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
+
+    log = logging.getLogger("astrosurvey.task.example")
+    context = Context(TILES[number], np.random.default_rng(number), "cpu", log, lambda done, total: None, Path())
+    stage = SimulateSpectra(SimulateSpectra.Config(number=16, log_step=2e-4))
+    stage.setup(context)
+    return dict(stage.run(context))
+
+
+@cache
 def simulated(number: int) -> Any:
     """Return a small simulated tile: sky-subtracted image, truth, true segmentation and fractions."""
     from astrosurvey.stages.simulate.field import SimulateField

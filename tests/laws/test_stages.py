@@ -29,6 +29,8 @@ from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.stages.spectra.classify.explain import ExplainSpectra
+from astrosurvey.stages.spectra.classify.stage import ClassifySpectra, TrainSpectra
 from astrosurvey.stages.spectra.lines.stage import MeasureLines
 from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
 from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
@@ -39,12 +41,16 @@ from ..stages.running import run
 from ..stages.spectra import files
 from .examples import (
     TILES,
+    classified,
     detected,
     emission_lines,
+    known_spectra,
     measured,
+    numbered,
     psf,
     redshifted,
     simulated,
+    small_classifier,
     small_deblender,
     small_detector,
     spectra,
@@ -117,6 +123,72 @@ class TestReadSpectra(StageLaws):
 
     def wrong_file(self, tmp_path):
         return Example(config={"path": str(tmp_path / "none.fits")})
+
+
+class TestClassifySpectra(StageLaws):
+    stage = ClassifySpectra
+
+    def example(self):
+        return Example({"spectra": numbered(), "model": small_classifier()}, tile=TILES[0])
+
+    def example_with_dropout(self):
+        return Example({"spectra": numbered(), "model": small_classifier()}, {"samples": 3, "precision": "bfloat16"}, tile=TILES[0])
+
+    def example_of_a_single_pixel(self):
+        one = numbered()
+        pixel = replace(
+            one, flux=one.flux[:, :1].copy(), ivar=one.ivar[:, :1].copy(), mask=one.mask[:, :1].copy(), wave=one.wave[:1].copy()
+        )
+        return Example({"spectra": pixel, "model": small_classifier()}, tile=TILES[0])
+
+    def wrong_task(self):
+        model = small_classifier()
+        return Example({"spectra": numbered(), "model": replace(model, card={**model.card, "task": "detection"})}, tile=TILES[0])
+
+    def wrong_architecture(self):
+        model = small_detector()
+        return Example({"spectra": numbered(), "model": replace(model, card=small_classifier().card)}, tile=TILES[0])
+
+    def wrong_classes(self):
+        model = small_classifier()
+        return Example({"spectra": numbered(), "model": replace(model, card={**model.card, "classes": {}})}, tile=TILES[0])
+
+    def wrong_names(self):
+        return Example({"spectra": spectra(), "model": small_classifier()}, tile=TILES[0])
+
+
+class TestTrainSpectra(StageLaws):
+    stage = TrainSpectra
+
+    def example(self):
+        return Example(self.two_tiles(), {"steps": 2, "batch": 4, "members": 1, "width": 4, "bayesian": True})
+
+    def example_that_goes_on_from_a_model(self):
+        return Example({**self.two_tiles(), "model": small_classifier()}, {"steps": 1, "batch": 4})
+
+    @staticmethod
+    def two_tiles():
+        return {port: [known_spectra(number)[port] for number in range(2)] for port in ("spectra", "truth")}
+
+    def wrong_model(self):
+        return Example({**self.two_tiles(), "model": small_detector()}, {"steps": 2})
+
+
+class TestExplainSpectra(StageLaws):
+    stage = ExplainSpectra
+
+    def example(self):
+        made = classified()
+        return Example({"spectra": numbered(), **made, "model": small_classifier()}, {"count": 2}, tile=TILES[0])
+
+    def example_of_one(self):
+        made = classified()
+        number = int(numbered().ids[0])
+        return Example({"spectra": numbered(), **made, "model": small_classifier()}, {"ids": [number, number, -5]}, tile=TILES[0])
+
+    def empty(self):
+        none = {"classes": Catalog.empty("classification"), "redshifts": Catalog.empty("redshift")}
+        return Example({"spectra": numbered(), **none, "model": small_classifier()}, tile=TILES[0])
 
 
 class TestSimulateSky(StageLaws):
