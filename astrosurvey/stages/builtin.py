@@ -34,6 +34,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+    from .evaluate.spectra.stage import EvaluateSpectra
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
@@ -87,6 +88,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         EvaluateAgreement,
         EvaluateDeblending,
         EvaluateSegmentation,
+        EvaluateSpectra,
         ExportFits,
         ExportVOTable,
         ExportRegions,

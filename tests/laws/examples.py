@@ -122,6 +122,42 @@ def emission_lines() -> tuple[Any, Any]:
 
 
 @cache
+def judged_spectra(index: int) -> tuple[Any, Any, Any]:
+    """Return the truth of a tile's four spectra, and classes and redshifts that are right in three."""
+    import numpy as np
+
+    from astrosurvey.products import Catalog
+    from astrosurvey.stages.spectra.classes import COARSE
+
+    ids, known = 4 * index + np.arange(1, 5), ["star", "galaxy", "quasar", "sky"]
+    z = np.array([0.0, 0.1, 2.0, np.nan])
+    truth = {"spectrum_id": ids, "tile_id": 7 + index, "spectral_class": known, "subclass": "", "z": z, "snr": [3.0, 8.0, 20.0, 0.1]}
+    said = ["star", "galaxy", "quasar", "galaxy"]
+    probability = [0.8 if label == name else 0.05 for name in said for label in COARSE]
+    classes = {
+        "object_table": "spectrum",
+        "object_id": np.repeat(ids, 5),
+        "classifier": "net/coarse",
+        "label": list(COARSE) * 4,
+        "flags": 0,
+    }
+    redshifts = {
+        "spectrum_id": ids,
+        "rank": 0,
+        "z": np.nan_to_num(z, nan=0.3),
+        "z_err": 1e-4,
+        "spectral_class": said,
+        "method": "scan",
+        "z_warning": 0,
+    }
+    return (
+        Catalog.from_columns("spectrum_truth", truth),
+        Catalog.from_columns("classification", {**classes, "probability": probability}),
+        Catalog.from_columns("redshift", redshifts),
+    )
+
+
+@cache
 def small_detector() -> Any:
     """Return a detector that has learnt nothing, as a Model."""
     import torch

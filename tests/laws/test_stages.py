@@ -19,6 +19,7 @@ from astrosurvey.stages.detection.unet.explain import ExplainDetection
 from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.stage import ReadImage
@@ -44,6 +45,7 @@ from .examples import (
     classified,
     detected,
     emission_lines,
+    judged_spectra,
     known_spectra,
     measured,
     numbered,
@@ -581,6 +583,21 @@ class TestMeasureLines(StageLaws):
     def wrong_names(self):
         found, redshifts = emission_lines()
         return Example({"spectra": replace(found, ids=np.array(["a", "b", "c"])), "redshifts": redshifts})
+
+
+class TestEvaluateSpectra(StageLaws):
+    stage = EvaluateSpectra
+
+    def example(self):
+        known, classes, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
+        return Example({"truth": list(known), "classes": list(classes), "redshifts": list(redshifts)}, {"min_accuracy": 0.9})
+
+    def example_of_redshifts(self):
+        known, _, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
+        return Example({"truth": list(known), "redshifts": list(redshifts)})
+
+    def wrong_nothing_to_judge(self):
+        return Example({"truth": [judged_spectra(0)[0]]})
 
 
 class TestMergeCatalogs(StageLaws):
