@@ -28,7 +28,7 @@ class MeasureLines(Stage):
     name, version = "spectra.lines", 1
     inputs = {
         "spectra": Spectra,
-        "redshifts": Catalog.of("redshift", needs=["z"]),
+        "redshifts": Catalog.of("redshift"),
         "catalog": optional(Catalog.of("spectrum")),
     }
     outputs = {
