@@ -40,7 +40,7 @@ GRID = LogGrid(BLUE * 10 ** (-STEP * MARGIN), WIDTH + 2 * MARGIN, 2)
 """A view's window, and all that it may move by."""
 CHUNK = 512
 SHARES = {"star": 0.36, "galaxy": 0.34, "quasar": 0.3}
-LATENT, ENCODER, DECODER = 10, (32, 64, 128, 128), (128, 256, 64)
+LATENT, ENCODER, DECODER = 8, (48, 96, 192, 192), (128, 256, 64)
 TRIED = 30
 """Steps in which the speed is measured."""
 AUTOENCODER = 0.75
@@ -113,7 +113,7 @@ def arguments() -> Any:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
     parser.add_argument("--minutes", type=float, default=3.0, help="for everything; the steps follow from it")
     parser.add_argument("--steps", type=int, help="instead of what fits into --minutes")
-    parser.add_argument("--rows", type=int, default=256, help="objects in a step, each seen twice")
+    parser.add_argument("--rows", type=int, default=512, help="objects in a step, each seen twice")
     parser.add_argument("--views", type=int, help="views to calibrate on")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")

@@ -124,7 +124,7 @@ class SpectralAutoencoder(nn.Module):
     def __init__(
         self,
         pixels: int,
-        latent: int = 10,
+        latent: int = 8,
         encoder: Sequence[int] = (32, 64, 128, 128),
         decoder: Sequence[int] = (128, 256, 64),
         flow: dict[str, Any] | None = None,

@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -106,7 +107,7 @@ def view(corpus: Corpus, rows: Tensor, generator: torch.Generator) -> tuple[Tens
     pixel = torch.arange(PIXELS, device=flux.device)
 
     def window(shift: Tensor) -> tuple[Tensor, Tensor]:
-        start = torch.round((np.log10(BLUE) - torch.log10(1 + z) - shift - FIRST) / STEP).long()[:, None]
+        start = torch.round((math.log10(BLUE) - torch.log10(1 + z) - shift - FIRST) / STEP).long()[:, None]
         return start, known & (pixel >= start) & (pixel < start + WIDTH)
 
     shift = torch.where(z > NEAR, SHIFT, 0.0) * (2 * torch.rand(len(z), generator=generator, device=z.device) - 1)

@@ -104,7 +104,7 @@ class TrainAnomaly(Stage):
         steps: int = Field(6000, ge=1, description="updates of the autoencoder's weights; the flow takes a quarter as many")
         rows: int = Field(128, ge=4, description="objects in a step, each seen twice")
         learning_rate: float = Field(2e-3, gt=0, description="highest learning rate")
-        latent: int = Field(10, ge=2, le=64, description="length of the latent vectors")
+        latent: int = Field(8, ge=2, le=64, description="length of the latent vectors")
         encoder: tuple[int, int, int, int] = Field((32, 64, 128, 128), description="channels of the encoder's convolutions")
         decoder: tuple[int, ...] = Field(
             (128, 256, 64), min_length=1, description="widths of the decoder; the last is the number of spectra that it adds up"

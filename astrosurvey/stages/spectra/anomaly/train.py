@@ -31,7 +31,7 @@ ERROR, FLOOR = 0.03, 0.02
 """Errors of a reconstruction that count as one in the loss: relative to the flux, and to the spectrum's mean flux."""
 TILTED = 1
 """Order of the polynomial in the loss: less than what explains spectra, for the decoder shall know the shape of their continua."""
-PULL, WHITE = 1.0, 0.3
+PULL, WHITE = 2.5, 0.3
 """Weights of the consistency of two views, and of white latent vectors, against the reconstruction."""
 VIEWS_TO_CALIBRATE = 8000
 ROWS = 256
