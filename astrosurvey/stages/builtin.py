@@ -45,6 +45,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
+    from .spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
     from .spectra.classify.explain import ExplainSpectra
     from .spectra.classify.stage import ClassifySpectra, TrainSpectra
     from .spectra.lines.stage import MeasureLines
@@ -78,6 +79,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         TotalPhotometry,
         ForcedPhotometry,
         ResampleSpectra,
+        SpectralAnomaly,
+        TrainAnomaly,
         ClassifySpectra,
         TrainSpectra,
         ExplainSpectra,
