@@ -34,6 +34,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+    from .evaluate.spectra.stage import EvaluateSpectra
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
@@ -44,6 +45,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
+    from .spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
     from .spectra.classify.explain import ExplainSpectra
     from .spectra.classify.stage import ClassifySpectra, TrainSpectra
     from .spectra.lines.stage import MeasureLines
@@ -77,6 +79,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         TotalPhotometry,
         ForcedPhotometry,
         ResampleSpectra,
+        SpectralAnomaly,
+        TrainAnomaly,
         ClassifySpectra,
         TrainSpectra,
         ExplainSpectra,
@@ -87,6 +91,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         EvaluateAgreement,
         EvaluateDeblending,
         EvaluateSegmentation,
+        EvaluateSpectra,
         ExportFits,
         ExportVOTable,
         ExportRegions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from astrosurvey.stages.detection.unet.explain import ExplainDetection
 from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.stage import ReadImage
@@ -29,6 +31,7 @@ from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.stages.spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
 from astrosurvey.stages.spectra.classify.explain import ExplainSpectra
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra, TrainSpectra
 from astrosurvey.stages.spectra.lines.stage import MeasureLines
@@ -44,12 +47,16 @@ from .examples import (
     classified,
     detected,
     emission_lines,
+    judged_spectra,
+    known_redshifts,
     known_spectra,
+    lined_spectra,
     measured,
     numbered,
     psf,
     redshifted,
     simulated,
+    small_anomaly,
     small_classifier,
     small_deblender,
     small_detector,
@@ -567,6 +574,40 @@ class TestResampleSpectra(StageLaws):
         return Example({"spectra": spectra()}, {"start": 7000.0, "stop": 8000.0, "step": 1.0})
 
 
+class TestSpectralAnomaly(StageLaws):
+    stage = SpectralAnomaly
+
+    def example(self):
+        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_anomaly()})
+
+    def example_baseline(self):
+        return Example({"spectra": lined_spectra(1)[0], "redshifts": known_redshifts(1), "model": small_anomaly()}, {"density": "forest"})
+
+    def wrong_model(self):
+        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_detector()})
+
+    def wrong_ids(self):
+        one = lined_spectra(0)[0]
+        named = replace(one, ids=np.array([f"s{k}" for k in range(8)]))
+        return Example({"spectra": named, "redshifts": known_redshifts(0), "model": small_anomaly()})
+
+
+class TestTrainAnomaly(StageLaws):
+    stage = TrainAnomaly
+    SMALL: ClassVar = {"steps": 2, "rows": 8, "latent": 3, "encoder": [4, 4, 6, 6], "decoder": [6, 4]}
+
+    def example(self):
+        return Example(self.tiles(0, 1), self.SMALL)
+
+    def empty_without_known_objects(self):
+        tiles = self.tiles(0, 1)
+        return Example({**tiles, "truth": [one.replace(spectral_class=["sky"] * 8) for one in tiles["truth"]]}, self.SMALL)
+
+    @staticmethod
+    def tiles(*numbers):
+        return {port: [lined_spectra(number)[k] for number in numbers] for k, port in enumerate(("spectra", "truth"))}
+
+
 class TestMeasureLines(StageLaws):
     stage = MeasureLines
 
@@ -581,6 +622,21 @@ class TestMeasureLines(StageLaws):
     def wrong_names(self):
         found, redshifts = emission_lines()
         return Example({"spectra": replace(found, ids=np.array(["a", "b", "c"])), "redshifts": redshifts})
+
+
+class TestEvaluateSpectra(StageLaws):
+    stage = EvaluateSpectra
+
+    def example(self):
+        known, classes, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
+        return Example({"truth": list(known), "classes": list(classes), "redshifts": list(redshifts)}, {"min_accuracy": 0.9})
+
+    def example_of_redshifts(self):
+        known, _, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
+        return Example({"truth": list(known), "redshifts": list(redshifts)})
+
+    def wrong_nothing_to_judge(self):
+        return Example({"truth": [judged_spectra(0)[0]]})
 
 
 class TestMergeCatalogs(StageLaws):

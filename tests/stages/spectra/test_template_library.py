@@ -60,6 +60,13 @@ def test_lines_follow_the_spectral_type(analytic):
     assert (np.diff(colour[: at["M6"]]) > 0).all()
 
 
+def test_the_balmer_jump_is_one_step_down_to_the_blue(analytic):
+    hot = analytic.stars.take(np.array([k in ("A0", "A3") for k in analytic.stars.kinds]))
+    behind, at, before = level(hot, 3560, 3640), level(hot, 3665, 3690), level(hot, 4000, 4080)
+    assert (before / behind > 1.8).all()
+    np.testing.assert_allclose(behind / at, 1, atol=0.15)
+
+
 def test_white_dwarfs_have_broad_hydrogen_or_helium_or_nothing(analytic):
     kinds = np.array(analytic.white_dwarfs.kinds)
     hydrogen, helium = depth(analytic.white_dwarfs, 4862.7, 15, 200), depth(analytic.white_dwarfs, 4472.7, 10, 150)
