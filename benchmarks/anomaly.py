@@ -101,7 +101,7 @@ def simulated(known: Known, data: Path, number: int) -> dict[str, Any]:
 
 
 def hidden(known: Known, flux: torch.Tensor, ivar: torch.Tensor, generator: torch.Generator) -> np.ndarray:
-    """Return (row, sigma) the part of the pixels of a hidden stretch that lie within so many errors, noise included, of what is filled in."""
+    """Return (row, sigma) the part of a hidden stretch within so many errors, noise included, of what is filled in."""
     pixel = torch.arange(PIXELS)
     good = ivar > 0
     first = torch.where(good, pixel, PIXELS).amin(dim=1, keepdim=True)
