@@ -33,6 +33,8 @@ JITTER = 0.7
 """Pixels, sigma, by which a view's redshift is off."""
 SNR = (0.4, 60.0)
 """Least and greatest mean signal-to-noise ratio per pixel of views."""
+MOST = 1e10
+"""Inverse variance, in units of an object's mean flux, beyond which a pixel is none."""
 MISJUDGED = 0.15
 """Scatter of ln(ivar) about the truth: surveys know their noise to a tenth."""
 
@@ -119,7 +121,8 @@ def view(corpus: Corpus, rows: Tensor, generator: torch.Generator) -> tuple[Tens
     else:
         seen, ivar = _fainter(flux, variance, here, generator)
     ivar = ivar * torch.exp(MISJUDGED * torch.randn(len(z), 1, generator=generator, device=z.device))
-    here &= ivar > 0
+    # Where next to nothing is seen of an object, its errors may be nothing, too.
+    here &= (ivar > 0) & (ivar < MOST) & torch.isfinite(seen)
     return torch.where(here, seen, 0.0), torch.where(here, ivar, 0.0)
 
 
