@@ -54,11 +54,13 @@ def redshifts(ids: Sequence[int], evidence: Sequence[Evidence], probability: np.
     columns: dict[str, list[Any]] = {name: [] for name in names}
     for one, known, p, by_class in zip(ids, evidence, probability, classes, strict=True):
         kind = COARSE[int(by_class.argmax())]
-        order = sorted(range(len(known.candidates)), key=lambda k, p=p, known=known, kind=kind: (known.candidates[k].kind != kind, -p[len(NONE) + k]))  # type: ignore[misc]
-        rows = [(known.candidates[k], float(p[len(NONE) + k])) for k in order]
-        if kind not in KINDS or not rows or rows[0][0].kind != kind:
+        rows = [(candidate, float(share)) for candidate, share in zip(known.candidates, p[len(NONE) :], strict=False)]
+        rows.sort(key=lambda row: -row[1])
+        first = next((k for k, (candidate, _) in enumerate(rows) if candidate.kind == kind), None)
+        if first is None or kind not in KINDS:
             rows.insert(0, (Candidate(kind, np.nan, np.nan, bits=known.bits), float(by_class.max())))
-        rows[1:] = sorted(rows[1:], key=lambda row: -row[1])
+        else:
+            rows.insert(0, rows.pop(first))
         for rank, (candidate, share) in enumerate(rows[:RANKS]):
             warning = candidate.bits & KEPT
             if rank == 0:

@@ -10,7 +10,7 @@ from ....catalog.flags import Z_WARNING
 from .candidates import KINDS, NONE, Candidate, Evidence
 
 LEAST = 0.02
-"""Probability below which one is as good as another: a network is not to be trusted further, for about so often it is wrong on real spectra."""
+"""Probability below which one is as good as another: about so often a network is wrong on spectra unlike those it was trained on."""
 FAR, STRANGE = 100.0, 3.0
 BITS = ("NO_FEATURES", "NEGATIVE_MODEL", "Z_FITLIMIT", "MANY_OUTLIERS")
 NAMES = (

@@ -54,8 +54,8 @@ def fit(evidence: Sequence[Evidence], kinds: Sequence[str], z: np.ndarray) -> to
         optimizer.zero_grad()
         truth = torch.logsumexp(scorer(features, there, heard).masked_fill(wrong, -torch.inf), dim=1)
         total = PRIOR * (scorer.weights**2).sum() - truth.mean()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
-    optimizer.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)
     return scorer.weights.detach()[int(heard[0])]

@@ -47,9 +47,7 @@ class CombineSpectra(Stage):
         unknown: float = Field(
             0.01, gt=0, lt=1, description="share of spectra that are of no known class, to be expected; the training set's was larger"
         )
-        classifier: str = Field(
-            BUILTIN, min_length=1, max_length=100, description="name of the classifier in `classes`, before `/coarse`"
-        )
+        classifier: str = Field(BUILTIN, min_length=1, max_length=100, description="name of the classifier in `classes`, before `/coarse`")
 
     def run(
         self, ctx: Context, *, scan: Catalog, classes: Catalog | None, network: Catalog | None, model: Model | None
