@@ -74,10 +74,10 @@ class UNetDeblending(Stage):
         from ...models.card import bands_of
         from ...models.load import precision_on, ready
         from ..bands import Band
-        from ..members import psfs
+        from ..members import layout, psfs
         from ..templates import deblend
         from .masks import REACH
-        from .refine import Changes, RefinedBand, predict
+        from .refine import RefinedBand, Wide, predict
 
         assert model is not None
         check_linked(image, segmentation, sources)
@@ -90,11 +90,12 @@ class UNetDeblending(Stage):
         def refine(scene: Scene, planes: Planes) -> list[Band]:
             """Return the bands, shared as the network says after a look at their mean."""
             mean = Band(scene, planes.mean, True)
-            changes: Changes = predict(network, mean, precision, ctx.progress)
+            wide = Wide(mean, planes.mean.psf, layout(planes, sources, REACH, ctx.device))
+            changes = predict(network, mean, wide, precision, ctx.progress)
             return [RefinedBand(mean if planes.single else Band(scene, plane, False), changes) for plane in planes.bands]
 
         with threads(1):
-            return deblend(ctx, image, segmentation, sources, photometry, bands, self.config.rounds, METHOD, REACH, refine)
+            return deblend(ctx, image, segmentation, sources, photometry, bands, self.config.rounds, METHOD, refine)
 
     def _warn_of(self, ctx: Context, model: Model, stamps: np.ndarray) -> None:
         """Warn where the image is outside what the model was trained on."""
