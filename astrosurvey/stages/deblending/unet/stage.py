@@ -29,14 +29,15 @@ ROUNDS = 2
 class UNetDeblending(Stage):
     """Share the flux of every pixel among its sources by templates that a network, taught on many blends, corrects.
 
-    Templates are fitted as in `deblending.templates`. A U-Net then looks at each source's stamp: at the data, its template,
-    those of its neighbours, and what they leave over; it multiplies the template by a factor in every pixel before pixels are shared,
-    and says by what factor the flux is off. Where sources claim more than the whole of a pixel, all give way.
+    Templates are fitted as in `deblending.templates`. A U-Net then looks at the stamp of each source that has others' light among its
+    own, or is unlike its template: at the data, its template, those of its neighbours, and what they leave over; it multiplies the
+    template by a factor in every pixel before pixels are shared, and says by what factor the flux is off. Where sources claim more
+    than the whole of a pixel, all give way. Other sources keep their templates.
 
     References: Boucaud et al. (2020), MNRAS 491, 2481, arXiv:1905.01324; Ronneberger, Fischer & Brox (2015), arXiv:1505.04597.
     """
 
-    name, version = "deblending.unet", 3
+    name, version = "deblending.unet", 4
     inputs = {
         "image": Image,
         "segmentation": Segmentation,
