@@ -16,10 +16,13 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 TRAINING = {
     "calibrate-unet": ["tiles.count=2", "tiles.size=256"],
     "train-unet": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
+    "train-spectra": ["tiles.count=2", "sim.number=20", "net.steps=2", "net.batch=4", "net.members=1", "net.width=4"],
     "train-deblender": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
 }
 """Examples that train, and what makes a toy of them; what they are worth, the tests of the built-in models say."""
 OF_SPECTRA = [ROOT / "examples" / "spectra.yaml"]
+SIMULATED_SPECTRA = ROOT / "examples" / "simulate-spectra.yaml"
+WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA]
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
@@ -34,10 +37,21 @@ def run(example, folder, overrides=()):
 
 
 @pytest.mark.parametrize(
-    "example", [path for path in EXAMPLES if path not in NEEDS_DATA + OF_SPECTRA and path.stem not in TRAINING], ids=lambda path: path.stem
+    "example",
+    [path for path in EXAMPLES if path not in NEEDS_DATA + WITHOUT_SOURCES and path.stem not in TRAINING],
+    ids=lambda path: path.stem,
 )
 def test_examples_without_data(example, tmp_path):
     assert run(example, tmp_path, SMALL) > 50
+
+
+def test_the_example_of_simulated_spectra(tmp_path):
+    pipeline = astrosurvey.load(SIMULATED_SPECTRA, overrides=["tiles.count=1", "sim.number=20"])
+    result = astrosurvey.run(pipeline, out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    tile = next(tile for stage, tile in result.states if stage == "sim")
+    spectra, truth = result.read("grid", "spectra", Spectra, tile), result.read("sim", "truth", Catalog, tile)
+    np.testing.assert_array_equal(spectra.ids, truth.column("spectrum_id"))
 
 
 @pytest.mark.parametrize("example", TRAINING)

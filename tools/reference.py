@@ -271,6 +271,7 @@ def flags_page() -> str:
         SPECTRUM_PIXEL,
         SPECTRUM_UNUSABLE,
         UNUSABLE,
+        Z_WARNING,
     )
 
     text = "Each bit means one thing everywhere, and keeps its meaning for good. `astrosurvey.catalog.flags` holds the registry."
@@ -284,6 +285,7 @@ def flags_page() -> str:
             SPECTRUM_PIXEL,
         ),
         ("Spectra", "Bits of the column `flags` of the table `spectrum`.", SPECTRUM),
+        ("Redshifts", "Bits of the column `z_warning` of the table `redshift`; 0 is a safe redshift.", Z_WARNING),
         ("Lines of spectra", "Bits of the columns `flags` of the tables `spectral_line` and `spectral_index`.", SPECTRAL_LINE),
         ("Classifications", "Bits of the column `flags` of the table `classification`.", CLASSIFICATION),
     ):

@@ -152,3 +152,20 @@ CLASSIFICATION = FlagSet(
     (6, "FAINT_LINES", "rests on emission lines of which one has a signal-to-noise ratio below 3"),
 )
 """Bits of the column `flags` of the table `classification`."""
+
+Z_WARNING = FlagSet(
+    (0, "SKY_FIBRE", "taken of empty sky, on purpose"),
+    (1, "LITTLE_COVERAGE", "fewer than half of the pixels from the first to the last are usable, or they cover less than a tenth of a dex"),
+    (2, "SMALL_DELTA_CHI2", "another redshift, or another class, fits nearly as well"),
+    (3, "NEGATIVE_MODEL", "the best fit needs light below zero: more than a tenth of the light that it gives the object"),
+    (4, "MANY_OUTLIERS", "more than a twentieth of the pixels lie further than 5 sigma from the best fit"),
+    (5, "Z_FITLIMIT", "the best fit is at the edge of the range of redshifts or velocities that was searched"),
+    (6, "NO_FEATURES", "a smooth curve fits nearly as well as the best template: nothing is seen that could have a redshift"),
+    (7, "BAD_FIBRE", "the survey warns of the fibre, its place or the whole spectrum"),
+    (8, "NOT_SETTLED", "the fit did not come to rest at a redshift"),
+    (9, "NO_DATA", "too few usable pixels where the templates are: nothing was fitted"),
+    (10, "MEASURED_ERRORS", "the errors were measured from the scatter between pixels, so chi-squares mean little"),
+    (11, "DISAGREEMENT", "the network and the template fit give different classes or redshifts"),
+    (12, "DOUBTFUL", "the probability that this redshift is right is below nine tenths"),
+)
+"""Bits of the column `z_warning` of the table `redshift`; 0 is a safe redshift."""

@@ -20,7 +20,6 @@ MODULES: tuple[str, ...] = (
     "cutouts",
     "components",
     "flood",
-    "surroundings",
     "seeded_flood",
     "centroid",
     "radial",

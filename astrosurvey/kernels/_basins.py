@@ -101,8 +101,6 @@ def join_all(
     labels: np.ndarray,
     bright: np.ndarray,
     height: np.ndarray,
-    needed: np.ndarray,
-    scale: np.ndarray,
     min_pixels: int,
     up: np.ndarray,
     held: np.ndarray,
@@ -111,8 +109,7 @@ def join_all(
     for lane in prange(lanes.size - 1):
         for k in island[lanes[lane] : lanes[lane + 1]]:
             if first[k + 1] > first[k]:
-                needs = (np.float32(needed[k]), np.int64(min_pixels))
-                _join(pixel[first[k] : first[k + 1]], k, labels, bright, height, needs, scale[k], up, held)
+                _join(pixel[first[k] : first[k + 1]], k, labels, bright, height, min_pixels, up, held)
 
 
 @helper
@@ -122,8 +119,7 @@ def _join(
     labels: np.ndarray,
     bright: np.ndarray,
     height: np.ndarray,
-    needs: tuple[np.float32, int],
-    scale: np.float32,
+    min_pixels: int,
     up: np.ndarray,
     held: np.ndarray,
 ) -> None:
@@ -156,8 +152,8 @@ def _join(
         both = both and (split[b] or flat[peak[b]] - saddle >= height[peak[b]])
         if higher(flat, peak[b], peak[a]):
             a, b = b, a
-        both = both and (split[b] or _enough(b, i, saddle, flat, scale, needs, parts, following))
-        both = both and (split[a] or _enough(a, i, saddle, flat, scale, needs, parts, following))
+        both = both and (split[b] or _enough(b, i, flat, min_pixels, parts, following))
+        both = both and (split[a] or _enough(a, i, flat, min_pixels, parts, following))
         if not both:
             p, q = root(piece, one[e]), root(piece, two[e])
             if higher(flat, peak[q], peak[p]):
@@ -190,28 +186,16 @@ def _by_basin(pixel: np.ndarray, up: np.ndarray, held: np.ndarray, first: np.nda
 
 
 @helper
-def _enough(
-    branch: int,
-    i: int,
-    saddle: np.float32,
-    bright: np.ndarray,
-    scale: np.float32,
-    needs: tuple[np.float32, int],
-    parts: tuple[np.ndarray, np.ndarray],
-    following: np.ndarray,
-) -> bool:
-    """Return whether a branch has the flux and the pixels above the saddle i that it needs."""
+def _enough(branch: int, i: int, bright: np.ndarray, min_pixels: int, parts: tuple[np.ndarray, np.ndarray], following: np.ndarray) -> bool:
+    """Return whether a branch has the pixels above the saddle i that it needs."""
     first, part = parts
-    units = np.int64(saddle * scale)
-    above, pixels = np.int64(0), np.int64(0)
+    pixels = 0
     basin = branch
-    while basin >= 0:
+    while basin >= 0 and pixels < min_pixels:
         for p in part[first[basin] : first[basin + 1]]:
-            if bright[p] > 0 and higher(bright, p, i):
-                above += np.int64(bright[p] * scale) - units
-                pixels += 1
+            pixels += bright[p] > 0 and higher(bright, p, i)
         basin = following[basin]
-    return bool(pixels >= needs[1] and np.float32(above) >= needs[0])
+    return bool(pixels >= min_pixels)
 
 
 @helper

@@ -18,26 +18,20 @@ from ._numba import cuda, download, empty, helper, launch, upload
 from .spec import KernelSpec, Launch
 
 THREADS = 64
-UNIT_BITS = 30
-"""Flux is summed in integers, of which an island's brightest pixel has this many bits, so that no sum depends on its order."""
 
 
-def reference(
-    labels: np.ndarray, brightness: np.ndarray, height: np.ndarray, floor: np.ndarray, min_pixels: int
-) -> tuple[np.ndarray, np.ndarray]:
+def reference(labels: np.ndarray, brightness: np.ndarray, height: np.ndarray, min_pixels: int) -> tuple[np.ndarray, np.ndarray]:
     """Split islands at the saddles whose two sides both stand out.
 
     Two branches meet at their saddle. Each of them stands if it was split before, or if its peak rises above
-    the saddle by the `height` at the peak and, counting what is above the saddle only, it has `floor` of
-    flux and `min_pixels` pixels. Both remain if both stand. Saddles below zero count as zero: there,
-    nothing but noise joins the branches.
+    the saddle by the `height` at the peak and it has `min_pixels` pixels above it. Both remain if both stand.
+    Saddles below zero count as zero: there, nothing but noise joins the branches.
 
     Args:
         labels: (y, x) int, 0 for sky. Pixels of different islands are not connected; those of one are where
             they touch at an edge or a corner.
         brightness: (y, x), from the highest of which flooding starts; what is not finite counts as 0.
         height: (y, x) by how much a peak at this pixel has to rise above a saddle; NaN is never reached.
-        floor: (n + 1,) flux that a branch needs above a saddle, in the unit of the brightness, by label.
         min_pixels: pixels that it needs.
 
     Returns:
@@ -52,13 +46,11 @@ def reference(
         Bertin & Arnouts (1996), A&AS 117, 393; Meyer (1994), Signal Processing 38, 113;
         Edelsbrunner, Letscher & Zomorodian (2002), Discrete Comput. Geom. 28, 511.
     """
-    _check(labels, brightness, height, floor)
+    _check(labels, brightness, height)
     ny, nx = labels.shape
     bright = islands.finite(brightness)
-    scale = _scale(labels, bright, len(floor))
     tree: dict[Any, Any] = {}
     piece: dict[Any, Any] = {}
-    flux: dict[Any, int] = {}
     pixels: dict[Any, int] = {}
     split: dict[Any, bool] = {}
 
@@ -67,12 +59,8 @@ def reference(
             at = forest[at]
         return at
 
-    def stands(branch: Any, saddle: np.float32, k: int) -> bool:
-        if split[branch]:
-            return True
-        above = flux[branch] - pixels[branch] * int(saddle * scale[k])
-        needed = np.float32(floor[k]) * scale[k]
-        return bool(bright[branch] - saddle >= np.float32(height[branch]) and pixels[branch] >= min_pixels and np.float32(above) >= needed)
+    def stands(branch: Any, saddle: np.float32) -> bool:
+        return split[branch] or bool(bright[branch] - saddle >= np.float32(height[branch]) and pixels[branch] >= min_pixels)
 
     place = {at: i for i, at in enumerate(sorted(zip(*np.nonzero(labels), strict=True), key=lambda at: (-bright[at], at)))}
     for y, x in place:
@@ -80,24 +68,21 @@ def reference(
         near = [(v, u) for v in range(max(y - 1, 0), min(y + 2, ny)) for u in range(max(x - 1, 0), min(x + 2, nx))]
         near = sorted((other for other in near if other in tree and labels[other] == k), key=place.__getitem__)
         tree[at], piece[at] = (root(tree, near[0]), near[0]) if near else (at, at)
-        flux.setdefault(at, 0)
         pixels.setdefault(at, 0)
         split.setdefault(at, False)
         for other in near[1:]:
             a, b = root(tree, at), root(tree, other)
             if a == b:
                 continue
-            both = all(stands(branch, max(bright[at], np.float32(0)), k) for branch in (a, b))
+            both = all(stands(branch, max(bright[at], np.float32(0))) for branch in (a, b))
             if not both:
                 p, q = sorted((root(piece, at), root(piece, other)), key=place.__getitem__)
                 piece[q] = p
             a, b = sorted((a, b), key=place.__getitem__)
             tree[b] = a
-            flux[a] += flux[b]
             pixels[a] += pixels[b]
             split[a] = split[a] or split[b] or both
         if bright[at] > 0:
-            flux[root(tree, at)] += int(bright[at] * scale[k])
             pixels[root(tree, at)] += 1
     peaks = sorted({root(piece, at) for at in place})
     number = {at: i + 1 for i, at in enumerate(peaks)}
@@ -107,68 +92,32 @@ def reference(
     return pieces, np.array([labels[at] for at in peaks], np.int32)
 
 
-def _check(labels: np.ndarray, brightness: np.ndarray, height: np.ndarray, floor: np.ndarray) -> None:
+def _check(labels: np.ndarray, brightness: np.ndarray, height: np.ndarray) -> None:
     islands.check(labels, brightness)
     if height.shape != labels.shape:
         raise ValueError(f"height {height.shape} and labels {labels.shape} must be images of one shape")
-    if len(floor) <= (highest := int(labels.max(initial=0))):
-        raise ValueError(f"there are labels up to {highest}, but `floor` has {len(floor)} entries; it needs one for each, and one for 0")
 
 
-def _scale(labels: np.ndarray, bright: np.ndarray, n: int) -> np.ndarray:
-    """Return (n,) float32 powers of two that make integers of each island's brightness."""
-    top = np.zeros(n, np.float32)
-    np.maximum.at(top, labels.ravel(), bright.ravel())
-    return _power(top)
-
-
-def _power(top: np.ndarray) -> np.ndarray:
-    return np.ldexp(np.float32(1), np.clip(UNIT_BITS - np.frexp(top)[1], -126, 127))
-
-
-def cpu(
-    labels: np.ndarray, brightness: np.ndarray, height: np.ndarray, floor: np.ndarray, min_pixels: int
-) -> tuple[np.ndarray, np.ndarray]:
+def cpu(labels: np.ndarray, brightness: np.ndarray, height: np.ndarray, min_pixels: int) -> tuple[np.ndarray, np.ndarray]:
     """Split islands at their saddles; see `reference`. Threaded over islands; those with one high peak cost next to nothing."""
-    _check(labels, brightness, height, floor)
+    _check(labels, brightness, height)
     labels, bright = np.ascontiguousarray(labels, np.int32), islands.finite(brightness)
     height = np.ascontiguousarray(height, np.float32).reshape(-1)
     flat = labels.reshape(-1)
     up, peak = basins.find_peaks(labels, bright)
     held = np.empty_like(flat)
-    top, rivals = np.full(len(floor), -1, np.int32), np.zeros(len(floor), np.int32)
+    n = int(labels.max(initial=0)) + 1
+    top, rivals = np.full(n, -1, np.int32), np.zeros(n, np.int32)
     basins.contested(peak, flat, bright.reshape(-1), height, top, rivals, held)
     wanted = rivals > 1
     if wanted.any():
         first, pixel = islands.listed(labels, wanted)
-        scale = _power(np.maximum(np.where(top >= 0, bright.reshape(-1)[top], 0), 0).astype(np.float32))
-        lanes = islands.deal(np.diff(first))
-        basins.join_all(first, *lanes, pixel, labels, bright, height, _units(floor, scale), scale, min_pixels, up, held)
+        basins.join_all(first, *islands.deal(np.diff(first)), pixel, labels, bright, height, min_pixels, up, held)
     number = np.empty_like(peak)
-    n = basins.number_pieces(peak, flat, wanted, top, held, number)
+    m = basins.number_pieces(peak, flat, wanted, top, held, number)
     pieces = np.empty_like(labels)
     basins.paint_pieces(labels, wanted, top, up, held, pieces)
-    return pieces, flat[number[:n]]
-
-
-def _units(floor: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return the flux needed in integer units, (n,) float32."""
-    with np.errstate(over="ignore"):
-        return np.asarray(np.asarray(floor, np.float32) * scale)
-
-
-def _prepare(labels: np.ndarray, brightness: np.ndarray, height: np.ndarray, floor: np.ndarray) -> tuple[Any, ...]:
-    """Return the islands' pixels, the two maps, and by label the flux needed, in integer units, and their scale."""
-    _check(labels, brightness, height, floor)
-    bright = islands.finite(brightness)
-    wanted = np.ones(len(floor), bool)
-    wanted[0] = False
-    found = islands.gather(np.ascontiguousarray(labels, np.int32), bright, wanted)
-    top = np.zeros(len(floor), np.float32)
-    held = np.diff(found.first) > 0
-    top[held] = bright.reshape(-1)[found.pixel[found.first[:-1][held]]]
-    scale = _power(np.maximum(top, 0))
-    return found, bright.reshape(-1), np.ascontiguousarray(height, np.float32).reshape(-1), _units(floor, scale), scale
+    return pieces, flat[number[:m]]
 
 
 def _numbered(labels: np.ndarray, found: islands.Islands, piece: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -190,24 +139,21 @@ def _flood(
     slot: np.ndarray,
     bright: np.ndarray,
     height: np.ndarray,
-    needs: tuple[np.float32, int],
-    scale: np.float32,
-    branches: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    min_pixels: int,
+    branches: tuple[np.ndarray, np.ndarray, np.ndarray],
     piece: np.ndarray,
     roots: np.ndarray,
     near: np.ndarray,
 ) -> None:
     """Flood one island; `piece` then holds the slot of the peak of each pixel's piece. A branch's root is its peak."""
-    tree, flux, pixels, split = branches
+    tree, pixels, split = branches
     for i in range(first, last):
         value = bright[pixel[i]]
         saddle = max(value, np.float32(0))
-        units = np.int64(saddle * scale)
         n = islands.trees_around(i, first, pixel, slot, tree, roots, near)
         a = np.int32(i)
         if n == 0:
             piece[i] = i
-            flux[i] = 0
             pixels[i] = 0
             split[i] = 0
         else:
@@ -215,19 +161,17 @@ def _flood(
             piece[i] = near[0]
         for k in range(1, n):
             b = roots[k]
-            both = _stands(a, saddle, units, pixel, bright, height, needs, branches)
-            both = both and _stands(b, saddle, units, pixel, bright, height, needs, branches)
+            both = _stands(a, saddle, pixel, bright, height, min_pixels, branches)
+            both = both and _stands(b, saddle, pixel, bright, height, min_pixels, branches)
             if not both:
                 p, q = islands.root(piece, near[0]), islands.root(piece, near[k])
                 piece[max(p, q)] = min(p, q)
             a, b = min(a, b), max(a, b)
             tree[b] = a
-            flux[a] += flux[b]
             pixels[a] += pixels[b]
             split[a] = split[a] | split[b] | np.uint8(both)
         tree[i] = a
         if value > 0:
-            flux[a] += units
             pixels[a] += 1
     for i in range(first, last):
         piece[i] = islands.root(piece, i)
@@ -237,45 +181,40 @@ def _flood(
 def _stands(
     branch: int,
     saddle: np.float32,
-    units: int,
     pixel: np.ndarray,
     bright: np.ndarray,
     height: np.ndarray,
-    needs: tuple[np.float32, int],
-    branches: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    min_pixels: int,
+    branches: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> bool:
-    _tree, flux, pixels, split = branches
-    if split[branch]:
-        return True
+    _tree, pixels, split = branches
     peak = pixel[branch]
-    above = flux[branch] - pixels[branch] * units
-    return bool(bright[peak] - saddle >= height[peak] and pixels[branch] >= needs[1] and np.float32(above) >= needs[0])
+    return bool(split[branch] or (bright[peak] - saddle >= height[peak] and pixels[branch] >= min_pixels))
 
 
-def on_cuda(
-    labels: np.ndarray, brightness: np.ndarray, height: np.ndarray, floor: np.ndarray, min_pixels: int
-) -> tuple[np.ndarray, np.ndarray]:
+def on_cuda(labels: np.ndarray, brightness: np.ndarray, height: np.ndarray, min_pixels: int) -> tuple[np.ndarray, np.ndarray]:
     """Split islands at their saddles on the GPU, an island a thread; see `reference`."""
-    found, bright, height, needed, scale = _prepare(labels, brightness, height, floor)
+    _check(labels, brightness, height)
+    bright = islands.finite(brightness)
+    wanted = np.ones(int(labels.max(initial=0)) + 1, bool)
+    wanted[0] = False
+    found = islands.gather(np.ascontiguousarray(labels, np.int32), bright, wanted)
     n = found.pixel.size
     if n == 0:
         return np.zeros(labels.shape, np.int32), np.zeros(0, np.int32)
-    sent = [upload(array) for array in (*found, bright, height, needed, scale)]
+    sent = [upload(array) for array in (*found, bright.reshape(-1), np.ascontiguousarray(height, np.float32).reshape(-1))]
     piece = empty(n, np.int32)
-    branches = empty(n, np.int32), empty(n, np.int64), empty(n, np.int32), empty(n, np.uint8)
-    launch(_flood_island, -(-len(floor) // THREADS), THREADS, *sent, np.int32(min_pixels), *branches, piece)
+    branches = empty(n, np.int32), empty(n, np.int32), empty(n, np.uint8)
+    launch(_flood_island, -(-wanted.size // THREADS), THREADS, *sent, np.int32(min_pixels), *branches, piece)
     return _numbered(labels, found, download(piece))
 
 
-def _flood_island(  # type: ignore[no-untyped-def]
-    first, pixel, slot, bright, height, needed, scale, min_pixels, tree, flux, pixels, split, piece
-):
+def _flood_island(first, pixel, slot, bright, height, min_pixels, tree, pixels, split, piece):  # type: ignore[no-untyped-def]
     k = cuda.grid(1)
     roots = cuda.local.array(8, np.int32)
     near = cuda.local.array(8, np.int32)
     if k < first.size - 1:
-        needs = (needed[k], min_pixels)
-        _flood(first[k], first[k + 1], pixel, slot, bright, height, needs, scale[k], (tree, flux, pixels, split), piece, roots, near)
+        _flood(first[k], first[k + 1], pixel, slot, bright, height, min_pixels, (tree, pixels, split), piece, roots, near)
 
 
 def _example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
@@ -291,16 +230,12 @@ def _example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
     uneven = low * rng.random(bright.shape, np.float32)
     uneven[10, :] = np.nan
     uneven[:, 5] = np.inf
-    none = np.zeros(200, np.float32)
-    some = 0.05 * rng.random(200, np.float32)
     row = rng.random((1, 31)).astype(np.float32)
     return [
-        (labels, bright, low, none, 1), (labels, bright, low * 0, none, 1), (labels, bright, uneven, some, 3),
-        (touching, bright, low, some, 2),
-        (labels, np.round(bright * 10).astype(np.float32), low, some, 1), (labels, dirty, low, none, 1),
-        (labels, bright * 1e-38, low * 0, none, 1),
-        (np.ones((1, 31), np.int32), row, row * 0, none, 1), (np.ones((31, 1), np.int32), row.T, row.T * 0, none, 1),
-        (labels * 0, bright, low, none, 1), (touching, bright * 0, low, none, 1), (touching, bright * np.nan, low * 0, none, 1),
+        (labels, bright, low, 1), (labels, bright, low * 0, 1), (labels, bright, uneven, 3), (touching, bright, low, 2),
+        (labels, np.round(bright * 10).astype(np.float32), low, 1), (labels, dirty, low, 1), (labels, bright * 1e-38, low * 0, 1),
+        (np.ones((1, 31), np.int32), row, row * 0, 1), (np.ones((31, 1), np.int32), row.T, row.T * 0, 1),
+        (labels * 0, bright, low, 1), (touching, bright * 0, low, 1), (touching, bright * np.nan, low * 0, 1),
     ]  # fmt: skip
 
 
@@ -313,8 +248,7 @@ KERNEL = KernelSpec(
     launches=(
         Launch(
             _flood_island,
-            "void(int32[::1], int32[::1], int32[:,::1], float32[::1], float32[::1], float32[::1], float32[::1], int32,"
-            " int32[::1], int64[::1], int32[::1], uint8[::1], int32[::1])",
+            "void(int32[::1], int32[::1], int32[:,::1], float32[::1], float32[::1], int32, int32[::1], int32[::1], uint8[::1], int32[::1])",
             THREADS,
         ),
     ),

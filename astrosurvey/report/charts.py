@@ -91,6 +91,33 @@ def histogram(edges: Sequence[float], counts: Mapping[str, Sequence[float]], *, 
     return _figure(parts, [(f"s{place % 8}", name) for place, name in enumerate(counts)], f"{y} against {x}")
 
 
+def scatter(points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str, diagonal: bool = False) -> Markup:
+    """Return a chart of points.
+
+    Args:
+        points: name -> (x, y) pairs.
+        x, y: the axis labels.
+        diagonal: draw the line on which both are equal, over axes of one range.
+    """
+    finite = {name: [pair for pair in pairs if math.isfinite(pair[0]) and math.isfinite(pair[1])] for name, pairs in points.items()}
+    xs, ys = ([pair[k] for pairs in finite.values() for pair in pairs] for k in (0, 1))
+    if not xs:
+        return Markup('<p class="quiet">There is nothing to draw: no finite value.</p>')
+    ends = _widened(min(xs), max(xs), 0.03), _widened(min(ys), max(ys), 0.03)
+    if diagonal:
+        ends = ((min(ends[0][0], ends[1][0]), max(ends[0][1], ends[1][1])),) * 2
+    frame = _Frame(*ends)
+    parts = [frame.axes(x, y)]
+    if diagonal:
+        low, high = ends[0]
+        parts.append(f'<path class="grid" d="M{frame.x(low):.1f} {frame.y(low):.1f}L{frame.x(high):.1f} {frame.y(high):.1f}"/>')
+    for place, pairs in enumerate(finite.values()):
+        # A line of no length with round ends is a dot: one path holds them all.
+        dots = "".join(f"M{frame.x(a):.1f} {frame.y(b):.1f}h0" for a, b in pairs)
+        parts.append(f'<g class="series s{place % 8}"><path class="dots" d="{dots}"/></g>')
+    return _figure(parts, [(f"s{place % 8}", name) for place, name in enumerate(finite)], f"{y} against {x}")
+
+
 class _Frame:
     """The two axes: from values to places in the picture."""
 

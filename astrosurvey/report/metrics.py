@@ -9,6 +9,7 @@ from ..core.tiling import SURVEY
 from . import text
 from .figures import Chart, figures
 from .gather import Run
+from .matrices import Matrix, matrices
 
 if TYPE_CHECKING:
     from ..products import Metrics
@@ -43,6 +44,7 @@ class Group:
     Attributes:
         rows: the numbers that stand alone.
         pivots: the others, a table for each set of columns.
+        matrices: confusion matrices.
         first: the figures to show at once.
         others: the same for further methods.
     """
@@ -50,6 +52,7 @@ class Group:
     title: str
     rows: list[tuple[str, Cell]] = field(default_factory=list)
     pivots: list[Pivot] = field(default_factory=list)
+    matrices: list[Matrix] = field(default_factory=list)
     first: list[Chart] = field(default_factory=list)
     others: list[Chart] = field(default_factory=list)
 
@@ -90,6 +93,7 @@ def make_group(title: str, metrics: Metrics) -> Group:
     group.pivots = list(tables.values())
     for pivot in group.pivots:
         pivot.rows.sort(key=lambda row: ", aperture" in row[0])  # total fluxes first, as in the figures
+    group.matrices = matrices(metrics.meta)
     group.first, group.others = figures(metrics.curves)
     return group
 

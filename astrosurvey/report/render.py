@@ -25,6 +25,7 @@ from .head import Head, make_head
 from .metrics import Group, metric_groups
 from .sky import Sky, make_sky
 from .sources import Shown, flag_meanings, make_sources
+from .spectra import SpectraSection, make_spectra
 from .statistics import ZERO_POINT
 from .truth import Truth, make_truth
 
@@ -67,6 +68,7 @@ def report(root: Path) -> str:
     sky = attempt("The sky", lambda: make_sky(run), Sky())
     sources = attempt("The sources", lambda: make_sources(run, sky), Shown())
     truth = attempt("The truth", lambda: make_truth(run, sky), Truth())
+    spectra = attempt("The spectra", lambda: make_spectra(run), SpectraSection())
     made = attempt("The stages", lambda: cards(run), list[Card]())
     stages = attempt("The installed stages", _installed, dict[str, type]())
     cited, uncited = attempt("What to cite", lambda: citations(run, stages), (list[Citation](), list[str]()))
@@ -76,6 +78,7 @@ def report(root: Path) -> str:
         "sky": sky,
         "sources": sources,
         "truth": truth,
+        "spectra": spectra,
         "flags": flag_meanings(),
         "metrics": attempt("The metrics", lambda: metric_groups(run, notes), list[Group]()),
         "counts": attempt("The counts", lambda: make_counts(sources.statistics), None),
@@ -86,7 +89,7 @@ def report(root: Path) -> str:
         "version": __version__,
         "data": attempt("The map", lambda: text.embedded(_data(sky, sources, truth)), text.embedded(_data(Sky(), Shown(), Truth()))),
     }
-    context["notes"] = [*run.problems, *sky.notes, *sources.notes, *truth.notes, *notes, *uncited]
+    context["notes"] = [*run.problems, *sky.notes, *sources.notes, *truth.notes, *spectra.notes, *notes, *uncited]
     return page("index.html.j2", context)
 
 

@@ -34,6 +34,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+    from .evaluate.spectra.stage import EvaluateSpectra
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.stage import ReadImage
@@ -42,16 +43,24 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
     from .simulate.field import SimulateField
+    from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
+    from .spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
+    from .spectra.classify.explain import ExplainSpectra
+    from .spectra.classify.stage import ClassifySpectra, TrainSpectra
+    from .spectra.labels.stage import LabelSpectra
     from .spectra.lines.stage import MeasureLines
+    from .spectra.redshift.stage import MeasureRedshift
     from .spectra.resample.stage import ResampleSpectra
     from .spectra.stage import ReadSpectra
 
     for stage in (
         ReadImage,
         ReadSpectra,
+        LabelSpectra,
         SimulateSky,
         SimulateField,
+        SimulateSpectra,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
@@ -72,12 +81,19 @@ def register_stages(register: Callable[[type], None]) -> None:
         TotalPhotometry,
         ForcedPhotometry,
         ResampleSpectra,
+        SpectralAnomaly,
+        TrainAnomaly,
+        ClassifySpectra,
+        TrainSpectra,
+        ExplainSpectra,
+        MeasureRedshift,
         MeasureLines,
         MergeCatalogs,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,
         EvaluateSegmentation,
+        EvaluateSpectra,
         ExportFits,
         ExportVOTable,
         ExportRegions,
@@ -94,7 +110,8 @@ def register_models(register: Callable[[str, Path], None]) -> None:
 
 @hookimpl
 def report_sections(run: Path, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Show the pictures of `detection.explain`."""
-    from .detection.unet.explain import report_section
+    """Show the pictures of `detection.explain` and `spectra.explain`."""
+    from .detection.unet import explain as sources
+    from .spectra.classify import explain as spectra
 
-    return report_section(run, summary["stages"])
+    return [*sources.report_section(run, summary["stages"]), *spectra.report_section(run, summary["stages"])]

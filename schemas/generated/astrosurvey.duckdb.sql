@@ -288,10 +288,11 @@ CREATE TABLE "redshift" (
     "template" VARCHAR,
     "method" VARCHAR NOT NULL,
     "z_warning" INTEGER NOT NULL,
+    "probability" FLOAT,
     PRIMARY KEY ("spectrum_id", "rank"),
     FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
     FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
-    CONSTRAINT "check_redshift_rank" CHECK (("rank" >= 0) AND (isnan("z_err") OR "z_err" >= 0) AND (isnan("chi2") OR "chi2" >= 0) AND (isnan("delta_chi2") OR "delta_chi2" >= 0) AND ("dof" >= 1)),
+    CONSTRAINT "check_redshift_rank" CHECK (("rank" >= 0) AND (isnan("z_err") OR "z_err" >= 0) AND (isnan("chi2") OR "chi2" >= 0) AND (isnan("delta_chi2") OR "delta_chi2" >= 0) AND ("dof" >= 1) AND (isnan("probability") OR "probability" >= 0) AND (isnan("probability") OR "probability" <= 1)),
     CONSTRAINT "check_redshift_z" CHECK ((isnan("z") OR "z" > -1))
 );
 COMMENT ON TABLE "redshift" IS 'The best redshifts of a spectrum, of which rank 0 is the answer and the rest are the runners-up.';
@@ -307,6 +308,7 @@ COMMENT ON COLUMN "redshift"."spectral_class" IS 'class of the template, such as
 COMMENT ON COLUMN "redshift"."template" IS 'name of the best template';
 COMMENT ON COLUMN "redshift"."method" IS 'stage that measured the redshift';
 COMMENT ON COLUMN "redshift"."z_warning" IS 'warning bits; 0 is a safe redshift';
+COMMENT ON COLUMN "redshift"."probability" IS 'calibrated probability that this redshift is the right one; null where the method gives none';
 CREATE TABLE "classification" (
     "object_table" VARCHAR NOT NULL,
     "object_id" BIGINT NOT NULL,
@@ -599,3 +601,24 @@ COMMENT ON COLUMN "spectral_index"."strength" IS 'the index, positive for absorp
 COMMENT ON COLUMN "spectral_index"."strength_err" IS 'standard error of the index';
 COMMENT ON COLUMN "spectral_index"."unit" IS 'unit of the index; Angstrom, mag, or nothing for a ratio';
 COMMENT ON COLUMN "spectral_index"."flags" IS 'bits that say why the number is missing or doubtful; 0 is good';
+CREATE TABLE "spectrum_truth" (
+    "spectrum_id" BIGINT NOT NULL,
+    "tile_id" BIGINT NOT NULL,
+    "spectral_class" VARCHAR NOT NULL,
+    "subclass" VARCHAR NOT NULL,
+    "z" DOUBLE,
+    "snr" FLOAT,
+    "template" VARCHAR,
+    PRIMARY KEY ("spectrum_id"),
+    FOREIGN KEY ("spectrum_id") REFERENCES "spectrum" ("spectrum_id"),
+    FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
+    CONSTRAINT "check_spectrum_truth_class" CHECK ("spectral_class" IN ('star', 'galaxy', 'quasar', 'sky', 'unknown'))
+);
+COMMENT ON TABLE "spectrum_truth" IS 'What a spectrum is, known because it was simulated or because someone who knows has labelled it.';
+COMMENT ON COLUMN "spectrum_truth"."spectrum_id" IS 'the spectrum';
+COMMENT ON COLUMN "spectrum_truth"."tile_id" IS 'the block of spectra it came with';
+COMMENT ON COLUMN "spectrum_truth"."spectral_class" IS 'coarse class; star, galaxy, quasar, sky or unknown';
+COMMENT ON COLUMN "spectrum_truth"."subclass" IS 'one of the thirteen fine classes in SDSS''s spelling; the spectral type or kind of objects that have none; or empty';
+COMMENT ON COLUMN "spectrum_truth"."z" IS 'redshift, of a star its radial velocity in units of the speed of light; NaN where there is none';
+COMMENT ON COLUMN "spectrum_truth"."snr" IS 'median over usable pixels of the flux without noise over its error';
+COMMENT ON COLUMN "spectrum_truth"."template" IS 'what the spectrum was made of';

@@ -33,7 +33,17 @@ def test_felis_finds_nothing_wrong():
 def test_every_table_of_the_design_is_there():
     assert list(core().tables) == [
         *("run", "tile", "source", "photometry", "cube_source", "spectrum", "redshift", "classification", "embedding"),
-        *("cluster", "cluster_member", "posterior", "posterior_sample", "model_comparison", "truth", "spectral_line", "spectral_index"),
+        *(
+            "cluster",
+            "cluster_member",
+            "posterior",
+            "posterior_sample",
+            "model_comparison",
+            "truth",
+            "spectral_line",
+            "spectral_index",
+            "spectrum_truth",
+        ),
     ]
 
 

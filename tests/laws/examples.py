@@ -81,6 +81,25 @@ def spectra() -> Any:
 
 
 @cache
+def redshifted() -> Any:
+    """Return spectra of a star, a galaxy and a quasar of the analytic templates, numbered; and one without data."""
+    import numpy as np
+
+    from astrosurvey.catalog.flags import SPECTRUM_PIXEL
+    from astrosurvey.products import Spectra
+    from astrosurvey.stages.spectra.templates import read_library
+
+    library, first, pixels = read_library(None), 36200, 1500
+    cases = ((library.eigen_stars, 20, 2), (library.eigen_galaxies, 0, 415), (library.eigen_quasars, 0, 4700))
+    rows = [s.flux[row, (begin := first - shift - s.first) : begin + pixels] for s, row, shift in cases]
+    flux = np.stack([row / np.median(row) for row in [*rows, rows[0]]]).astype(np.float32)
+    flux += np.random.default_rng(9).normal(0, 0.05, flux.shape).astype(np.float32)
+    ivar, mask = np.full_like(flux, 400), np.zeros(flux.shape, np.int32)
+    flux[3], ivar[3], mask[3] = np.nan, 0, SPECTRUM_PIXEL["NO_DATA"]
+    return Spectra(flux, ivar, mask, 10 ** (1e-4 * (first + np.arange(pixels))), np.arange(70, 74))
+
+
+@cache
 def emission_lines() -> tuple[Any, Any]:
     """Return three spectra from Hβ to [S II] and their redshifts: of a galaxy, of one with bad pixels, and of one without data."""
     import numpy as np
@@ -100,6 +119,42 @@ def emission_lines() -> tuple[Any, Any]:
     ids = np.array([11, 12, 13])
     rows = {"spectrum_id": ids, "rank": 0, "z": z, "spectral_class": "galaxy", "method": "test", "z_warning": 0}
     return Spectra(flux.astype(np.float32), ivar, mask, wave, ids), Catalog.from_columns("redshift", rows)
+
+
+@cache
+def judged_spectra(index: int) -> tuple[Any, Any, Any]:
+    """Return the truth of a tile's four spectra, and classes and redshifts that are right in three."""
+    import numpy as np
+
+    from astrosurvey.products import Catalog
+    from astrosurvey.stages.spectra.classes import COARSE
+
+    ids, known = 4 * index + np.arange(1, 5), ["star", "galaxy", "quasar", "sky"]
+    z = np.array([0.0, 0.1, 2.0, np.nan])
+    truth = {"spectrum_id": ids, "tile_id": 7 + index, "spectral_class": known, "subclass": "", "z": z, "snr": [3.0, 8.0, 20.0, 0.1]}
+    said = ["star", "galaxy", "quasar", "galaxy"]
+    probability = [0.8 if label == name else 0.05 for name in said for label in COARSE]
+    classes = {
+        "object_table": "spectrum",
+        "object_id": np.repeat(ids, 5),
+        "classifier": "net/coarse",
+        "label": list(COARSE) * 4,
+        "flags": 0,
+    }
+    redshifts = {
+        "spectrum_id": ids,
+        "rank": 0,
+        "z": np.nan_to_num(z, nan=0.3),
+        "z_err": 1e-4,
+        "spectral_class": said,
+        "method": "scan",
+        "z_warning": 0,
+    }
+    return (
+        Catalog.from_columns("spectrum_truth", truth),
+        Catalog.from_columns("classification", {**classes, "probability": probability}),
+        Catalog.from_columns("redshift", redshifts),
+    )
 
 
 @cache
@@ -132,6 +187,62 @@ def small_deblender() -> Any:
 
 
 @cache
+def small_classifier() -> Any:
+    """Return networks for spectra that have learnt nothing, as a Model."""
+    import torch
+
+    from astrosurvey.networks.spectrum import SpectrumEnsemble
+    from astrosurvey.stages.models.load import to_model
+    from astrosurvey.stages.spectra.classes import COARSE, FINE
+    from astrosurvey.stages.spectra.classify.posterior import Calibration
+
+    torch.manual_seed(5)
+    config = {"channels": 4, "pixels": 2176, "bins": 1136, "coarse": 5, "fine": 13, "width": 4, "templates": 2, "latent": 8, "groups": 16}
+    network = SpectrumEnsemble(2, **config)
+    for member in network:
+        member.learn_groups(torch.randn(50, 8), torch.arange(50) % 2)
+    card = {
+        "task": "spectra",
+        "classes": {"coarse": list(COARSE), "fine": list(FINE)},
+        "calibration": Calibration(coarse=1.2, redshift=0.9, error_floor=1e-4).to_card(),
+        "distances": [0.0, 1.0, 2.0],
+    }
+    return to_model(network, "spectrum", {"members": 2, **config}, card)
+
+
+@cache
+def numbered() -> Any:
+    """Return the three spectra with numbers for ids, as `io.spectra` gives them."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    return replace(spectra(), ids=np.arange(41, 44))
+
+
+@cache
+def classified() -> dict[str, Any]:
+    """Return classes and redshifts of the three spectra, by networks that have learnt nothing."""
+    from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
+
+    return dict(_run(ClassifySpectra, 0, {}, spectra=numbered(), model=small_classifier()))
+
+
+@cache
+def known_spectra(number: int) -> Any:
+    """Return a tile of simulated spectra of every class, with their truth."""
+    import numpy as np
+
+    from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
+
+    log = logging.getLogger("astrosurvey.task.example")
+    context = Context(TILES[number], np.random.default_rng(number), "cpu", log, lambda done, total: None, Path())
+    stage = SimulateSpectra(SimulateSpectra.Config(number=16, log_step=2e-4))
+    stage.setup(context)
+    return dict(stage.run(context))
+
+
+@cache
 def simulated(number: int) -> Any:
     """Return a small simulated tile: sky-subtracted image, truth, true segmentation and fractions."""
     from astrosurvey.stages.simulate.field import SimulateField
@@ -150,3 +261,63 @@ def _run(cls: Any, index: int, config: dict[str, Any], **inputs: Any) -> Any:
     log = logging.getLogger("astrosurvey.task.example")
     context = Context(TILES[index], np.random.default_rng(1), "cpu", log, lambda done, total: None, Path())
     return cls(cls.Config.model_validate(config)).run(context, **inputs)
+
+
+@cache
+def small_anomaly() -> Any:
+    """Return a model of `spectra.anomaly` that has learnt nothing."""
+    import numpy as np
+
+    from astrosurvey.networks.determinism import seeded
+    from astrosurvey.networks.spectral_autoencoder import SpectralAutoencoder
+    from astrosurvey.networks.train import History
+    from astrosurvey.stages.spectra.anomaly.calibrate import calibrate
+    from astrosurvey.stages.spectra.anomaly.forest import grow
+    from astrosurvey.stages.spectra.anomaly.model import to_model
+    from astrosurvey.stages.spectra.anomaly.rest import PIXELS
+    from astrosurvey.stages.spectra.anomaly.score import STRANGE
+    from astrosurvey.stages.spectra.anomaly.train import Trained
+
+    config = {"pixels": PIXELS, "latent": 3, "encoder": [4, 4, 6, 6], "decoder": [6, 4], "flow": {"layers": 2, "hidden": 8}}
+    rng = np.random.default_rng(5)
+    with seeded(5):
+        network = SpectralAutoencoder(**config).eval()
+    found = {name: rng.normal(size=400) for name in STRANGE} | {"snr": rng.uniform(0.5, 30, 400), "pixels": np.full(400, 2000.0)}
+    calibrations = {density: calibrate(found, density) for density in ("flow", "forest")}
+    return to_model(Trained(network, config, History(), calibrations, grow(rng.normal(size=(300, 3)), 5), {}), {"data": "none"}, 1e-3)
+
+
+@cache
+def lined_spectra(number: int) -> tuple[Any, Any]:
+    """Return a few numbered spectra with a line at their redshifts, the last one of them empty sky, and the truth about them."""
+    import numpy as np
+
+    from astrosurvey.products import Spectra
+
+    rng = np.random.default_rng(number)
+    wave = 3800 * 10 ** (4e-4 * np.arange(900))
+    z = np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, np.nan])
+    lines = 5 * np.exp(-0.5 * ((wave / 4100 / (1 + np.nan_to_num(z)[:, None]) - 1) / 0.003) ** 2)
+    level = np.where(np.isfinite(z), 3.0, 0.0)[:, None]
+    flux = (level * (1 + lines) + rng.normal(0, 0.3, (len(z), len(wave)))).astype(np.float32)
+    ivar, mask = np.full_like(flux, 1 / 0.3**2), np.zeros(flux.shape, np.int32)
+    ids = np.arange(len(z)) + 100 * (number + 1)
+    truth = {
+        "spectrum_id": ids,
+        "tile_id": number,
+        "spectral_class": ["star", *["galaxy"] * 6, "sky"],
+        "subclass": "",
+        "z": z,
+        "snr": 10.0,
+        "template": "a line",
+    }
+    return Spectra(flux, ivar, mask, wave, ids), Catalog.from_columns("spectrum_truth", truth)
+
+
+@cache
+def known_redshifts(number: int) -> Any:
+    """Return the redshifts of `lined_spectra`; the last one has none."""
+    spectra, truth = lined_spectra(number)
+    n = len(spectra) - 1
+    columns = {"spectrum_id": spectra.ids[:n], "rank": 0, "z": truth.column("z")[:n], "method": "truth", "z_warning": 0}
+    return Catalog.from_columns("redshift", columns)

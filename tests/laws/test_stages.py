@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from astrosurvey import Tile, plugins
+from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
@@ -19,6 +20,7 @@ from astrosurvey.stages.detection.unet.explain import ExplainDetection
 from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.stage import ReadImage
@@ -27,14 +29,42 @@ from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPho
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
+from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.stages.spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
+from astrosurvey.stages.spectra.classify.explain import ExplainSpectra
+from astrosurvey.stages.spectra.classify.stage import ClassifySpectra, TrainSpectra
+from astrosurvey.stages.spectra.labels.stage import LabelSpectra
 from astrosurvey.stages.spectra.lines.stage import MeasureLines
+from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
 from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
+from ..stages.running import run
 from ..stages.spectra import files
-from .examples import TILES, detected, emission_lines, measured, psf, simulated, small_deblender, small_detector, spectra, tile_image, truth
+from .examples import (
+    TILES,
+    classified,
+    detected,
+    emission_lines,
+    judged_spectra,
+    known_redshifts,
+    known_spectra,
+    lined_spectra,
+    measured,
+    numbered,
+    psf,
+    redshifted,
+    simulated,
+    small_anomaly,
+    small_classifier,
+    small_deblender,
+    small_detector,
+    spectra,
+    tile_image,
+    truth,
+)
 
 
 def test_every_built_in_stage_is_tried():
@@ -103,6 +133,72 @@ class TestReadSpectra(StageLaws):
         return Example(config={"path": str(tmp_path / "none.fits")})
 
 
+class TestClassifySpectra(StageLaws):
+    stage = ClassifySpectra
+
+    def example(self):
+        return Example({"spectra": numbered(), "model": small_classifier()}, tile=TILES[0])
+
+    def example_with_dropout(self):
+        return Example({"spectra": numbered(), "model": small_classifier()}, {"samples": 3, "precision": "bfloat16"}, tile=TILES[0])
+
+    def example_of_a_single_pixel(self):
+        one = numbered()
+        pixel = replace(
+            one, flux=one.flux[:, :1].copy(), ivar=one.ivar[:, :1].copy(), mask=one.mask[:, :1].copy(), wave=one.wave[:1].copy()
+        )
+        return Example({"spectra": pixel, "model": small_classifier()}, tile=TILES[0])
+
+    def wrong_task(self):
+        model = small_classifier()
+        return Example({"spectra": numbered(), "model": replace(model, card={**model.card, "task": "detection"})}, tile=TILES[0])
+
+    def wrong_architecture(self):
+        model = small_detector()
+        return Example({"spectra": numbered(), "model": replace(model, card=small_classifier().card)}, tile=TILES[0])
+
+    def wrong_classes(self):
+        model = small_classifier()
+        return Example({"spectra": numbered(), "model": replace(model, card={**model.card, "classes": {}})}, tile=TILES[0])
+
+    def wrong_names(self):
+        return Example({"spectra": spectra(), "model": small_classifier()}, tile=TILES[0])
+
+
+class TestTrainSpectra(StageLaws):
+    stage = TrainSpectra
+
+    def example(self):
+        return Example(self.two_tiles(), {"steps": 2, "batch": 4, "members": 1, "width": 4, "bayesian": True})
+
+    def example_that_goes_on_from_a_model(self):
+        return Example({**self.two_tiles(), "model": small_classifier()}, {"steps": 1, "batch": 4})
+
+    @staticmethod
+    def two_tiles():
+        return {port: [known_spectra(number)[port] for number in range(2)] for port in ("spectra", "truth")}
+
+    def wrong_model(self):
+        return Example({**self.two_tiles(), "model": small_detector()}, {"steps": 2})
+
+
+class TestExplainSpectra(StageLaws):
+    stage = ExplainSpectra
+
+    def example(self):
+        made = classified()
+        return Example({"spectra": numbered(), **made, "model": small_classifier()}, {"count": 2}, tile=TILES[0])
+
+    def example_of_one(self):
+        made = classified()
+        number = int(numbered().ids[0])
+        return Example({"spectra": numbered(), **made, "model": small_classifier()}, {"ids": [number, number, -5]}, tile=TILES[0])
+
+    def empty(self):
+        none = {"classes": Catalog.empty("classification"), "redshifts": Catalog.empty("redshift")}
+        return Example({"spectra": numbered(), **none, "model": small_classifier()}, tile=TILES[0])
+
+
 class TestSimulateSky(StageLaws):
     stage = SimulateSky
 
@@ -127,6 +223,19 @@ class TestSimulateField(StageLaws):
 
     def wrong_without_window(self):
         return Example()
+
+
+class TestSimulateSpectra(StageLaws):
+    stage = SimulateSpectra
+
+    def example(self):
+        return Example(config={"number": 12, "log_step": 4e-4}, tile=TILES[0])
+
+    def example_of_one_class_without_calibration(self):
+        return Example(config={"number": 3, "classes": {"galaxy": 1}, "start": 4000, "stop": 5000, "calibrated": False}, tile=TILES[1])
+
+    def wrong_folder(self, tmp_path):
+        return Example(config={"templates": str(tmp_path)})
 
 
 class TestMeshBackground(StageLaws):
@@ -427,6 +536,24 @@ class TestStarGalaxy(StageLaws):
         return Example({"image": replace(tile_image(0), psf=None), **detected(0)}, tile=TILES[0])
 
 
+class TestMeasureRedshift(StageLaws):
+    stage = MeasureRedshift
+
+    def example(self):
+        return Example({"spectra": redshifted()}, {"peaks": 2})
+
+    def example_on_another_grid_with_seeds(self):
+        given = redshifted()
+        coarse = run(ResampleSpectra, {"start": 4180.0, "stop": 5800.0, "step": 2.0}, spectra=given)["spectra"]
+        seeds = Catalog.from_columns(
+            "redshift", {"spectrum_id": given.ids[:3], "rank": 0, "z": [0.0, 0.1, 1.95], "method": "x", "z_warning": 0}
+        )
+        return Example({"spectra": coarse, "seeds": seeds}, {"peaks": 1, "quasars": [1.5, 2.5]})
+
+    def wrong_names(self):
+        return Example({"spectra": spectra()})
+
+
 class TestResampleSpectra(StageLaws):
     stage = ResampleSpectra
 
@@ -448,6 +575,63 @@ class TestResampleSpectra(StageLaws):
         return Example({"spectra": spectra()}, {"start": 7000.0, "stop": 8000.0, "step": 1.0})
 
 
+class TestSpectralAnomaly(StageLaws):
+    stage = SpectralAnomaly
+
+    def example(self):
+        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_anomaly()})
+
+    def example_baseline(self):
+        return Example({"spectra": lined_spectra(1)[0], "redshifts": known_redshifts(1), "model": small_anomaly()}, {"density": "forest"})
+
+    def wrong_model(self):
+        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_detector()})
+
+    def wrong_ids(self):
+        one = lined_spectra(0)[0]
+        named = replace(one, ids=np.array([f"s{k}" for k in range(8)]))
+        return Example({"spectra": named, "redshifts": known_redshifts(0), "model": small_anomaly()})
+
+
+class TestTrainAnomaly(StageLaws):
+    stage = TrainAnomaly
+    SMALL: ClassVar = {"steps": 2, "rows": 8, "latent": 3, "encoder": [4, 4, 6, 6], "decoder": [6, 4]}
+
+    def example(self):
+        return Example(self.tiles(0, 1), self.SMALL)
+
+    def empty_without_known_objects(self):
+        tiles = self.tiles(0, 1)
+        return Example({**tiles, "truth": [one.replace(spectral_class=["sky"] * 8) for one in tiles["truth"]]}, self.SMALL)
+
+    @staticmethod
+    def tiles(*numbers):
+        return {port: [lined_spectra(number)[k] for number in numbers] for k, port in enumerate(("spectra", "truth"))}
+
+
+class TestLabelSpectra(StageLaws):
+    stage = LabelSpectra
+
+    @pytest.fixture
+    def table(self, tmp_path):
+        path = tmp_path / "labels.csv"
+        path.write_text("NAME,CLASS,Z\na,GALAXY,0.1\nb,QSO,1.5\nc,AGN,\n")
+        return path
+
+    def catalog(self):
+        columns = {"spectrum_id": [11, 12, 13], "tile_id": 7, "name": ["c", "a", "x"], "frame": "unknown", "n_pixel": 9, "snr": 5.0}
+        return Catalog.from_columns("spectrum", {**columns, "wave_min": 4000.0, "wave_max": 9000.0, "flags": 0})
+
+    def example(self, table):
+        return Example({"catalog": self.catalog()}, {"path": str(table), "name": "name"})
+
+    def example_by_row(self, table):
+        return Example({"catalog": self.catalog()}, {"path": str(table)})
+
+    def wrong_column(self, table):
+        return Example({"catalog": self.catalog()}, {"path": str(table), "z": "REDSHIFT"})
+
+
 class TestMeasureLines(StageLaws):
     stage = MeasureLines
 
@@ -462,6 +646,21 @@ class TestMeasureLines(StageLaws):
     def wrong_names(self):
         found, redshifts = emission_lines()
         return Example({"spectra": replace(found, ids=np.array(["a", "b", "c"])), "redshifts": redshifts})
+
+
+class TestEvaluateSpectra(StageLaws):
+    stage = EvaluateSpectra
+
+    def example(self):
+        known, classes, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
+        return Example({"truth": list(known), "classes": list(classes), "redshifts": list(redshifts)}, {"min_accuracy": 0.9})
+
+    def example_of_redshifts(self):
+        known, _, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
+        return Example({"truth": list(known), "redshifts": list(redshifts)})
+
+    def wrong_nothing_to_judge(self):
+        return Example({"truth": [judged_spectra(0)[0]]})
 
 
 class TestMergeCatalogs(StageLaws):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from astrosurvey.catalog.flags import SOURCE
 from astrosurvey.catalog.ids import split_id
@@ -15,10 +16,10 @@ from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.detection.stage import SegmentDetection
 
 from .running import run
-from .scenes import FWHM, gaussians, make_image
+from .scenes import FWHM, gaussians, grid, make_image
 
 RMS = 5.0
-CRITERIA = Criteria(2.5, 3.5, 0.45, 0.001, 3, 0.6, 1.25)
+CRITERIA = Criteria(2.5, 3.5, 0.01, 3, 0.6, 1.25)
 
 
 def deblended(image: Image, **settings) -> tuple[dict, dict]:
@@ -72,21 +73,55 @@ def test_single_stars_and_smooth_galaxies_stay_whole():
     assert extra <= 2
 
 
-def test_relief_keeps_knots_of_a_galaxy():
-    rng = np.random.default_rng(3)
+def spiral(seed=3):
+    """Return a disc with sixty knots, which rise out of the noise as stars do."""
+    rng = np.random.default_rng(seed)
     y, x = np.mgrid[:192, :192]
     disc = 400 * np.exp(-np.hypot(x - 96, y - 96) / 30)
     angle, radius = rng.uniform(0, 2 * np.pi, 60), rng.uniform(15, 50, 60)
-    knots = stars(96 + radius * np.cos(angle), 96 + radius * np.sin(angle), np.full(60, 1200.0), disc.shape)
-    image = make_image(disc + knots, RMS)
-    children = [len(deblended(image, relief=relief, contrast=0.0)[1]["sources"]) for relief in (0.0, 0.6, 1.5)]
-    assert children[0] > 2 * children[1] >= 2 * children[2]
+    return disc + stars(96 + radius * np.cos(angle), 96 + radius * np.sin(angle), np.full(60, 3000.0), disc.shape, seed)
+
+
+def test_a_galaxy_keeps_its_knots_but_not_the_star_in_front_of_it():
+    data = spiral()
+    assert len(deblended(make_image(data, RMS), contrast=0.0)[1]["sources"]) > 20
+    assert len(deblended(make_image(data, RMS))[1]["sources"]) == 1
+    star = gaussians(data.shape, np.array([140.0]), np.array([110.0]), np.array([200_000.0]))
+    both = deblended(make_image(data + star, RMS))[1]["sources"]
+    assert len(both) == 2
+    assert np.hypot(both.column("x") - 140, both.column("y") - 110).min() < 1
+
+
+def test_two_large_galaxies_are_two_though_neither_has_a_sharp_peak():
+    y, x = np.mgrid[:256, :256]
+    discs = sum(300 * np.exp(-np.sqrt((x - u) ** 2 + (y - v) ** 2 + 100) / 14) for u, v in ((85, 120), (170, 135)))
+    before, after = deblended(make_image(discs + stars([], [], [], discs.shape), RMS))
+    assert len(after["sources"]) == len(before["sources"]) + 1
+    largest = np.argsort(np.bincount(after["segmentation"].labels.ravel())[1:])[-2:]
+    np.testing.assert_allclose(np.sort(after["sources"].column("x")[largest]), [85, 170], atol=8)
+
+
+@pytest.mark.parametrize("spacing", [8, 10])
+def test_more_than_1024_sources_in_one_island_are_all_found(spacing):
+    """A crowd is no galaxy, however large its island: a source is weighed against its neighbours."""
+    rng = np.random.default_rng(spacing)
+    shape = (40 * spacing, 40 * spacing)
+    x, y = grid(shape, spacing, rng)
+    flux = rng.uniform(30_000, 120_000, x.size)
+    before, after = deblended(make_image(stars(x, y, flux, shape), RMS))
+    assert len(before["sources"]) == 1
+    found = after["sources"]
+    assert len(found) == x.size == 1600
+    tree = cKDTree(np.stack([found.column("x"), found.column("y")], axis=1))
+    distance, index = tree.query(np.stack([x, y], axis=1))
+    assert distance.max() < 1.5
+    assert np.unique(index).size == 1600
 
 
 def test_each_setting_can_forbid_a_split():
     image = make_image(stars([40, 50, 60], [48, 50, 44], [20000, 2000, 9000]), RMS)
     assert len(deblended(image)[1]["sources"]) == 3
-    for settings in ({"contrast": 1.0}, {"relief": 100.0}, {"min_pixels": 400}, {"significance": 500.0, "shoulder_significance": 500.0}):
+    for settings in ({"contrast": 1.0}, {"min_pixels": 400}, {"significance": 500.0, "shoulder_significance": 500.0}):
         assert len(deblended(image, **settings)[1]["sources"]) == 1
 
 

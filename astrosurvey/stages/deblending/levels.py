@@ -7,6 +7,7 @@ takes away what varies slowly, it does.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,20 +15,22 @@ import numpy as np
 
 from ...catalog.flags import PIXEL, SOURCE, UNUSABLE
 from ...core.stage import DataError
-from ...kernels._basins import find_peaks
 from ...kernels._islands import renumbered
 from ...kernels.cutouts import KERNEL as CUTOUTS
 from ...kernels.flood import KERNEL as FLOOD
 from ...kernels.matched_filter import Bits
-from ...kernels.surroundings import KERNEL as SURROUNDINGS_OF
 from ...products import Image
 from ..detection import footprints
 from ..detection.filter import FWHM_PER_SIGMA, DetectionImage, choose_bands, gaussian, typical_variances
 from .children import Children
 from .patches import Batch, batches, extents
+from .weighing import standing
 
-SURROUNDINGS = 8.0
-"""Side of the square, in widths of the PSF, over which the brightness around a peak is taken."""
+AREA = math.pi / (4.0 * math.log(2.0))
+"""Flux of a Gaussian over its peak, in units of the square of its FWHM."""
+
+LARGE = 6.0
+"""Areas of smoothed point sources in a piece from which on its shoulders need more significance, as noise has more chances there."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,8 @@ class Criteria:
 
     Attributes:
         significance: its height above the saddle in the image, in standard deviations of the smoothed noise.
-        shoulder: its height above the saddle in the sharpened image, in standard deviations of that one's noise.
-        relief: its height in either, in units of the mean brightness around it.
-        contrast: flux above the saddle, as a fraction of the island's.
+        shoulder: its height above the saddle in the sharpened image, in standard deviations of that one's noise; more in large pieces.
+        contrast: flux of a point source as high, as a fraction of the light of its piece and of those that touch it.
         min_pixels: pixels above the saddle.
         smoothing: FWHM of the map's smoothing, in units of the PSF's.
         sharpening: FWHM of the smoothing that is subtracted from it to sharpen; 0 does not sharpen.
@@ -46,7 +48,6 @@ class Criteria:
 
     significance: float
     shoulder: float
-    relief: float
     contrast: float
     min_pixels: int
     smoothing: float
@@ -104,31 +105,29 @@ class _Work:
         self.planes = (image.data, image.variance, mask, self.typical, Bits(UNUSABLE, PIXEL["SAT"]))
         widths = [criteria.smoothing * fwhm, fwhm, criteria.sharpening * fwhm]
         self.share = float(np.mean([_noise_share(fine, coarse) for fine, coarse in zip(widths[0], widths[2], strict=True)]))
-        self.sharpens = criteria.sharpening > 0 and self.share > 0
+        self.sharpens = criteria.sharpening > criteria.smoothing and self.share > 0
         filters = [[gaussian(width) for width in of_bands] for of_bands in (widths if self.sharpens else widths[:2])]
         self.reach = np.array([[kernel.size // 2 for kernel in of_bands] for of_bands in filters], np.int64)
         most = int(self.reach.max())
         self.taps = np.array([[np.pad(kernel, most - kernel.size // 2) for kernel in of_bands] for of_bands in filters], np.float32)
         self.sigma = float(np.mean(fwhm) / FWHM_PER_SIGMA)
-        self.half = int(SURROUNDINGS * float(np.mean(fwhm))) // 2
+        fine, middle, coarse = (float(np.mean(np.square(fwhm) + np.square(width))) * AREA for width in widths)
+        # In a difference of two smoothings a point source is as high as in the first, less what it has in the second.
+        areas = [fine, middle, *([1.0 / (1.0 / fine - 1.0 / coarse)] if self.sharpens else [])]
+        self.areas = [max(area, 1.0) for area in areas]
 
     def split(self, batch: Batch) -> Children:
         """Return the pieces of the islands of a batch."""
         criteria, flood = self.criteria, FLOOD.on(self.device)
         flux, noise = CUTOUTS.on(self.device)(*self.planes, self.taps, self.reach, batch.box, batch.place, batch.labels.shape)
-        where = np.flatnonzero(batch.labels)
-        total = np.bincount(batch.labels.reshape(-1)[where], np.maximum(flux[0].reshape(-1)[where], 0), len(batch.island))
-        floor = (criteria.contrast * total).astype(np.float32)
 
         pieces, parent = batch.labels, np.arange(1, len(batch.island))
-        sharp, rise = flux[0], np.float32(criteria.significance)
-        steps = [(flux[0], rise * noise[0]), (flux[1], rise * noise[1])]
-        if self.sharpens:
-            sharp = flux[0] - flux[2]
-            steps.append((sharp, np.float32(criteria.shoulder * self.share) * noise[0]))
-        for bright, height in steps:
-            self._raise(height, batch, pieces, bright)
-            pieces, piece = flood(pieces, bright, height, floor[np.concatenate([[0], parent])], criteria.min_pixels)
+        sharp = flux[0] - flux[2] if self.sharpens else flux[0]
+        steps = [flux[0], flux[1], *([sharp] if self.sharpens else [])]
+        for step, (bright, area) in enumerate(zip(steps, self.areas, strict=True)):
+            height = np.float32(criteria.significance) * noise[step] if step < 2 else self._shoulder(pieces) * noise[0]
+            pieces, piece = flood(pieces, bright, height, criteria.min_pixels)
+            pieces, piece = standing(pieces, piece, bright, flux[0], area, criteria.contrast)
             shoulder = np.bincount(piece)[piece] > 1
             parent = parent[piece - 1]
         flags = SOURCE["SHOULDER"] * shoulder if self.sharpens else 0
@@ -147,15 +146,12 @@ class _Work:
         y, x = batch.places(where)
         return Children(y * self.image.data.shape[2] + x, number, batch.island[parent], measured)
 
-    def _raise(self, height: np.ndarray, batch: Batch, labels: np.ndarray, bright: np.ndarray) -> None:
-        """Raise the height that peaks need over the noise, (v, u) float32, by what the brightness around them asks for."""
-        flat = height.reshape(-1)
-        _, peaks = find_peaks(labels, bright)
-        peaks = peaks[bright.reshape(-1)[peaks] >= flat[peaks]]
-        rivals = np.bincount(labels.reshape(-1)[peaks], minlength=1)
-        peaks = peaks[rivals[labels.reshape(-1)[peaks]] > 1]  # where there is but one nothing can be split
-        around = SURROUNDINGS_OF.on(self.device)(*self.planes, *batch.places(peaks), self.half)
-        flat[peaks] = np.maximum(flat[peaks], np.float32(self.criteria.relief) * around)
+    def _shoulder(self, pieces: np.ndarray) -> np.ndarray:
+        """Return the height that a peak in the sharpened image needs, (v, u) float32, in units of the noise of the image."""
+        chances = np.bincount(pieces.reshape(-1)) / (LARGE * self.areas[0])
+        # So many standard deviations that noise has as little chance in a large piece as in a small one.
+        rise = np.sqrt(self.criteria.shoulder**2 + 2.0 * np.log(np.maximum(chances, 1.0)))
+        return np.asarray((self.share * rise).astype(np.float32)[pieces])
 
 
 def _noise_share(fine: float, coarse: float) -> float:

@@ -15,7 +15,7 @@ class PersistenceDeblending(Stage):
     """Split islands at the saddles between peaks that persist, in the image and once it is sharpened.
 
     Islands are flooded from their brightest pixel down, and a peak counts if it rises far enough above the
-    saddle to the next: over the noise, over the brightness around it, and in flux. So it is in the image
+    saddle to the next: over the noise, and for the light of its piece and those around it. So it is in the image
     smoothed little, for close companions, and then with the PSF's width, for faint ones. What remains is flooded
     again in a sharpened image, where companions on the shoulder of another source have peaks of their own;
     those are flagged SHOULDER. An island that is split gives way to its pieces: they carry its `source_id`
@@ -26,7 +26,7 @@ class PersistenceDeblending(Stage):
     Discrete Comput. Geom. 28, 511; Marr & Hildreth (1980), Proc. R. Soc. B 207, 187.
     """
 
-    name, version = "deblending.persistence", 1
+    name, version = "deblending.persistence", 2
     inputs = {"image": Image, "segmentation": Segmentation, "sources": Catalog.of("source")}
     outputs = {"segmentation": Segmentation, "sources": Catalog.of("source", passes="sources")}
 
@@ -37,15 +37,16 @@ class PersistenceDeblending(Stage):
             2.2, gt=0, description="height of a peak above the saddle in the image, in standard deviations of the smoothed noise"
         )
         shoulder_significance: float = Field(
-            4.0, gt=0, description="height of a peak above the saddle in the sharpened image, in standard deviations of its noise"
-        )
-        relief: float = Field(
-            0.45,
-            ge=0,
-            description="height of a peak above the saddle, in units of the mean brightness around it: more keeps knotty galaxies whole",
+            3.2,
+            gt=0,
+            description="height of a peak above the saddle in the sharpened image, in standard deviations of noise; more in large pieces",
         )
         contrast: float = Field(
-            0.001, ge=0, le=1, description="flux above the saddle, as a fraction of the island's, that a piece must have; 1 never splits"
+            0.01,
+            ge=0,
+            le=1,
+            description="flux of a point source as high as the peak above the saddle, as a fraction of the light of its piece and of those"
+            " that touch it: more keeps knotty galaxies whole",
         )
         min_pixels: int = Field(3, ge=1, description="pixels above the saddle that a piece must have")
         smoothing: float = Field(0.6, gt=0, le=2, description="FWHM of the smoothing for deblending, in units of the PSF's")
@@ -71,7 +72,6 @@ class PersistenceDeblending(Stage):
         criteria = Criteria(
             config.significance,
             config.shoulder_significance,
-            config.relief,
             config.contrast,
             config.min_pixels,
             config.smoothing,

@@ -11,11 +11,17 @@ from torch import nn
 
 from ...core.stage import DataError
 from ...networks.determinism import seeded
+from ...networks.spectral_autoencoder import SpectralAutoencoder
+from ...networks.spectrum import SpectrumEnsemble
 from ...networks.train import has_fast_bfloat16
 from ...networks.unet import UNet, folded
 from ...products import Model
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "unet": UNet,
+    "spectrum": SpectrumEnsemble,
+    "spectral autoencoder": SpectralAutoencoder,
+}
 """What a model's `architecture` may name: functions that build a network from the model's config."""
 
 
@@ -63,12 +69,13 @@ def ready(kept: tuple[Model, UNet] | None, model: Model, device: str, precision:
     Raises:
         DataError: no U-Net, or weights that do not fit it.
     """
-    if kept is not None and _same(kept[0], model):
+    if kept is not None and same(kept[0], model):
         return kept
     return model, folded(to_unet(model)).to(device=device, dtype=precision)
 
 
-def _same(one: Model, other: Model) -> bool:
+def same(one: Model, other: Model) -> bool:
+    """Tell whether two models are one, so that what was made of it can be kept from tile to tile."""
     return one is other or (
         one.architecture == other.architecture
         and one.config == other.config

@@ -175,10 +175,6 @@ def test_a_photographic_plate_is_doubted(real_data, caplog):
     assert (flags[judged] & SOURCE["STAR_DOUBTFUL"] > 0).all()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the bar is missed: 28 pieces against sep's 4 of its smaller island; knots of the spiral arms stand out as sources do",
-)
 def test_m51_is_not_shredded_by_persistence(real_data):
     """Bar D2: no more than 1.5 times the pieces that sep makes of the island with M51's nucleus."""
     import sep

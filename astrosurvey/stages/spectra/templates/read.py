@@ -31,7 +31,7 @@ def read_library(folder: Path | None) -> Library:
         DataError: the folder does not exist or has none of the files.
         BadInput: a file is corrupt or is not what its name says.
     """
-    from .analytic import analytic_library
+    from .analytic import SETS, analytic_set
 
     found: dict[str, TemplateSet] = {}
     if folder is not None:
@@ -44,7 +44,7 @@ def read_library(folder: Path | None) -> Library:
             raise DataError(f"{folder} holds no file of templates; give a folder with some of {names}")
         if dwarfs := _white_dwarfs(found):
             found["white_dwarfs"] = dwarfs
-    return Library(**{**analytic_library(), **found})
+    return Library(**{name: analytic_set(name) for name in SETS if name not in found}, **found)
 
 
 def _pyhammer(path: Path) -> TemplateSet:

@@ -66,18 +66,17 @@ def step(log_t: float, center: float, width: float) -> float:
     return float(1 / (1 + np.exp((log_t - np.log10(center)) / width)))
 
 
-def line(wave: np.ndarray, center: float, depth: float, width: float) -> np.ndarray:
-    """Return the transmission of a line: 1 - depth at the centre, of a Gaussian with sigma `width` (Å)."""
-    profile: np.ndarray = 1 - depth * np.exp(-0.5 * ((wave - center) / width) ** 2)
-    return profile
+def absorb(flux: np.ndarray, wave: np.ndarray, center: float, depth: float, width: float) -> None:
+    """Absorb a Gaussian line of this depth at its centre, with sigma `width` (Å); `flux` is changed in place."""
+    first, last = np.searchsorted(wave, (center - 5 * width, center + 5 * width))
+    flux[first:last] *= 1 - depth * np.exp(-0.5 * ((wave[first:last] - center) / width) ** 2)
 
 
-def band(wave: np.ndarray, head: float, depth: float, reach: float = 130.0) -> np.ndarray:
-    """Return the transmission of a molecular band: it begins at its head and recovers to the red over `reach` (Å)."""
-    behind = np.clip(wave - head, 0, None)
-    rise = 0.5 + 0.5 * np.tanh((wave - head) / 8.0)
-    profile: np.ndarray = 1 - depth * rise * np.exp(-behind / reach)
-    return profile
+def absorb_band(flux: np.ndarray, wave: np.ndarray, head: float, depth: float, reach: float = 130.0) -> None:
+    """Absorb a molecular band, in place: it begins at its head and recovers to the red over `reach` (Å)."""
+    first, last = np.searchsorted(wave, (head - 40, head + 6 * reach))
+    beyond = wave[first:last] - head
+    flux[first:last] *= 1 - depth * (0.5 + 0.5 * np.tanh(beyond / 8.0)) * np.exp(-np.clip(beyond, 0, None) / reach)
 
 
 def balmer(wave: np.ndarray, strength: float, width: float) -> np.ndarray:
@@ -94,18 +93,19 @@ def balmer(wave: np.ndarray, strength: float, width: float) -> np.ndarray:
             center = hydrogen(low, high)
             core = depth * min(1.0, 1.3 * (high - low) ** -0.15) * strength
             out *= 1 - core / (1 + ((wave - center) / wing) ** 2) ** 1.2
+    jump = 0.6 * strength
     limit = BALMER_LIMIT + 12.0 * strength
-    out *= 1 - 0.6 * strength / (1 + np.exp((wave - limit) / 15.0)) * np.clip(wave / BALMER_LIMIT, 0, 1) ** 2
-    return np.clip(out, 0.02, None)
+    out *= 1 - jump / (1 + np.exp((wave - limit) / 15.0)) * np.clip(wave / BALMER_LIMIT, 0, 1) ** 2
+    merged = 0.5 - 0.5 * np.tanh(
+        (wave - limit - 150.0) / 80.0
+    )  # near the limit lines overlap, and take no more than the continuum behind it
+    return np.clip(out, np.maximum((1 - jump) * merged, 0.02), None)
 
 
-def iron_forest(wave: np.ndarray, strength: float) -> np.ndarray:
-    """Return the transmission of many weak lines at places that a low-discrepancy sequence gives; the same in every template."""
-    golden = (np.arange(1, IRON_FOREST + 1) * 0.6180339887498949) % 1.0
-    centers = 3000.0 + 3600.0 * golden**1.7
-    depths = 0.35 * (0.3 + (np.arange(1, IRON_FOREST + 1) * 0.7548776662466927) % 1.0) * (4000.0 / centers) ** 2
-    out = np.ones_like(wave)
+def absorb_iron(flux: np.ndarray, wave: np.ndarray, strength: float) -> None:
+    """Absorb many weak lines, in place, at places that a low-discrepancy sequence gives; the same in every template."""
+    number = np.arange(1, IRON_FOREST + 1)
+    centers = 3000.0 + 3600.0 * ((number * 0.6180339887498949) % 1.0) ** 1.7
+    depths = 0.35 * (0.3 + (number * 0.7548776662466927) % 1.0) * (4000.0 / centers) ** 2
     for center, depth in zip(centers, depths, strict=True):
-        first, last = np.searchsorted(wave, (center - 12.0, center + 12.0))
-        out[first:last] *= line(wave[first:last], float(center), min(float(depth * strength), 0.9), 2.6)
-    return out
+        absorb(flux, wave, float(center), min(float(depth * strength), 0.9), 2.6)

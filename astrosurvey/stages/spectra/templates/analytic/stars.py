@@ -37,7 +37,7 @@ def star(wave: np.ndarray, temperature: float, feh: float = 0.0) -> np.ndarray:
         feh: [Fe/H], which scales metal lines and bands by 10**(0.4 feh), as saturated lines do.
     """
     t, metals = float(np.log10(temperature)), 10 ** (0.4 * feh)
-    flux = f.planck(wave, temperature) * f.balmer(wave, 1.1 * f.bump(t, 9400.0, 0.125), 11.0 * f.bump(t, 9000.0, 0.25) + 2.0)
+    flux: np.ndarray = f.planck(wave, temperature) * f.balmer(wave, 1.1 * f.bump(t, 9400.0, 0.125), 11.0 * f.bump(t, 9000.0, 0.25) + 2.0)
     for lines, strength, width in (
         (f.IONISED_HELIUM, f.bump(t, 42000.0, 0.09), 4.0),
         (f.HELIUM, f.bump(t, 21000.0, 0.13), 3.0),
@@ -47,17 +47,18 @@ def star(wave: np.ndarray, temperature: float, feh: float = 0.0) -> np.ndarray:
         (f.ULTRAVIOLET, metals * f.step(t, 7500.0, 0.05), 12.0),
     ):
         for center, depth in lines:
-            flux = flux * f.line(wave, center, min(depth * strength, 0.95), width)
-    flux = flux * f.iron_forest(wave, metals * (0.15 * f.bump(t, 8500.0, 0.15) + f.step(t, 5500.0, 0.05)))
-    flux = flux * (1 - metals * 0.35 * f.step(t, 5600.0, 0.03) * np.exp(-0.5 * ((wave - 4304.0) / 13.0) ** 2))  # the G band of CH
+            f.absorb(flux, wave, center, min(depth * strength, 0.95), width)
+    f.absorb_iron(flux, wave, metals * (0.15 * f.bump(t, 8500.0, 0.15) + f.step(t, 5500.0, 0.05)))
+    f.absorb(flux, wave, 4304.0, min(0.35 * metals * f.step(t, 5600.0, 0.03), 0.95), 13.0)  # the G band of CH
     blanket = metals * f.step(t, 5300.0, 0.05)  # the blends that take the light below 4000 Å
     flux = flux * (1 - min(0.5 * blanket, 0.9) / (1 + np.exp((wave - 3980.0) / 25.0)))
     flux = flux * (1 - min(0.8 * blanket, 0.95) / (1 + np.exp((wave - 2900.0) / 40.0)))
     for head, depth in f.TITANIUM_OXIDE:
-        flux = flux * f.band(wave, head, min(1.3 * depth * metals * f.step(t, 3350.0, 0.025) * (1 - 0.7 * f.step(t, 2250.0, 0.02)), 0.93))
+        f.absorb_band(flux, wave, head, min(1.3 * depth * metals * f.step(t, 3350.0, 0.025) * (1 - 0.7 * f.step(t, 2250.0, 0.02)), 0.93))
     for head, depth in f.COLD:
-        flux = flux * f.band(wave, head, min(1.4 * depth * f.step(t, 2500.0, 0.025), 0.9))
-    return np.asarray(flux * (1 - 0.7 * f.step(t, 2400.0, 0.02) * np.exp(-0.5 * ((wave - 7690.0) / 90.0) ** 2)))  # potassium of L dwarfs
+        f.absorb_band(flux, wave, head, min(1.4 * depth * f.step(t, 2500.0, 0.025), 0.9))
+    f.absorb(flux, wave, 7690.0, 0.7 * f.step(t, 2400.0, 0.02), 90.0)  # potassium of L dwarfs
+    return flux
 
 
 def main_sequence() -> TemplateSet:
@@ -83,7 +84,7 @@ def white_dwarfs() -> TemplateSet:
     for t in (15000.0, 20000.0, 27000.0):
         flux = f.planck(wave, t)
         for center, depth in f.HELIUM:
-            flux = flux * f.line(wave, center, 1.3 * depth, 17.0)
+            f.absorb(flux, wave, center, 1.3 * depth, 17.0)
         spectra.append(flux)
         names.append(f"WD:DB {t:.0f} K")
         kinds.append("WD:DB")

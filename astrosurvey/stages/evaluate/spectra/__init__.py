@@ -1,0 +1,1 @@
+"""How well spectra are classed and their redshifts measured."""

@@ -1,0 +1,1 @@
+"""Spectra that do not exist, with the truth about them."""

@@ -1,0 +1,120 @@
+"""The networks over a block of spectra, some at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from ....networks.determinism import prediction_threads, seeded
+from ....networks.spectrum import Answer, SpectrumEnsemble
+from ....products import Spectra
+from ..classes import COARSE, FINE
+from .features import features
+from .grid import PIXELS, on_grid
+from .posterior import PEAKS, Calibration, calibrated, peaks, pooled
+
+ROWS = 64
+"""Spectra at a time: what they need stays in a core's cache."""
+ROWS_ON_GPU = 2048
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What networks say of spectra.
+
+    Attributes:
+        coarse, coarse_err: (n, coarse class) float32, probabilities and their scatter over members and draws.
+        fine, fine_err: (n, fine class), the same of the fine classes.
+        distance: (n,) from what the networks were trained on, mean over members.
+        z, z_err, z_probability: (n, peak) float64, peaks of the redshift's posterior, the highest first.
+        z_class: (n, peak) int64, index into `posterior.KINDS`.
+        coverage: (n,) part of the networks' pixels that were usable.
+        snr: (n,) median signal-to-noise ratio of those pixels; NaN without any.
+    """
+
+    coarse: np.ndarray
+    coarse_err: np.ndarray
+    fine: np.ndarray
+    fine_err: np.ndarray
+    distance: np.ndarray
+    z: np.ndarray
+    z_err: np.ndarray
+    z_probability: np.ndarray
+    z_class: np.ndarray
+    coverage: np.ndarray
+    snr: np.ndarray
+
+
+def predict(
+    network: SpectrumEnsemble,
+    spectra: Spectra,
+    calibration: Calibration,
+    *,
+    samples: int,
+    seed: int,
+    device: Literal["cpu", "cuda"],
+    precision: torch.dtype,
+    batch: float = 1.0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Predictions:
+    """Run networks over spectra.
+
+    Args:
+        network: as `networks.spectrum.folded` returns it, on `device`, in `precision`.
+        spectra: on any grid.
+        calibration: of the networks.
+        samples: how often each member answers under dropout, or with weights drawn anew; 0 for once, with neither.
+        seed: of that.
+        device: where the network is.
+        precision: of the network's weights.
+        batch: fraction of the usual number of spectra at a time.
+        progress: called with (done, total).
+    """
+    total = len(spectra.flux)
+    count = max(1, int((ROWS_ON_GPU if device == "cuda" else ROWS) * batch))
+    parts = []
+    with torch.inference_mode(), prediction_threads(precision):
+        for begin in range(0, total, count):
+            flux, ivar = on_grid(spectra, slice(begin, begin + count), device)
+            x = features(torch.from_numpy(flux).to(device), torch.from_numpy(ivar).to(device)).to(precision)
+            parts.append((*_answered(network, x, calibration, samples, seed + begin), *_seen(flux, ivar)))
+            progress(min(begin + count, total), total)
+    if not parts:
+        return _nothing()
+    return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _answered(network: SpectrumEnsemble, x: torch.Tensor, calibration: Calibration, samples: int, seed: int) -> tuple[np.ndarray, ...]:
+    """Return all but the last two of `Predictions`."""
+    encoded = [member.encode(x) for member in network]
+    answers: list[Answer] = []
+    with seeded(seed):
+        for member, each in zip(network, encoded, strict=True):
+            member.sample = samples > 0
+            answers += [member.read(each) for _ in range(max(samples, 1))]
+            member.sample = False
+    pool = pooled(answers)
+    coarse, fine, redshift = calibrated(pool, calibration)
+    best = peaks(redshift, calibration)
+    distance = torch.stack([m.distance(each[0].float()) for m, each in zip(network, encoded, strict=True)]).mean(dim=0)
+    found = (coarse, pool.spread, fine, pool.fine_spread, distance, *(plane.double() for plane in best[:3]), best.kind)
+    return tuple(plane.cpu().numpy() for plane in found)
+
+
+def _seen(flux: np.ndarray, ivar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the part of the pixels that is usable, and their median signal-to-noise ratio."""
+    good = ivar > 0
+    ratio = np.sort(np.where(good, flux * np.sqrt(ivar), np.inf), axis=1)
+    usable = good.sum(axis=1)
+    middle = ratio[np.arange(len(ratio)), np.maximum(usable - 1, 0) // 2]
+    return (usable / PIXELS).astype(np.float32), np.where(usable > 0, middle, np.nan).astype(np.float32)
+
+
+def _nothing() -> Predictions:
+    coarse, fine, peak = np.zeros((0, len(COARSE))), np.zeros((0, len(FINE))), np.zeros((0, PEAKS))
+    none = np.zeros(0)
+    return Predictions(coarse, coarse, fine, fine, none, peak, peak, peak, peak.astype(np.int64), none, none)

@@ -1,0 +1,1 @@
+"""Redshifts by fitting templates at every redshift."""

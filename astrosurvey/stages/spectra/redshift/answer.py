@@ -1,0 +1,183 @@
+"""From fitted candidates to the five best distinct solutions of each spectrum, with what must be said about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ....catalog.flags import Z_WARNING
+from ....products import Catalog
+from .block import Block
+from .peaks import APART, APART_STARS
+from .refine import Orders
+from .scan import Candidates
+from .sets import LIGHT
+
+RANKS = 5
+SMALL = 15.0
+"""A difference in chi-square to the next distinct solution up to this is small."""
+FEATURELESS = 80.0
+"""A template must be better than a smooth curve by more than this: the greatest of thousands of independent redshifts in pure noise
+is better by 30 once in a hundred spectra, and what is left of the sky is not pure noise."""
+ERROR: Mapping[str, tuple[float, float]] = {"star": (1.35, 12.0), "galaxy": (1.7, 9.0), "quasar": (2.0, 100.0)}
+"""By what the errors of the fit are multiplied, and what is added to them in quadrature, km/s: the templates' own zero points and
+shapes, which no fit knows of. From simulated spectra, whose templates are others than those that are fitted."""
+NEGATIVE = 0.1
+OUTLIERS = 0.05
+COVERED = 0.5
+FEW = 1000
+"""Pixels: a tenth of a dex."""
+DECIMALS = 10
+"""Of redshifts that are kept; chi-squares have 4. What is behind them depends on the order of sums."""
+METHOD = "spectra.redshift"
+
+
+@dataclass
+class Rows:
+    """Columns of the redshift table as they grow."""
+
+    columns: dict[str, list[Any]] = field(
+        default_factory=lambda: {
+            name: [] for name in ("row", "rank", "z", "z_err", "chi2", "dof", "delta_chi2", "spectral_class", "template", "z_warning")
+        }
+    )
+
+    def add(self, **values: Any) -> None:
+        """Append a row."""
+        for name, column in self.columns.items():
+            column.append(values[name])
+
+    def add_nothing(self, row: int, flags: int) -> None:
+        """Append the row of a spectrum that was not fitted."""
+        empty = dict.fromkeys(("z", "z_err", "chi2", "delta_chi2"), np.nan)
+        warning = flags | Z_WARNING["NO_DATA"]
+        self.add(row=row, rank=0, **empty, dof=None, spectral_class=None, template=None, z_warning=warning)
+
+    def catalog(self, ids: np.ndarray) -> Catalog:
+        """Return the table, ordered by spectrum and rank."""
+        order = sorted(range(len(self.columns["row"])), key=lambda k: (self.columns["row"][k], self.columns["rank"][k]))
+        held = {name: [column[k] for k in order] for name, column in self.columns.items() if name != "row"}
+        spectrum_id = [int(ids[self.columns["row"][k]]) for k in order]
+        return Catalog.from_columns("redshift", {"spectrum_id": spectrum_id, **held, "method": METHOD})
+
+
+def answers(
+    block: Block, numbers: np.ndarray, found: Sequence[Candidates], smooth: np.ndarray, flags: np.ndarray, orders: Orders, rows: Rows
+) -> np.ndarray:
+    """Add the block's solutions to the table, and return the best models, (row, pixel) float32, NaN where there is none.
+
+    Args:
+        block: the spectra.
+        numbers: (row,) their places in the table.
+        found: candidates of every set.
+        smooth: (row,) chi-square of a smooth curve.
+        flags: (row,) Z_WARNING bits known beforehand.
+        orders: of the polynomials.
+        rows: the table.
+    """
+    owner = np.concatenate([np.full(len(c.rows), k) for k, c in enumerate(found)]) if found else np.empty(0, int)
+    place = np.concatenate([np.arange(len(c.rows)) for c in found]) if found else owner
+    flat = {name: np.concatenate([getattr(c, name) for c in found]) for name in ("rows", "chi2", "penalty", "velocity")} if found else {}
+    model = np.full((len(block), block.pixels), np.nan, np.float32)
+    used = block.used.cpu().numpy()
+    chosen: list[tuple[int, list[int], np.ndarray, float]] = []
+    for row in range(len(block)):
+        members = np.flatnonzero(flat["rows"] == row) if found else owner
+        if len(members):
+            parameters = max(found[k].parameters for k in owner[members])
+            scale = max(1.0, float(flat["chi2"][members].min()) / max(int(used[row]) - parameters, 1))
+            score = flat["chi2"][members] + scale * flat["penalty"][members]
+            classes = [found[k].templates.spectral_class for k in owner[members]]
+            kept = distinct(score, flat["velocity"][members], classes)
+            chosen.append((row, [int(members[k]) for k in kept], score[kept], scale))
+        else:
+            rows.add_nothing(int(numbers[row]), int(flags[row]))
+    light = _lights(block, found, owner, place, [member for _, ranked, _, _ in chosen for member in ranked[:RANKS]], orders)
+    for row, ranked, score, scale in chosen:
+        delta = differences(score)
+        little = used[row] < max(COVERED * _reached(block, row), FEW)
+        for rank, member in enumerate(ranked[:RANKS]):
+            one, k = found[owner[member]], int(place[member])
+            below, off, fit = light[member]
+            rest = float(smooth[row]) - float(one.chi2[k])
+            warning = int(flags[row])
+            for name, holds in (
+                ("LITTLE_COVERAGE", little),
+                ("SMALL_DELTA_CHI2", delta[rank] <= SMALL * scale),
+                ("NEGATIVE_MODEL", below > NEGATIVE),
+                ("MANY_OUTLIERS", off > OUTLIERS),
+                ("Z_FITLIMIT", one.edge[k]),
+                ("NO_FEATURES", not rest > FEATURELESS * scale),
+                ("NOT_SETTLED", not one.settled[k]),
+            ):
+                warning |= Z_WARNING[name] if holds else 0
+            rows.add(
+                row=int(numbers[row]),
+                rank=rank,
+                z=round(float(one.z[k]), DECIMALS),
+                z_err=round(standard_error(one, k, scale), DECIMALS),
+                chi2=round(float(one.chi2[k]), 4),
+                dof=max(int(used[row]) - one.parameters, 1),
+                delta_chi2=round(float(delta[rank]), 4),
+                spectral_class=one.templates.spectral_class,
+                template=one.names[k],
+                z_warning=warning,
+            )
+            if rank == 0:
+                model[row] = fit * float(block.scale[row])
+    return model
+
+
+def standard_error(one: Candidates, k: int, scale: float) -> float:
+    """Return the error of a redshift: the fit's, widened by its chi-square per degree of freedom, and that of the templates."""
+    factor, floor = ERROR[one.templates.spectral_class]
+    return float(np.hypot(factor * float(one.z_err[k]) * scale**0.5, (1 + float(one.z[k])) * floor / LIGHT))
+
+
+def distinct(score: np.ndarray, velocity: np.ndarray, classes: Sequence[str]) -> list[int]:
+    """Return candidates from the best to the worst, without those that repeat a better one.
+
+    Two are the same if they are of one class and less than 1000 km/s apart, 100 km/s for stars. The best of each
+    class is among the first five.
+    """
+    kept: list[int] = []
+    for k in np.argsort(score, kind="stable"):
+        apart = APART_STARS if classes[k] == "star" else APART
+        if not any(classes[k] == classes[m] and abs(velocity[k] - velocity[m]) < apart for m in kept):
+            kept.append(int(k))
+    first: dict[str, int] = {}
+    for k in kept:
+        first.setdefault(classes[k], k)
+    best = sorted({*kept[: RANKS - len(first)], *first.values()}, key=kept.index)
+    rest = [k for k in kept if k not in best]
+    return sorted([*best, *rest[: RANKS - len(best)]], key=kept.index) + rest[RANKS - len(best) :]
+
+
+def differences(score: np.ndarray) -> np.ndarray:
+    """Return by how much the next worse of distinct solutions is worse than each; NaN if there is none."""
+    order = np.argsort(score, kind="stable")
+    out = np.full(len(score), np.nan)
+    out[order[:-1]] = np.diff(score[order])
+    return out
+
+
+def _lights(
+    block: Block, found: Sequence[Candidates], owner: np.ndarray, place: np.ndarray, members: list[int], orders: Orders
+) -> dict[int, tuple[float, float, np.ndarray]]:
+    """Return of candidates: how much light is negative, how many pixels are outliers, and the model."""
+    out = {}
+    for k, one in enumerate(found):
+        mine = [m for m in members if owner[m] == k]
+        if mine:
+            model, below, off = one.light(block, place[mine], orders)
+            shapes = model.float().cpu().numpy()
+            out.update({m: (float(below[i]), float(off[i]), shapes[i]) for i, m in enumerate(mine)})
+    return out
+
+
+def _reached(block: Block, row: int) -> int:
+    used = np.flatnonzero(block.ivar[row].cpu().numpy() > 0)
+    return int(used[-1] - used[0] + 1) if len(used) else 0
