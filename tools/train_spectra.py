@@ -104,6 +104,8 @@ def main() -> None:
         "pipeline": "tools/train_spectra.py",
         "seed": settings.seed,
     }
+    if settings.start is not None:
+        how["start"] = Model.read(settings.start).card["training"]
     shutil.rmtree(settings.out, ignore_errors=True)
     to_model(trained.network, ARCHITECTURE, trained.config, card(trained, about, how)).write(settings.out)
     (settings.out.parent / f"{settings.out.name}-curves.json").write_text(json.dumps(dict(trained.history.curves)) + "\n")
