@@ -45,8 +45,10 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
+    from .spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
     from .spectra.classify.explain import ExplainSpectra
     from .spectra.classify.stage import ClassifySpectra, TrainSpectra
+    from .spectra.labels.stage import LabelSpectra
     from .spectra.lines.stage import MeasureLines
     from .spectra.redshift.stage import MeasureRedshift
     from .spectra.resample.stage import ResampleSpectra
@@ -55,6 +57,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     for stage in (
         ReadImage,
         ReadSpectra,
+        LabelSpectra,
         SimulateSky,
         SimulateField,
         SimulateSpectra,
@@ -78,6 +81,8 @@ def register_stages(register: Callable[[type], None]) -> None:
         TotalPhotometry,
         ForcedPhotometry,
         ResampleSpectra,
+        SpectralAnomaly,
+        TrainAnomaly,
         ClassifySpectra,
         TrainSpectra,
         ExplainSpectra,

@@ -261,3 +261,63 @@ def _run(cls: Any, index: int, config: dict[str, Any], **inputs: Any) -> Any:
     log = logging.getLogger("astrosurvey.task.example")
     context = Context(TILES[index], np.random.default_rng(1), "cpu", log, lambda done, total: None, Path())
     return cls(cls.Config.model_validate(config)).run(context, **inputs)
+
+
+@cache
+def small_anomaly() -> Any:
+    """Return a model of `spectra.anomaly` that has learnt nothing."""
+    import numpy as np
+
+    from astrosurvey.networks.determinism import seeded
+    from astrosurvey.networks.spectral_autoencoder import SpectralAutoencoder
+    from astrosurvey.networks.train import History
+    from astrosurvey.stages.spectra.anomaly.calibrate import calibrate
+    from astrosurvey.stages.spectra.anomaly.forest import grow
+    from astrosurvey.stages.spectra.anomaly.model import to_model
+    from astrosurvey.stages.spectra.anomaly.rest import PIXELS
+    from astrosurvey.stages.spectra.anomaly.score import STRANGE
+    from astrosurvey.stages.spectra.anomaly.train import Trained
+
+    config = {"pixels": PIXELS, "latent": 3, "encoder": [4, 4, 6, 6], "decoder": [6, 4], "flow": {"layers": 2, "hidden": 8}}
+    rng = np.random.default_rng(5)
+    with seeded(5):
+        network = SpectralAutoencoder(**config).eval()
+    found = {name: rng.normal(size=400) for name in STRANGE} | {"snr": rng.uniform(0.5, 30, 400), "pixels": np.full(400, 2000.0)}
+    calibrations = {density: calibrate(found, density) for density in ("flow", "forest")}
+    return to_model(Trained(network, config, History(), calibrations, grow(rng.normal(size=(300, 3)), 5), {}), {"data": "none"}, 1e-3)
+
+
+@cache
+def lined_spectra(number: int) -> tuple[Any, Any]:
+    """Return a few numbered spectra with a line at their redshifts, the last one of them empty sky, and the truth about them."""
+    import numpy as np
+
+    from astrosurvey.products import Spectra
+
+    rng = np.random.default_rng(number)
+    wave = 3800 * 10 ** (4e-4 * np.arange(900))
+    z = np.array([0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, np.nan])
+    lines = 5 * np.exp(-0.5 * ((wave / 4100 / (1 + np.nan_to_num(z)[:, None]) - 1) / 0.003) ** 2)
+    level = np.where(np.isfinite(z), 3.0, 0.0)[:, None]
+    flux = (level * (1 + lines) + rng.normal(0, 0.3, (len(z), len(wave)))).astype(np.float32)
+    ivar, mask = np.full_like(flux, 1 / 0.3**2), np.zeros(flux.shape, np.int32)
+    ids = np.arange(len(z)) + 100 * (number + 1)
+    truth = {
+        "spectrum_id": ids,
+        "tile_id": number,
+        "spectral_class": ["star", *["galaxy"] * 6, "sky"],
+        "subclass": "",
+        "z": z,
+        "snr": 10.0,
+        "template": "a line",
+    }
+    return Spectra(flux, ivar, mask, wave, ids), Catalog.from_columns("spectrum_truth", truth)
+
+
+@cache
+def known_redshifts(number: int) -> Any:
+    """Return the redshifts of `lined_spectra`; the last one has none."""
+    spectra, truth = lined_spectra(number)
+    n = len(spectra) - 1
+    columns = {"spectrum_id": spectra.ids[:n], "rank": 0, "z": truth.column("z")[:n], "method": "truth", "z_warning": 0}
+    return Catalog.from_columns("redshift", columns)

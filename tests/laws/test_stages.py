@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -30,8 +31,10 @@ from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
+from astrosurvey.stages.spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
 from astrosurvey.stages.spectra.classify.explain import ExplainSpectra
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra, TrainSpectra
+from astrosurvey.stages.spectra.labels.stage import LabelSpectra
 from astrosurvey.stages.spectra.lines.stage import MeasureLines
 from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
 from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
@@ -46,12 +49,15 @@ from .examples import (
     detected,
     emission_lines,
     judged_spectra,
+    known_redshifts,
     known_spectra,
+    lined_spectra,
     measured,
     numbered,
     psf,
     redshifted,
     simulated,
+    small_anomaly,
     small_classifier,
     small_deblender,
     small_detector,
@@ -567,6 +573,63 @@ class TestResampleSpectra(StageLaws):
 
     def wrong_grid(self):
         return Example({"spectra": spectra()}, {"start": 7000.0, "stop": 8000.0, "step": 1.0})
+
+
+class TestSpectralAnomaly(StageLaws):
+    stage = SpectralAnomaly
+
+    def example(self):
+        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_anomaly()})
+
+    def example_baseline(self):
+        return Example({"spectra": lined_spectra(1)[0], "redshifts": known_redshifts(1), "model": small_anomaly()}, {"density": "forest"})
+
+    def wrong_model(self):
+        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_detector()})
+
+    def wrong_ids(self):
+        one = lined_spectra(0)[0]
+        named = replace(one, ids=np.array([f"s{k}" for k in range(8)]))
+        return Example({"spectra": named, "redshifts": known_redshifts(0), "model": small_anomaly()})
+
+
+class TestTrainAnomaly(StageLaws):
+    stage = TrainAnomaly
+    SMALL: ClassVar = {"steps": 2, "rows": 8, "latent": 3, "encoder": [4, 4, 6, 6], "decoder": [6, 4]}
+
+    def example(self):
+        return Example(self.tiles(0, 1), self.SMALL)
+
+    def empty_without_known_objects(self):
+        tiles = self.tiles(0, 1)
+        return Example({**tiles, "truth": [one.replace(spectral_class=["sky"] * 8) for one in tiles["truth"]]}, self.SMALL)
+
+    @staticmethod
+    def tiles(*numbers):
+        return {port: [lined_spectra(number)[k] for number in numbers] for k, port in enumerate(("spectra", "truth"))}
+
+
+class TestLabelSpectra(StageLaws):
+    stage = LabelSpectra
+
+    @pytest.fixture
+    def table(self, tmp_path):
+        path = tmp_path / "labels.csv"
+        path.write_text("NAME,CLASS,Z\na,GALAXY,0.1\nb,QSO,1.5\nc,AGN,\n")
+        return path
+
+    def catalog(self):
+        columns = {"spectrum_id": [11, 12, 13], "tile_id": 7, "name": ["c", "a", "x"], "frame": "unknown", "n_pixel": 9, "snr": 5.0}
+        return Catalog.from_columns("spectrum", {**columns, "wave_min": 4000.0, "wave_max": 9000.0, "flags": 0})
+
+    def example(self, table):
+        return Example({"catalog": self.catalog()}, {"path": str(table), "name": "name"})
+
+    def example_by_row(self, table):
+        return Example({"catalog": self.catalog()}, {"path": str(table)})
+
+    def wrong_column(self, table):
+        return Example({"catalog": self.catalog()}, {"path": str(table), "z": "REDSHIFT"})
 
 
 class TestMeasureLines(StageLaws):

@@ -11,12 +11,17 @@ from torch import nn
 
 from ...core.stage import DataError
 from ...networks.determinism import seeded
+from ...networks.spectral_autoencoder import SpectralAutoencoder
 from ...networks.spectrum import SpectrumEnsemble
 from ...networks.train import has_fast_bfloat16
 from ...networks.unet import UNet, folded
 from ...products import Model
 
-ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "spectrum": SpectrumEnsemble}
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "unet": UNet,
+    "spectrum": SpectrumEnsemble,
+    "spectral autoencoder": SpectralAutoencoder,
+}
 """What a model's `architecture` may name: functions that build a network from the model's config."""
 
 

@@ -28,14 +28,16 @@ def label(kind="galaxy", fluxes=(1.0, 0.3, 0.35, 0.3), width=20.0, sigma=80.0, s
         ({}, "GALAXY_STARFORMING"),
         ({"width": 50.5}, "GALAXY_STARBURST"),
         ({"width": 49.5}, "GALAXY_STARFORMING"),
-        # log10([N II]/Hα) = -0.2 puts the border at log10([O III]/Hβ) = 0.7 - 1.2 * 0.2 = 0.46
+        # log10([N II]/Hα) = -0.2 puts the border at log10([O III]/Hβ) = 0.22 + 1.2 * 0.2 = 0.46
         ({"fluxes": (1.0, 10**-0.2, 1.0, 10**0.47)}, "GALAXY_AGN"),
         ({"fluxes": (1.0, 10**-0.2, 1.0, 10**0.45)}, "GALAXY_STARFORMING"),
         ({"fluxes": (1.0, 10**-0.2, 1.0, 10**0.47), "width": 90.0}, "GALAXY_AGN"),
         ({"snr": (99.0, 2.9, 99.0, 99.0, 0.0)}, "GALAXY"),
         ({"snr": (0.0,) * 5}, "GALAXY"),
-        ({"sigma": 210.0, "snr": (11.0, 4.0, 4.0, 4.0, 0.0)}, ""),
-        ({"sigma": 210.0}, "GALAXY_STARFORMING"),
+        ({"sigma": 400.0, "snr": (10.1, 4.0, 4.0, 4.0, 0.0)}, ""),
+        ({"sigma": 390.0, "snr": (10.1, 4.0, 4.0, 4.0, 0.0)}, "GALAXY_STARFORMING"),  # 390 (1 - 5 / 10.1) < 200
+        ({"sigma": 210.0, "snr": (200.0,) * 5}, ""),
+        ({"sigma": 900.0}, "GALAXY_STARFORMING"),
         ({"sigma": np.nan, "width": np.nan, "fluxes": (np.nan,) * 4, "snr": (0.0,) * 5}, "GALAXY"),
         ({"kind": "quasar", "snr": (0.0, 0.0, 14.1, 0.0, 0.0)}, "QSO_BROADLINE"),
         ({"kind": "quasar", "snr": (13.0, 13.0, 13.9, 0.0, 0.0)}, "QSO"),

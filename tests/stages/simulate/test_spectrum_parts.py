@@ -11,7 +11,7 @@ from astrosurvey.stages.simulate.spectra.galaxies import KINDS, Galaxies
 from astrosurvey.stages.simulate.spectra.grid import LIGHT, PIXEL, LogGrid, broadened, shifted, span
 from astrosurvey.stages.simulate.spectra.noise import training_rows
 from astrosurvey.stages.simulate.spectra.quasars import WIDTH, broad_lines
-from astrosurvey.stages.simulate.spectra.stars import continued, spectral_type
+from astrosurvey.stages.simulate.spectra.stars import continued, quieter, spectral_type
 from astrosurvey.stages.spectra.templates import LOG_STEP, read_library
 
 GRID = LogGrid(4000.0, 1200)
@@ -70,7 +70,7 @@ def test_dust_curves_have_their_published_values():
 
 def sdss_line(nitrogen):
     """log10([O III]/Hβ) above which SDSS's pipeline says AGN."""
-    return 0.7 - 1.2 * (nitrogen + 0.4)
+    return 0.22 - 1.2 * nitrogen
 
 
 def test_line_ratios_lie_in_their_regions_and_doublets_keep_atomic_physics():
@@ -112,6 +112,18 @@ def test_the_forest_has_the_published_mean_transmission(z, monkeypatch):
         assert seen[:, beta].mean() < np.exp(-0.0018 * (wave[beta] / 1215.67) ** 3.92).mean() - 0.01
 
 
+def test_troughs_take_light_blueward_of_their_lines_alone():
+    grid, z = LogGrid(3600.0, 4000), np.array([2.0, 2.0])
+    flux = np.ones((2, grid.pixels), np.float32)
+    forest.add_troughs(np.random.default_rng(3), flux, grid, z, np.array([True, False]))
+    assert (flux[1] == 1).all()
+    rest = grid.wave / 3
+    assert 0 <= flux[0].min() < 0.8
+    carbon = (rest > 1420) & (rest < 1545)
+    assert flux[0, carbon].min() < 0.8
+    np.testing.assert_allclose(flux[0, (rest > 1650) & (rest < 1700)], 1, atol=1e-3)
+
+
 def test_a_damped_system_has_the_width_of_its_column():
     wave = LogGrid(4500.0, 1200).wave
     seen = forest._damped(wave, 3.0, 10**20.3)
@@ -151,6 +163,16 @@ def test_missing_ends_are_continued_without_a_step():
     assert out[149] == pytest.approx(3.0, rel=0.1)
     assert out[450] == pytest.approx(3.0, rel=0.1)
     assert out[0] < out[149]
+
+
+def test_templates_are_smoothed_where_they_are_noisy_and_nowhere_else():
+    rng = np.random.default_rng(1)
+    x = np.arange(3000)
+    smooth = 2 - np.exp(-0.5 * ((x - 600) / 4) ** 2) - 0.5 * np.exp(-0.5 * ((x - 2400) / 20) ** 2)
+    noisy = smooth + np.where(x > 1500, 0.3, 0.01) * rng.standard_normal(3000)
+    out = quieter(noisy)
+    np.testing.assert_array_equal(out[:1300], noisy[:1300])
+    assert np.std((out - smooth)[1700:]) < 0.5 * 0.3
 
 
 @pytest.mark.parametrize(

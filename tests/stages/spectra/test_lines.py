@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +17,13 @@ from astrosurvey.stages.spectra.lines import bpt
 from astrosurvey.stages.spectra.lines.indexlist import INDEX_BY_KEY
 from astrosurvey.stages.spectra.lines.indices import Rest, measure_index
 from astrosurvey.stages.spectra.lines.linelist import BY_KEY, DOUBLETS
+from astrosurvey.stages.spectra.lines.rows import Options
+from astrosurvey.stages.spectra.lines.rows import measured as lines_of
 from astrosurvey.stages.spectra.lines.stage import MeasureLines
+from astrosurvey.stages.spectra.lines.stars import prepared, starlight
+from astrosurvey.stages.spectra.templates import read_library
 
-from ..running import run
+from ..running import a_tile, context, run
 from .files import read
 
 LIGHT = 299792.458
@@ -131,6 +133,40 @@ def test_broad_components_are_found_where_they_are():
     assert np.abs(pulls).max() < 4
     assert np.allclose(lines.column("sigma")[broad], 2000, rtol=0.1)
     assert (flagged(result, "halpha", "HAS_BROAD") == there).all()
+
+
+@pytest.fixture(scope="module")
+def galaxies():
+    """Spectra of old and young stars with Hβ, Hα and [O III] of 150 in each, and what is measured with and without populations."""
+    templates = read_library(None).galaxies
+    z = np.linspace(0.03, 0.15, 16)
+    spectra = made({"hbeta": 150.0, "halpha": 150.0, "oiii_5007": 150.0}, z, level=0.0)
+    rows = np.arange(16) % len(templates)
+    for row, which in enumerate(rows):
+        light = np.nan_to_num(templates.flux[which] / np.nanmedian(templates.flux[which]))
+        spectra.flux[row] += 15 * np.interp(np.log10(WAVE / (1 + z[row])), np.log10(templates.wave), light)
+    given = (context(a_tile()), spectra, redshifts(spectra, z), None)
+    return [lines_of(*given, Options(None, True, stars)) for stars in (None, prepared(templates))]
+
+
+class TestStarlight:
+    @pytest.mark.parametrize("key", ["hbeta", "halpha", "oiii_5007"])
+    def test_lines_are_measured_on_the_stars_absorption(self, galaxies, key):
+        _, stars = galaxies
+        pulls = (of(stars, key, "flux") - 150) / of(stars, key, "flux_err")
+        assert abs(pulls.mean()) < 0.8
+        assert pulls.std() < 1.5
+
+    def test_a_smooth_continuum_loses_light_of_balmer_lines(self, galaxies):
+        plain, stars = (np.median(of(each, "hbeta", "flux")) for each in galaxies)
+        assert plain < stars - 5
+
+
+def test_populations_that_say_nothing_leave_the_continuum_as_it_is():
+    stars = prepared(read_library(None).galaxies)
+    wave = np.linspace(400.0, 800.0, 500)
+    smooth = np.full((1, 500), 3.0)
+    assert (starlight(stars, smooth, np.ones((1, 500)), np.log(wave), np.zeros(1), smooth) == 3).all()
 
 
 def test_lines_of_quasars():
@@ -286,8 +322,8 @@ class TestSdss:
     }  # fmt: skip
 
     @pytest.mark.parametrize(("name", "scatter"), [("SHOC579_SDSS_dr18.fits", 0.06), ("spec-0266-51602-0107.fits", 0.15)])
-    def test_fluxes_and_widths_are_those_of_sdss_s_own_fit(self, name, scatter):
-        path = Path(os.environ["ASTROSURVEY_TEST_DATA"]) / "spectra/native" / name
+    def test_fluxes_and_widths_are_those_of_sdss_s_own_fit(self, real_data, name, scatter):
+        path = real_data / "spectra" / "native" / name
         with fits.open(path) as file:
             theirs, z = file["SPZLINE"].data, float(file["SPECOBJ"].data["Z"][0])
         spectra, _ = read(path)

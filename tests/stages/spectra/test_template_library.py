@@ -60,6 +60,13 @@ def test_lines_follow_the_spectral_type(analytic):
     assert (np.diff(colour[: at["M6"]]) > 0).all()
 
 
+def test_the_balmer_jump_is_one_step_down_to_the_blue(analytic):
+    hot = analytic.stars.take(np.array([k in ("A0", "A3") for k in analytic.stars.kinds]))
+    behind, at, before = level(hot, 3560, 3640), level(hot, 3665, 3690), level(hot, 4000, 4080)
+    assert (before / behind > 1.8).all()
+    np.testing.assert_allclose(behind / at, 1, atol=0.15)
+
+
 def test_white_dwarfs_have_broad_hydrogen_or_helium_or_nothing(analytic):
     kinds = np.array(analytic.white_dwarfs.kinds)
     hydrogen, helium = depth(analytic.white_dwarfs, 4862.7, 15, 200), depth(analytic.white_dwarfs, 4472.7, 10, 150)
@@ -85,6 +92,19 @@ def test_few_vectors_give_back_unseen_quasars(analytic):
     fit = vectors[part] @ np.linalg.lstsq(vectors[part], unseen[:, part].T, rcond=None)[0]
     residual = np.sqrt(np.mean((fit.T - unseen[:, part]) ** 2, axis=1)) / unseen[:, part].mean(axis=1)
     assert np.median(residual) < 0.06
+
+
+def test_rotating_disks_split_the_balmer_lines_and_leave_carbon_whole():
+    wave = 10 ** (LOG_STEP * np.arange(31700, 38500))
+    single, double = (quasars.quasars(wave, np.random.default_rng(5), 200, disks) for disks in (0.0, 1.0))
+
+    def wings(flux, center):
+        """Return the light 3500 km/s off a line's centre over that at its centre."""
+        at = [flux[:, np.searchsorted(wave, center * (1 + velocity / 3e5))] for velocity in (-3500, 0, 3500)]
+        return np.median((at[0] + at[2]) / (2 * at[1]))
+
+    assert wings(double, 6564.6) > 1.3 * wings(single, 6564.6)
+    assert wings(double, 1549.1) == pytest.approx(wings(single, 1549.1), rel=0.1)
 
 
 def test_a_basis_spans_what_it_was_made_of():

@@ -15,13 +15,10 @@ from .drawn import Drawn, made
 from .galaxies import Galaxies
 from .grid import LogGrid
 from .quasars import Coefficients, Quasars
+from .stage import GALAXY_Z, QUASAR_Z, SHARES
 from .stars import Stars
 from .strange import strange
 
-SHARES: Mapping[str, float] = {"star": 0.34, "galaxy": 0.3, "quasar": 0.24, "sky": 0.05, "unknown": 0.07}
-"""Of each coarse class."""
-GALAXY_Z, QUASAR_Z = (0.0, 1.2), (0.03, 6.9)
-"""Lowest and highest redshift. They are drawn evenly in ln(1 + z), so that a network learns no redshift to be more likely than another."""
 BATCH = 256
 """Spectra that are drawn at a time, to bound memory."""
 
@@ -32,7 +29,8 @@ class Drawer:
     Args:
         grid: the pixels.
         library: templates; analytic ones when None.
-        galaxy_z: lowest and highest redshift of galaxies.
+        galaxy_z: lowest and highest redshift of galaxies. They are drawn evenly in ln(1 + z), so that a network learns no redshift to
+            be more likely than its neighbour.
         quasar_z: of quasars.
         coefficients: of real quasars; see `noise.Labelled`.
     """

@@ -27,8 +27,8 @@ class Drawn:
         template: (n,) text, what it was made of.
         lines: (n, SLOTS, 3) float32, log10 of the observed wavelength, sigma in log10, and height in units of `flux` of the
             lines that decide the fine class; NaN where there is none.
-        equivalent_width: (n,) float32, Å, Hα of a galaxy at rest; NaN for others.
-        sigma: (n,) float32, km/s, intrinsic width of a galaxy's emission lines; NaN for others.
+        equivalent_width: (n,) float32, Å, Hα of a galaxy as observed, (1 + z) times the one at rest; NaN for others.
+        sigma: (n,) float32, km/s, width of a galaxy's emission lines as the spectrograph shows them; NaN for others.
     """
 
     flux: np.ndarray

@@ -17,6 +17,9 @@ KINDS = ("PASSIVE", "STARFORMING", "STARBURST", "AGN")
 SHARES = (0.28, 0.24, 0.24, 0.24)
 _NEAR = 0.5
 """Of the galaxies with lines, the share that is drawn where Hα lies on the grid: only there can they have a class of their own."""
+GAS = ((2796.35, 1.0), (2803.53, 0.95), (2852.96, 0.45), (2600.17, 0.7), (2586.65, 0.55), (2382.76, 0.7), (2374.46, 0.4), (2344.21, 0.6))
+"""Å and relative depth of the ultraviolet lines that a galaxy's own cold gas absorbs: Mg II, Mg I and Fe II. References: Martin et al.
+(2012), ApJ 760, 127."""
 _YOUNG = 0.05
 """Gyr; populations younger than this exist in both the published and the analytic set, and both are used."""
 _FWHM = 2 * np.sqrt(2 * np.log(2))
@@ -73,6 +76,7 @@ class Galaxies:
         rest = weights.astype(np.float32) @ self.flux
         a_v = np.minimum(rng.exponential(np.array([0.12, 0.45, 0.35, 0.35])[kinds]), 2.5)
         rest *= 10 ** (-0.4 * a_v[:, None].astype(np.float32) * self.dust)
+        self._absorb(rng, kinds, rest)
         spread = rng.uniform(np.array([100.0, 70.0, 70.0, 90.0])[kinds], np.array([350.0, 200.0, 150.0, 300.0])[kinds])
         flux = shifted(broadened(rest, spread), self.first, z, self.grid)
         lines, width, sigma = self._add_lines(rng, kinds, z, a_v, rest, flux)
@@ -110,10 +114,19 @@ class Galaxies:
             weights += shares[:, k, None] * near / (near.sum(axis=1, keepdims=True) + 1e-300)
         return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
+    def _absorb(self, rng: np.random.Generator, kinds: np.ndarray, rest: np.ndarray) -> None:
+        """Absorb the ultraviolet lines of cold gas, which flows out of galaxies that form stars."""
+        depth = np.where(kinds == 0, 0.0, rng.beta(2, 1.5, len(kinds)))[:, None]
+        outflow, sigma = rng.uniform(0, 300, (len(kinds), 1)), rng.uniform(60, 200, (len(kinds), 1))
+        for center, strength in GAS:
+            first, last = np.searchsorted(self.wave, (center * 0.995, center * 1.005))
+            velocity = LIGHT * (self.wave[first:last] / center - 1) + outflow
+            rest[:, first:last] *= (1 - strength * depth * np.exp(-0.5 * (velocity / sigma) ** 2)).astype(np.float32)
+
     def _add_lines(
         self, rng: np.random.Generator, kinds: np.ndarray, z: np.ndarray, a_v: np.ndarray, rest: np.ndarray, flux: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Add emission lines to `flux`; return the lines that decide the class, Hα's equivalent width at rest, and the lines' width."""
+        """Add emission lines to `flux`; return those that decide the class, Hα's equivalent width and their width, as observed."""
         n = len(kinds)
         nitrogen, oxygen = emission.star_forming(rng, n)
         hard = (kinds == 3) | (kinds == 0)
@@ -122,14 +135,14 @@ class Galaxies:
         faint = np.where(rng.random(n) < 0.6, 0.0, 10 ** rng.normal(-0.3, 0.4, n))
         forming = 10 ** rng.normal(1.25, 0.3, n)
         forming = np.where(forming < 50, forming, rng.uniform(15, 50, n))
-        width = np.choose(kinds, [faint, forming, 50 * 10 ** rng.exponential(0.28, n), 10 ** rng.normal(1.15, 0.35, n)])
+        observed = np.choose(kinds, [faint, forming, 50 * 10 ** rng.exponential(0.28, n), 10 ** rng.normal(1.15, 0.35, n)])
         sigma = np.choose(kinds, [*(rng.lognormal(np.log(m), s, n) for m, s in ((130, 0.3), (65, 0.35), (60, 0.35), (135, 0.3)))])
         sigma = np.clip(sigma, 25, 450)
         resolution = np.where(rng.random(n) < 0.7, rng.uniform(1500, 2500, n), rng.uniform(2000, 5500, n))
         seen = np.hypot(sigma, LIGHT / resolution / _FWHM)
         ratios = emission.dimmed(emission.fluxes(rng, nitrogen, oxygen, hard), a_v / 0.44)  # gas is dustier than stars
         at_alpha = rest[:, np.searchsorted(self.wave, emission.CENTERS["Ha"])]
-        total = ratios * (width * at_alpha * (1 + z))[:, None]  # the flux density is kept at rest, so a line is (1 + z) wider
+        total = ratios * (observed * at_alpha)[:, None]
         centers = emission.WAVES * (1 + z)[:, None]
         spread = np.broadcast_to(seen[:, None], centers.shape)
         emission.add_lines(flux, self.grid, centers, spread, total)
@@ -138,4 +151,4 @@ class Galaxies:
         log_sigma = np.broadcast_to((seen / LIGHT / np.log(10))[:, None], chosen.shape)
         height = chosen / (np.sqrt(2 * np.pi) * log_sigma * np.log(10) * center)
         lines = np.where((chosen > 0)[..., None], np.stack([np.log10(center), log_sigma, height], axis=-1), np.nan)
-        return lines, width, np.where(width > 0, sigma, np.nan)
+        return lines, observed, np.where(observed > 0, seen, np.nan)

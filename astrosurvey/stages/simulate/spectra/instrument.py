@@ -95,7 +95,8 @@ def observe(flux: Any, wave: np.ndarray, generator: torch.Generator, instrument:
         sigma = torch.where(draw.chance(0.5), real, sigma)
     sigma = sigma * torch.sqrt(1 + draw.power(0.03, 2.0) * true.abs())  # photons of the object itself
     usable = (sigma > 0) & ~gap & _covered(draw, wave, instrument)
-    usable &= ~_dead(draw, x.numel(), instrument)
+    lot = draw.uniform(count=x.numel())
+    usable &= ~(_masked(draw, x.numel(), instrument) | (lot < instrument.dead))
     sigma = torch.where(usable, sigma, 1.0)
     count = usable.sum(dim=1, keepdim=True).clamp(min=1)
     ratio = torch.where(usable, true.abs() / sigma, 0).sum(dim=1, keepdim=True) / count
@@ -103,7 +104,7 @@ def observe(flux: Any, wave: np.ndarray, generator: torch.Generator, instrument:
     scale = torch.where(empty, 1 / error, ratio / draw.power(*instrument.snr))
     sigma = sigma * scale
     noise = torch.randn(flux.shape, generator=generator, device=flux.device, dtype=flux.dtype)
-    seen = true + sigma * (noise + _sky_residual(draw, wave, empty, instrument) + _spikes(draw, x.numel(), instrument))
+    seen = true + sigma * (noise + _sky_residual(draw, wave, empty, instrument) + _spikes(draw, lot, instrument))
     snr = torch.where(usable, true / sigma, torch.nan).nanmedian(dim=1).values
     return Observed(torch.where(usable, seen, 0), torch.where(usable, sigma**-2, 0), response, torch.nan_to_num(snr))
 
@@ -173,14 +174,14 @@ def _covered(draw: _Draw, wave: np.ndarray, instrument: Instrument) -> Any:
     return (place >= low) & (place <= high)
 
 
-def _dead(draw: _Draw, pixels: int, instrument: Instrument) -> Any:
-    """Return dead pixels and masked stretches."""
-    dead = draw.uniform(count=pixels) < instrument.dead
+def _masked(draw: _Draw, pixels: int, instrument: Instrument) -> Any:
+    """Return two masked stretches, in some rows."""
     pixel = torch.arange(pixels, device=draw.device)
+    masked = torch.zeros((draw.rows, pixels), dtype=torch.bool, device=draw.device)
     for _ in range(2):
         stretch = draw.chance(instrument.stretches)
-        dead |= stretch & ((pixel - draw.uniform(0, pixels)).abs() < draw.power(2.0, 0.02 * pixels))
-    return dead
+        masked |= stretch & ((pixel - draw.uniform(0, pixels)).abs() < draw.power(2.0, 0.02 * pixels))
+    return masked
 
 
 def _sky_residual(draw: _Draw, wave: np.ndarray, empty: Any, instrument: Instrument) -> Any:
@@ -199,7 +200,8 @@ def _sky_residual(draw: _Draw, wave: np.ndarray, empty: Any, instrument: Instrum
     return residual + torch.where(empty, tilt, 0.0)
 
 
-def _spikes(draw: _Draw, pixels: int, instrument: Instrument) -> Any:
-    """Return a few outliers in some rows, in errors."""
-    hit = (draw.uniform(count=pixels) < 3.0 / pixels) & draw.chance(instrument.spikes)
-    return hit * draw.normal(pixels).sign() * 5 * draw.power(1.0, 8.0)
+def _spikes(draw: _Draw, lot: Any, instrument: Instrument) -> Any:
+    """Return a few outliers in some rows, in errors; `lot` (n, pixel) is even from 0 to 1, and says which pixels are hit."""
+    part = 1.5 / lot.shape[1]
+    height = 5 * draw.power(1.0, 8.0) * draw.chance(instrument.spikes)
+    return height * ((lot > 1 - part).to(lot.dtype) - (lot < 1 - part).to(lot.dtype) * (lot > 1 - 2 * part))

@@ -1,19 +1,20 @@
 """The fine class that a spectrum gets once its noise is known, by the rules of SDSS's pipeline.
 
 Galaxies. Hα, Hβ, [O III]5007 and [N II]6584 are all detected at 3 sigma; else the galaxy is plain GALAXY. Then
-log10([O III]/Hβ) > 0.7 - 1.2 (log10([N II]/Hα) + 0.4) makes it GALAXY_AGN; the others are GALAXY_STARBURST if Hα's equivalent
-width exceeds 50 Å at rest, and GALAXY_STARFORMING if not. SDSS appends BROADLINE where a line detected at 10 sigma is wider
-than 200 km/s; none of the thirteen classes is that, so such a galaxy has no fine class.
+log10([O III]/Hβ) > 0.22 - 1.2 log10([N II]/Hα) makes it GALAXY_AGN; the others are GALAXY_STARBURST if Hα's equivalent
+width as observed exceeds 50 Å, and GALAXY_STARFORMING if not. SDSS appends BROADLINE where a line detected at 10 sigma is wider
+than 200 km/s by 5 errors, the spectrograph's own width included; none of the thirteen classes is that, so such a galaxy
+has no fine class.
 
-Quasars. SDSS appends BROADLINE to a quasar by the same rule. Its lines are all wider than 200 km/s; what counts is
-that one is detected, with a width known to 5 sigma. Here that is a signal-to-noise ratio of 14 in a Gaussian of 1700 km/s, for any of
-Hα, Hβ, Mg II, C III] and C IV: it divides the training side of `examples/sdss-split.csv` best. Lyα does not count: quasars
-in which it is bright and all others are faint are plain QSO in SDSS.
+Quasars. SDSS appends BROADLINE to a quasar by the same rule, for any line but Lyα. All their lines are wide enough; what counts is
+that one of them is detected. An area known to 10 sigma, where centre and width are fitted with it, is a signal-to-noise ratio
+of 12 in a Gaussian of known width; with a continuum that is fitted too, 14 divides the training side of
+`examples/sdss-split.csv` best. Here the lines are Hα, Hβ, Mg II, C III] and C IV, and the width is 1700 km/s.
 
 Ratios and widths are those drawn, without noise; the noise decides only what is detected.
 
-References: Bolton et al. (2012), arXiv:1207.7326; SDSS DR16 documentation, catalogues of spectra, `subclass`; Baldwin, Phillips &
-    Terlevich (1981), PASP 93, 5.
+References: SDSS's `idlspec2d`, pro/spec1d/spreduce1d.pro and linebackfit.pro; Bolton et al. (2012), arXiv:1207.7326; Baldwin,
+    Phillips & Terlevich (1981), PASP 93, 5.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ import torch
 
 from ...spectra.classes import COARSE, FINE
 
-DETECTED, BRIGHT = 3.0, 10.0
-"""Sigma, of a narrow line: in a ratio; for its width to count."""
+DETECTED, BRIGHT, SURE = 3.0, 10.0, 5.0
+"""Sigma, of a narrow line: in a ratio; for its width to count; and of the width, beyond `WIDE`."""
 BROAD_DETECTED = 14.0
 """Sigma, of a quasar's broad line."""
 WIDE = 200.0
 """km/s."""
 STARBURST = 50.0
-"""Å, equivalent width of Hα at rest."""
+"""Å, equivalent width of Hα as observed: (1 + z) times the one at rest."""
 _REACH = 5000.0 / 299792.458
 """Half-width of the window of a line, as a part of its wavelength; narrow lines end sooner by themselves."""
 
@@ -72,8 +73,8 @@ def fine_labels(spectral_class: Any, fine: Any, lines: Any, equivalent_width: An
         spectral_class: (n,) int64 tensor, index into `COARSE`.
         fine: (n,) int64, a star's fine class.
         lines: (n, line, 3), as `Drawn.lines`.
-        equivalent_width: (n,) Å.
-        sigma: (n,) km/s.
+        equivalent_width: (n,) Å, of Hα as observed.
+        sigma: (n,) km/s, of a galaxy's lines as the spectrograph shows them.
         snr: (n, line), from `line_snr`.
 
     Returns:
@@ -82,11 +83,12 @@ def fine_labels(spectral_class: Any, fine: Any, lines: Any, equivalent_width: An
     number = {name: FINE.index(name) for name in FINE}
     flux = lines[:, :4, 2] * lines[:, :4, 1] * 10 ** lines[:, :4, 0]
     alpha, nitrogen, beta, oxygen = flux.clamp(min=1e-30).unbind(dim=1)
-    active = torch.log10(oxygen / beta) > 0.7 - 1.2 * (torch.log10(nitrogen / alpha) + 0.4)
+    active = torch.log10(oxygen / beta) > 0.22 - 1.2 * torch.log10(nitrogen / alpha)
     lit = torch.where(equivalent_width > STARBURST, number["GALAXY_STARBURST"], number["GALAXY_STARFORMING"])
     lit = torch.where(active, number["GALAXY_AGN"], lit)
     galaxy = torch.where((snr[:, :4] > DETECTED).all(dim=1), lit, number["GALAXY"])
-    wide = (sigma > WIDE) & (snr[:, :4] > BRIGHT).any(dim=1)
+    best = snr[:, :4].amax(dim=1)
+    wide = (best > BRIGHT) & (sigma * (1 - SURE / best.clamp(min=1e-6)) > WIDE)
     galaxy = torch.where(wide, -1, galaxy)
     quasar = torch.where((snr > BROAD_DETECTED).any(dim=1), number["QSO_BROADLINE"], number["QSO"])
     out = torch.where(spectral_class == COARSE.index("star"), fine, torch.full_like(fine, -1))

@@ -14,7 +14,8 @@ ClassName = Literal["star", "galaxy", "quasar", "sky", "unknown"]
 Share = Annotated[float, Field(ge=0)]
 Redshift = Annotated[float, Field(ge=0)]
 
-SHARES: dict[ClassName, float] = {"star": 0.34, "galaxy": 0.3, "quasar": 0.24, "sky": 0.05, "unknown": 0.07}
+SHARES: dict[ClassName, float] = {"star": 0.32, "galaxy": 0.32, "quasar": 0.27, "sky": 0.05, "unknown": 0.04}
+GALAXY_Z, QUASAR_Z = (0.0, 1.2), (0.03, 6.9)
 STEPS = 20
 """How many steps of 1e-4 a pixel may be wide."""
 
@@ -40,15 +41,15 @@ class SimulateSpectra(Stage):
     class Config(StageConfig):
         """What is drawn, and how it is observed."""
 
-        number: int = Field(500, ge=1, description="spectra in each tile")
+        number: int = Field(500, ge=1, le=20_000, description="spectra in each tile; take more tiles for more")
         classes: dict[ClassName, Share] = Field(
             SHARES, description="how often each coarse class is drawn, in any unit; those left out never"
         )
         snr: tuple[float, float] = Field(
             (1.0, 50.0), description="least and greatest mean signal-to-noise ratio of a pixel; even in the logarithm"
         )
-        galaxy_z: tuple[Redshift, Redshift] = Field((0.0, 1.2), description="lowest and highest redshift of galaxies; even in ln(1 + z)")
-        quasar_z: tuple[Redshift, Redshift] = Field((0.03, 6.9), description="lowest and highest redshift of quasars; even in ln(1 + z)")
+        galaxy_z: tuple[Redshift, Redshift] = Field(GALAXY_Z, description="lowest and highest redshift of galaxies; even in ln(1 + z)")
+        quasar_z: tuple[Redshift, Redshift] = Field(QUASAR_Z, description="lowest and highest redshift of quasars; even in ln(1 + z)")
         templates: FilePath | None = Field(None, description="folder of published templates; unset: the analytic set of the package")
         noise_from: FilePath | None = Field(
             None, description="file of real spectra that lend their errors, and their quasars' shapes; unset: an analytic sky"

@@ -17,12 +17,23 @@ from .grid import LIGHT, LogGrid, broadened, shifted, span
 FASTEST = 600.0
 """km/s."""
 FINE_KINDS = {
-    "A0": ("A0", "A1"), "F5": ("F4", "F5", "F6"), "F9": ("F8", "F9"), "G2": ("G1", "G2", "G3"), "K1": ("K0", "K1"), "K3": ("K3",),
-    "K5": ("K5",),
+    "A0": ("A0", "A1", "A2", "A3", "A4"), "F5": ("F4", "F5", "F6"), "F9": ("F8", "F9"), "G2": ("G1", "G2", "G3"),
+    "K1": ("K0", "K1"), "K3": ("K3",), "K5": ("K5",),
 }  # fmt: skip
-"""Types that count as one of the seven fine classes; those between two classes have none."""
+"""Types that count as one of the seven fine classes, of stars of about the Sun's metallicity; those between two classes have none.
+
+SDSS names a star after the nearest of a few templates. Between A0 and F5 there was but F2, so that A0 reaches far.
+"""
+FINE_ALSO: dict[float, dict[str, tuple[str, ...]]] = {
+    0.0: {"F9": ("G0",)},
+    -0.5: {"K3": ("K4",)},
+    -1.0: {"K3": ("K4",)},
+    -1.5: {"F9": ("F9", "G0", "G1", "G2")},
+    -2.0: {"F5": ("F5", "F6", "F7", "F8", "F9", "G0", "G1", "G2", "G3", "G4")},
+}
+"""[Fe/H]: types that count as a class with it, too. Weak lines of metals look like those of a hotter star."""
 POOREST = -1.5
-"""[Fe/H] from which on a star looks like a hotter type, and has no fine class."""
+"""[Fe/H] from which on `FINE_KINDS` does not hold."""
 _SMOOTHED = 55.0
 """km/s, sigma to which redrock's archetypes are smoothed: they come as sharp as their models, unlike all others."""
 _TYPE = re.compile(r"(?:sd:?)?([OBAFGKML])([0-9])")
@@ -54,7 +65,7 @@ class Stars:
         self.fine = np.full(len(self.types), -1)
         for number, label in enumerate(FINE):
             if label.startswith("STAR_"):
-                self.fine[np.isin(self.types, FINE_KINDS[label.removeprefix("STAR_")]) & ~(feh <= POOREST)] = number
+                self.fine[_counts_as(label.removeprefix("STAR_"), self.types, feh)] = number
         letters = np.array([kind[0] if _TYPE.match(kind) else "W" if "WD" in kind else "?" for kind in self.types])
         self.weight = np.array([_WEIGHTS[letter] / np.sum(letters == letter) for letter in letters])
 
@@ -90,8 +101,16 @@ class Stars:
             if np.isnan(row).any():
                 like = formulas.flux[formulas.kinds.index(nearest_type(spectral_type(kind)))]
                 row = continued(row, placed(like, formulas.first, self.first, self.pixels))
-            out[k] = row / np.median(row)
+            out[k] = quieter(row) / np.median(row)
         return broadened(out, np.full(len(out), _SMOOTHED)) if "share" in templates.parameters else out
+
+
+def _counts_as(label: str, types: np.ndarray, feh: np.ndarray) -> np.ndarray:
+    """Return which stars, of these types and [Fe/H] (NaN: unknown), have a fine class."""
+    members = np.isin(types, FINE_KINDS[label]) & ~(feh <= POOREST)
+    for value, kinds in FINE_ALSO.items():
+        members |= np.isin(types, kinds.get(label, ())) & (feh == value)
+    return np.asarray(members)
 
 
 def spectral_type(kind: str) -> str:
@@ -107,6 +126,31 @@ def nearest_type(kind: str) -> str:
         return "A0"
     own = order.index(kind[0]) + int(kind[1]) / 10
     return min(TEMPERATURES, key=lambda name: abs(order.index(name[0]) + int(name[1]) / 10 - own))
+
+
+NOISE = ((0.05, 2.0), (0.1, 5.0), (0.25, 20.0))
+"""(noise as a part of the flux, pixels): from this much on, a template is smoothed by a Gaussian of this sigma."""
+
+
+def quieter(row: np.ndarray, window: int = 200) -> np.ndarray:
+    """Return a template smoothed where it is noisy: means of a few hot stars in the red, and of cold ones that send no blue light.
+
+    A network that saw such a template a thousand times would learn its noise.
+
+    Args:
+        row: (pixel,) finite.
+        window: pixels over which the noise is measured, from the differences between neighbours.
+    """
+    from scipy.ndimage import gaussian_filter1d, uniform_filter1d
+
+    jagged = np.zeros_like(row)
+    jagged[1:-1] = np.abs(row[2:] - 2 * row[1:-1] + row[:-2]) / np.sqrt(6)
+    noise = np.sqrt(np.pi / 2) * uniform_filter1d(jagged, window, mode="nearest")
+    level = np.abs(uniform_filter1d(row, window, mode="nearest"))
+    out = row
+    for least, sigma in NOISE:
+        out = np.where(noise > least * level, gaussian_filter1d(row, sigma, mode="nearest"), out)
+    return out
 
 
 def placed(row: np.ndarray, first: int, start: int, pixels: int) -> np.ndarray:

@@ -48,18 +48,19 @@ def smooth_continuum(flux: np.ndarray, good: np.ndarray, log_wave: np.ndarray, l
     return result
 
 
-def near_lines(log_rest: np.ndarray, *, wide: bool) -> np.ndarray:
-    """Return whether pixels lie on a line.
+def near_lines(log_rest: np.ndarray, *, wide: bool, beside: float = BESIDE[False]) -> np.ndarray:
+    """Return whether pixels lie on an emission line.
 
     Args:
         log_rest: natural logarithm of rest wavelengths.
         wide: whether permitted lines are broad.
+        beside: km/s to both sides of narrow lines.
     """
     inside = np.zeros(log_rest.shape, bool)
     for line in LINES:
         if line.kind == "absorption" or (line.kind == "broad" and not wide):
             continue
-        reach = BESIDE[wide and line.kind in ("broad", "balmer")] / LIGHT
+        reach = (BESIDE[True] if wide and line.kind in ("broad", "balmer") else beside) / LIGHT
         inside |= np.abs(log_rest - np.log(line.wave)) < reach
     return inside
 

@@ -19,6 +19,7 @@ from .indices import Measured, Rest, measure_indices
 from .linelist import BY_KEY, EMISSION
 from .measure import Batch, Lines, measure_lines
 from .pixels import Sampled
+from .stars import Populations, starlight
 
 ROWS = 128
 """Spectra that are measured at a time."""
@@ -48,9 +49,21 @@ class Chosen(NamedTuple):
         return Chosen(*(column[which] for column in self))
 
 
-def measured(
-    ctx: Context, spectra: Spectra, redshifts: Catalog, catalog: Catalog | None, resolution: float | None, *, try_broad: bool
-) -> dict[str, Catalog]:
+class Options(NamedTuple):
+    """How to measure.
+
+    Attributes:
+        resolution: resolving power of all spectra; None for the catalogue's.
+        broad: whether Balmer lines may get broad components.
+        populations: of the stars of galaxies; None for smooth continua.
+    """
+
+    resolution: float | None
+    broad: bool
+    populations: Populations | None
+
+
+def measured(ctx: Context, spectra: Spectra, redshifts: Catalog, catalog: Catalog | None, options: Options) -> dict[str, Catalog]:
     """Return the tables of the stage's outputs.
 
     Args:
@@ -58,17 +71,16 @@ def measured(
         spectra: whose ids are `spectrum_id`s.
         redshifts: of which those of rank 0 count.
         catalog: of the spectra, for their resolution.
-        resolution: of all of them; None for the catalogue's.
-        try_broad: whether Balmer lines may get broad components.
+        options: how to measure.
     """
-    chosen = _chosen(ctx, spectra, redshifts, catalog, resolution)
+    chosen = _chosen(ctx, spectra, redshifts, catalog, options.resolution)
     shared = edges_of(spectra, slice(None)) if spectra.shared else None
     lines: dict[str, list[Lines]] = {}
     indices: dict[str, list[Measured]] = {}
     count = max(1, int(ROWS * ctx.batch))
     for begin in range(0, len(chosen.rows), count):
         part = chosen.take(slice(begin, begin + count))
-        for key, line in _lines(ctx, spectra, part, shared, indices, try_broad=try_broad).items():
+        for key, line in _lines(ctx, spectra, part, shared, indices, options).items():
             lines.setdefault(key, []).append(line)
         ctx.progress(min(begin + count, len(chosen.rows)), len(chosen.rows))
     together = {key: Lines(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Lines))) for key, parts in lines.items()}
@@ -105,7 +117,7 @@ def _chosen(ctx: Context, spectra: Spectra, redshifts: Catalog, catalog: Catalog
 
 
 def _lines(
-    ctx: Context, spectra: Spectra, part: Chosen, shared: np.ndarray | None, indices: dict[str, list[Measured]], *, try_broad: bool
+    ctx: Context, spectra: Spectra, part: Chosen, shared: np.ndarray | None, indices: dict[str, list[Measured]], options: Options
 ) -> dict[str, Lines]:
     """Return the lines of some spectra, and add their indices."""
     some = spectra.take(part.rows)
@@ -125,7 +137,13 @@ def _lines(
 
     def batch(rows: Any, wide: np.ndarray) -> Batch:
         unit = scale[rows, None]
-        continuum = smooth_continuum(flux[rows], good[rows], log_wave if some.shared else log_wave[rows], shift[rows], wide) / unit
+        where = log_wave if some.shared else log_wave[rows]
+        continuum = smooth_continuum(flux[rows], good[rows], where, shift[rows], wide)
+        stars = np.flatnonzero(part.label[rows] == "galaxy")
+        if options.populations is not None and len(stars):
+            light = (flux[rows][stars], weight[rows][stars], where if some.shared else where[stars], shift[rows][stars], continuum[stars])
+            continuum[stars] = starlight(options.populations, *light)
+        continuum /= unit
         planes = (
             log_edges[rows, :-1],
             log_edges[rows, 1:],
@@ -135,7 +153,7 @@ def _lines(
         )
         return Batch(Sampled(*planes, scale[rows]), continuum, part.z[rows], part.resolution[rows])
 
-    candidate = ~np.isin(part.label, ("star", "sky")) & try_broad
+    candidate = ~np.isin(part.label, ("star", "sky")) & options.broad
     return measure_lines(batch(slice(None), quasar), lambda rows: batch(rows, np.ones(len(rows), bool)), quasar, candidate, ctx.device)
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from ....core.product import optional
-from ....core.stage import Context, Stage, StageConfig
+from ....core.stage import Context, FilePath, Stage, StageConfig
 from ....products import Catalog, Spectra
+
+if TYPE_CHECKING:
+    from .stars import Populations
 
 
 class MeasureLines(Stage):
@@ -20,9 +25,10 @@ class MeasureLines(Stage):
     get a broad component where the data ask for one. Every spectrum with a redshift has a row for every line; what could not be measured is
     NaN, and a flag says why.
 
-    References: Bolton et al. (2012), arXiv:1207.7326; Golub & Pereyra (1973), SIAM J. Numer. Anal. 10, 413;
-    Baldwin, Phillips & Terlevich (1981), PASP 93, 5; Kewley et al. (2001), ApJ 556, 121; Kauffmann et al. (2003),
-    MNRAS 346, 1055; Trager et al. (1998), ApJS 116, 1; Worthey & Ottaviani (1997), ApJS 111, 377; Balogh et al. (1999), ApJ 527, 54.
+    References: Bolton et al. (2012), arXiv:1207.7326; Golub & Pereyra (1973), SIAM J. Numer. Anal. 10, 413; Cid Fernandes et al.
+    (2005), MNRAS 358, 363; Baldwin, Phillips & Terlevich (1981), PASP 93, 5; Kewley et al. (2001), ApJ 556, 121; Kauffmann et al.
+    (2003), MNRAS 346, 1055; Trager et al. (1998), ApJS 116, 1; Worthey & Ottaviani (1997), ApJS 111, 377; Balogh et al. (1999),
+    ApJ 527, 54.
     """
 
     name, version = "spectra.lines", 1
@@ -46,9 +52,23 @@ class MeasureLines(Stage):
             description="resolving power, λ over the full width at half maximum; unset: the catalogue's, where that is wired",
         )
         broad: bool = Field(True, description="try broad components of Balmer lines")
+        templates: FilePath | None = Field(
+            None,
+            description="folder of published templates, whose stellar populations are fitted to galaxies; unset: smooth continua for all",
+        )
 
     def run(self, ctx: Context, *, spectra: Spectra, redshifts: Catalog, catalog: Catalog | None) -> Mapping[str, Any]:
         """Return lines, indices and classes."""
-        from .rows import measured
+        from .rows import Options, measured
 
-        return measured(ctx, spectra, redshifts, catalog, self.config.resolution, try_broad=self.config.broad)
+        config = self.config
+        options = Options(config.resolution, config.broad, _populations(config.templates) if config.templates else None)
+        return measured(ctx, spectra, redshifts, catalog, options)
+
+
+@cache
+def _populations(folder: str) -> Populations | None:
+    from ..templates import read_library
+    from .stars import prepared
+
+    return prepared(read_library(Path(folder)).galaxies)

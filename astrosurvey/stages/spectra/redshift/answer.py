@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +14,17 @@ from .block import Block
 from .peaks import APART, APART_STARS
 from .refine import Orders
 from .scan import Candidates
+from .sets import LIGHT
 
 RANKS = 5
-SMALL = 9.0
+SMALL = 15.0
 """A difference in chi-square to the next distinct solution up to this is small."""
-FEATURELESS = 40.0
+FEATURELESS = 80.0
 """A template must be better than a smooth curve by more than this: the greatest of thousands of independent redshifts in pure noise
-is better by 30 once in a hundred spectra, and residuals of the sky are not pure noise."""
+is better by 30 once in a hundred spectra, and what is left of the sky is not pure noise."""
+ERROR: Mapping[str, tuple[float, float]] = {"star": (1.35, 12.0), "galaxy": (1.7, 9.0), "quasar": (2.0, 100.0)}
+"""By what the errors of the fit are multiplied, and what is added to them in quadrature, km/s: the templates' own zero points and
+shapes, which no fit knows of. From simulated spectra, whose templates are others than those that are fitted."""
 NEGATIVE = 0.1
 OUTLIERS = 0.05
 COVERED = 0.5
@@ -114,7 +118,7 @@ def answers(
                 row=int(numbers[row]),
                 rank=rank,
                 z=round(float(one.z[k]), DECIMALS),
-                z_err=round(float(one.z_err[k]) * scale**0.5, DECIMALS),
+                z_err=round(standard_error(one, k, scale), DECIMALS),
                 chi2=round(float(one.chi2[k]), 4),
                 dof=max(int(used[row]) - one.parameters, 1),
                 delta_chi2=round(float(delta[rank]), 4),
@@ -125,6 +129,12 @@ def answers(
             if rank == 0:
                 model[row] = fit * float(block.scale[row])
     return model
+
+
+def standard_error(one: Candidates, k: int, scale: float) -> float:
+    """Return the error of a redshift: the fit's, widened by its chi-square per degree of freedom, and that of the templates."""
+    factor, floor = ERROR[one.templates.spectral_class]
+    return float(np.hypot(factor * float(one.z_err[k]) * scale**0.5, (1 + float(one.z[k])) * floor / LIGHT))
 
 
 def distinct(score: np.ndarray, velocity: np.ndarray, classes: Sequence[str]) -> list[int]:

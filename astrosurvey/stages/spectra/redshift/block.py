@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ....catalog.flags import SPECTRUM_PIXEL
 from ....core.stage import Context
 from ....products import Spectra
 from ..resample.rows import resampled
@@ -24,6 +25,8 @@ TERMS = 13
 """Legendre polynomials that are kept at hand: all that any model needs."""
 LEAST_PIXELS = 30
 """A spectrum with fewer usable pixels is not fitted; the model has half as many parameters."""
+SKY = SPECTRUM_PIXEL.combine(["SKY_LINE", "TELLURIC"])
+"""Mask bits of pixels in which what is left of sky lines, or an imperfect correction of the atmosphere, may exceed the errors."""
 THRESHOLD = 0.5
 """Of a pixel, see `spectra.resample`."""
 
@@ -76,13 +79,14 @@ def reach(sets: Sequence[ScanSet]) -> tuple[int, int]:
     return max(s.first + s.shifts[0] for s in sets), min(s.first + s.flux.shape[1] + s.shifts[1] for s in sets)
 
 
-def blocks(ctx: Context, spectra: Spectra, limits: tuple[int, int]) -> Iterator[tuple[np.ndarray, Block]]:
+def blocks(ctx: Context, spectra: Spectra, limits: tuple[int, int], sky_weight: float) -> Iterator[tuple[np.ndarray, Block]]:
     """Yield row numbers (row,) and those spectra; spectra with fewer than `LEAST_PIXELS` usable pixels in reach are passed over.
 
     Args:
         ctx: says on what device and in what batches.
         spectra: on any grid.
         limits: numbers of the first pixel to use and of the one behind the last.
+        sky_weight: by what the inverse variances of pixels on sky lines and in telluric bands are multiplied.
     """
     if len(spectra) == 0 or spectra.flux.shape[1] < 2:
         return
@@ -108,7 +112,8 @@ def blocks(ctx: Context, spectra: Spectra, limits: tuple[int, int]) -> Iterator[
             good = part.usable()[:, cut]
             enough = good.sum(axis=1) >= LEAST_PIXELS
             if enough.any():
-                flux, ivar = part.flux[enough][:, cut], part.ivar[enough][:, cut]
+                flux, ivar, mask = (plane[enough][:, cut] for plane in (part.flux, part.ivar, part.mask))
+                ivar = ivar * np.where(mask & SKY, np.float32(sky_weight), np.float32(1))
                 yield rows.start + numbers[enough], _block(flux, ivar, good[enough], first, offset, ctx.device)
         ctx.progress(min(rows.stop, len(spectra)), len(spectra))
 

@@ -43,7 +43,7 @@ def measure(
     rows = Rows()
     flux = np.full(spectra.flux.shape, np.nan, np.float32)
     fitted = np.zeros(len(spectra), bool)
-    for numbers, block in blocks(ctx, spectra, reach(sets)):
+    for numbers, block in blocks(ctx, spectra, reach(sets), choices.sky_weight):
         found, smooth = scanner.scan(block, near[numbers] if near is not None else None)
         model = answers(block, numbers, found, smooth, flags[numbers], choices.orders, rows)
         fitted[numbers] = True

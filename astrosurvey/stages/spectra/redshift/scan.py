@@ -19,8 +19,8 @@ SMOOTH = 10
 """Terms of the polynomial that stands for a spectrum without features."""
 EDGE = 1.0
 """Pixels within which a fit is at the edge of its range."""
-VELOCITIES = 300.0
-"""km/s, the standard deviation of the prior on the velocities of stars, in each direction wider than the halo's."""
+VELOCITIES = 200.0
+"""km/s, the standard deviation of the prior on the velocities of stars: about that of the halo."""
 OUTLIER = 25.0
 """Squared deviation in sigma of a pixel that counts as an outlier."""
 
@@ -33,11 +33,13 @@ class Choices:
         orders: of the polynomials.
         peaks: of each set of basis vectors that are fitted exactly, for each spectrum; of stars one fewer.
         mates: other templates that may join the best single one.
+        sky_weight: see `block.blocks`.
     """
 
     orders: Orders
     peaks: int
     mates: int
+    sky_weight: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +135,8 @@ class Scanner:
         shift, error = fits.shift.cpu().numpy(), fits.shift_err.cpu().numpy()
         log = (shift + block.offset) * STEP
         parameters = orders.parameters(templates, peaks.which.shape[1] - 1)
-        penalty = parameters * np.log(block.used.cpu().numpy()[rows])
+        joined = peaks.which.shape[1] - 1 if templates.single else 0
+        penalty = (parameters - joined) * np.log(block.used.cpu().numpy()[rows]) + 2.0 * joined
         if templates.spectral_class == "star":
             penalty = penalty + (LIGHT * log / VELOCITIES) ** 2
         low, high = templates.shifts

@@ -65,6 +65,10 @@ class MeasureRedshift(Stage):
         peaks: int = Field(3, ge=1, le=10, description="peaks of each set that are fitted exactly; of stars one fewer")
         mates: int = Field(2, ge=0, le=5, description="other templates that may join the best star's")
 
+        sky_weight: float = Field(
+            0.1, gt=0, le=1, description="by what the inverse variances of pixels on sky lines and in telluric bands are multiplied"
+        )
+
         @field_validator("galaxies", "quasars")
         @classmethod
         def _range(cls, value: tuple[float, float]) -> tuple[float, float]:
@@ -92,5 +96,5 @@ class MeasureRedshift(Stage):
             if not self._sets:
                 raise DataError(f"none of the sets {', '.join(config.sets)} is in the folder; put their files there or name other sets")
         orders = Orders(multiplicative=config.multiplicative, additive=config.additive)
-        redshifts, fits = measure(ctx, spectra, self._sets, Choices(orders, config.peaks, config.mates), catalog, seeds)
+        redshifts, fits = measure(ctx, spectra, self._sets, Choices(orders, config.peaks, config.mates, config.sky_weight), catalog, seeds)
         return {"redshifts": redshifts, "fits": fits}

@@ -93,9 +93,13 @@ def balmer(wave: np.ndarray, strength: float, width: float) -> np.ndarray:
             center = hydrogen(low, high)
             core = depth * min(1.0, 1.3 * (high - low) ** -0.15) * strength
             out *= 1 - core / (1 + ((wave - center) / wing) ** 2) ** 1.2
+    jump = 0.6 * strength
     limit = BALMER_LIMIT + 12.0 * strength
-    out *= 1 - 0.6 * strength / (1 + np.exp((wave - limit) / 15.0)) * np.clip(wave / BALMER_LIMIT, 0, 1) ** 2
-    return np.clip(out, 0.02, None)
+    out *= 1 - jump / (1 + np.exp((wave - limit) / 15.0)) * np.clip(wave / BALMER_LIMIT, 0, 1) ** 2
+    merged = 0.5 - 0.5 * np.tanh(
+        (wave - limit - 150.0) / 80.0
+    )  # near the limit lines overlap, and take no more than the continuum behind it
+    return np.clip(out, np.maximum((1 - jump) * merged, 0.02), None)
 
 
 def absorb_iron(flux: np.ndarray, wave: np.ndarray, strength: float) -> None:
