@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from scipy.spatial import cKDTree
 
 import astrosurvey
-from astrosurvey import Catalog, Model, Spectra
+from astrosurvey import Catalog, Export, Metrics, Model, Spectra
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -23,7 +24,8 @@ TRAINING = {
 OF_SPECTRA = [ROOT / "examples" / "spectra.yaml"]
 SIMULATED_SPECTRA = ROOT / "examples" / "simulate-spectra.yaml"
 REDSHIFT = ROOT / "examples" / "redshift.yaml"
-WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, REDSHIFT]
+SPECTRA_SURVEY = ROOT / "examples" / "spectra-survey.yaml"
+WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT]
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
@@ -55,6 +57,7 @@ def test_the_example_of_simulated_spectra(tmp_path):
     np.testing.assert_array_equal(spectra.ids, truth.column("spectrum_id"))
 
 
+<<<<<<< HEAD
 def test_the_example_of_redshifts(tmp_path):
     result = astrosurvey.run(
         astrosurvey.load(REDSHIFT, overrides=["tiles.count=1", "sim.number=12", "sim.snr=[20,30]"]), out=tmp_path / "run"
@@ -64,6 +67,15 @@ def test_the_example_of_redshifts(tmp_path):
     answer, truth = (result.read(stage, port, Catalog, tile) for stage, port in (("answer", "redshifts"), ("sim", "truth")))
     first = answer.column("spectral_class")[answer.column("rank") == 0]
     assert np.mean(first == truth.column("spectral_class")) > 0.5
+=======
+def test_the_example_of_a_survey_of_spectra(tmp_path):
+    pipeline = astrosurvey.load(SPECTRA_SURVEY, overrides=["tiles.count=1", "sim.number=16", "sim.snr=[15, 30]"])
+    result = astrosurvey.run(pipeline, out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    assert result.read("score", "metrics", Metrics)["accuracy.coarse"].value > 0.6
+    tables = Table.read(result.read("table", "files", Export).folder / "catalog.fits", hdu="spectral_line")
+    assert np.isfinite(tables["line_flux"]).any()
+>>>>>>> main
 
 
 @pytest.mark.parametrize("example", TRAINING)
