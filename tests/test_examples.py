@@ -57,7 +57,6 @@ def test_the_example_of_simulated_spectra(tmp_path):
     np.testing.assert_array_equal(spectra.ids, truth.column("spectrum_id"))
 
 
-<<<<<<< HEAD
 def test_the_example_of_redshifts(tmp_path):
     result = astrosurvey.run(
         astrosurvey.load(REDSHIFT, overrides=["tiles.count=1", "sim.number=12", "sim.snr=[20,30]"]), out=tmp_path / "run"
@@ -67,7 +66,8 @@ def test_the_example_of_redshifts(tmp_path):
     answer, truth = (result.read(stage, port, Catalog, tile) for stage, port in (("answer", "redshifts"), ("sim", "truth")))
     first = answer.column("spectral_class")[answer.column("rank") == 0]
     assert np.mean(first == truth.column("spectral_class")) > 0.5
-=======
+
+
 def test_the_example_of_a_survey_of_spectra(tmp_path):
     pipeline = astrosurvey.load(SPECTRA_SURVEY, overrides=["tiles.count=1", "sim.number=16", "sim.snr=[15, 30]"])
     result = astrosurvey.run(pipeline, out=tmp_path / "run")
@@ -75,7 +75,6 @@ def test_the_example_of_a_survey_of_spectra(tmp_path):
     assert result.read("score", "metrics", Metrics)["accuracy.coarse"].value > 0.6
     tables = Table.read(result.read("table", "files", Export).folder / "catalog.fits", hdu="spectral_line")
     assert np.isfinite(tables["line_flux"]).any()
->>>>>>> main
 
 
 @pytest.mark.parametrize("example", TRAINING)
