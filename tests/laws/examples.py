@@ -197,7 +197,7 @@ def solutions() -> dict[str, Any]:
     }
     tables = (("redshift", scan), ("redshift", network), ("classification", classes))
     made = (Catalog.from_columns(table, columns) for table, columns in tables)
-    return dict(zip(("scan", "network", "classes"), made, strict=True))
+    return dict(zip(("scan", "network", "network_classes"), made, strict=True))
 
 
 @cache

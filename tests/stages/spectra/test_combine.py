@@ -68,7 +68,7 @@ def test_nothing_known_is_unknown():
 
 
 def test_the_templates_speak_alone_where_there_is_no_network():
-    found = rows_of(combined(classes=None, network=None)["redshifts"], 71)
+    found = rows_of(combined(network_classes=None, network=None)["redshifts"], 71)
     assert (found["spectral_class"][0], found["z"][0]) == ("quasar", 2.0)
     assert not found["z_warning"][0] & Z_WARNING["DISAGREEMENT"]
 

@@ -31,8 +31,8 @@ class CombineSpectra(Stage):
     name = "spectra.combine"
     version = 1
     inputs = {
-        "scan": Catalog.of("redshift", needs=("z", "z_err", "spectral_class", "chi2", "dof", "delta_chi2")),
-        "classes": optional(Catalog.of("classification")),
+        "scan": Catalog.of("redshift", needs=("z", "z_err", "spectral_class", "chi2", "delta_chi2")),
+        "network_classes": optional(Catalog.of("classification")),
         "network": optional(Catalog.of("redshift", needs=("z", "z_err", "spectral_class", "probability"))),
         "model": optional(Model, default=f"builtin:{BUILTIN}"),
     }
@@ -50,7 +50,7 @@ class CombineSpectra(Stage):
         classifier: str = Field(BUILTIN, min_length=1, max_length=100, description="name of the classifier in `classes`, before `/coarse`")
 
     def run(
-        self, ctx: Context, *, scan: Catalog, classes: Catalog | None, network: Catalog | None, model: Model | None
+        self, ctx: Context, *, scan: Catalog, network_classes: Catalog | None, network: Catalog | None, model: Model | None
     ) -> Mapping[str, Any]:
         """Return the redshifts and the classes."""
         import numpy as np
@@ -64,7 +64,7 @@ class CombineSpectra(Stage):
         if model.card.get("task") != TASK:
             raise DataError(f"the model is for {model.card.get('task')!r}, and this stage needs one for {TASK!r}")
         ids = np.unique(scan.column("spectrum_id")).tolist()
-        evidence = gather(ids, scan, classes, network)
+        evidence = gather(ids, scan, network_classes, network)
         found = probabilities(model, evidence, self.config.unknown)
         by_class = class_probabilities(evidence, found)
         assert by_class.shape[1] == len(COARSE)
