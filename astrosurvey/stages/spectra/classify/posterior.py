@@ -173,10 +173,8 @@ def peaks(redshift: Tensor, calibration: Calibration) -> Peaks:
         between = offset - offset.floor()
         width = (variance - between * (1 - between)).clamp(min=0).sqrt() * BIN * calibration.error_scale
         whose = kind[top[:, 0]]
-        least = torch.where(
-            whose == KINDS.index("quasar"), math.hypot(calibration.error_floor, calibration.quasar_shift), calibration.error_floor
-        )
-        error = torch.hypot(width, least.to(width.dtype))
+        shift = calibration.quasar_shift * (whose == KINDS.index("quasar"))
+        error = (width.square() + calibration.error_floor**2 + shift.square()).sqrt()
         z = torch.expm1((place[top[:, 0]] + offset) * BIN)
         found.append((z, error * (1 + z), mass.clamp(max=1.0), whose))
         candidates.scatter_(1, window, 0.0)
