@@ -733,6 +733,10 @@ class _Exports:
 class TestExportFits(_Exports, StageLaws):
     stage = ExportFits
 
+    def example_of_spectra(self):
+        _, classes, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
+        return Example({"classes": list(classes), "redshifts": list(redshifts)})
+
     def example_wide(self):
         return Example(self.example().inputs, {"layout": "wide"})
 
