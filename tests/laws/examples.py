@@ -267,6 +267,7 @@ def small_classifier() -> Any:
         "classes": {"coarse": list(COARSE), "fine": list(FINE)},
         "calibration": Calibration(coarse=1.2, redshift=0.9, error_floor=1e-4).to_card(),
         "distances": [0.0, 1.0, 2.0],
+        "trained_on": {"shares": {"unknown": 0.05}},
     }
     return to_model(network, "spectrum", {"members": 2, **config}, card)
 
