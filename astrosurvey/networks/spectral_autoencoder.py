@@ -120,6 +120,7 @@ class SpectralAutoencoder(nn.Module):
     """
 
     scatter: Tensor
+    axes: Tensor
 
     def __init__(
         self,
@@ -135,6 +136,8 @@ class SpectralAutoencoder(nn.Module):
         self.flow = SplineFlow(latent, **(flow or {}))
         # The decoder's relative error by wavelength.
         self.register_buffer("scatter", torch.zeros(pixels))
+        # Directions of the latent space in which one object's vectors scatter by one, the best determined first.
+        self.register_buffer("axes", torch.eye(latent))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the latent vectors."""
@@ -156,3 +159,17 @@ class SpectralAutoencoder(nn.Module):
         for layer in (self.decoder.linear, cast(nn.Linear, self.decoder.bend[0])):
             layer.bias.add_((layer.weight.double() @ mean).float())
             layer.weight.copy_(layer.weight.double() @ root)
+
+    @torch.no_grad()
+    def learn_axes(self, first: Tensor, second: Tensor) -> None:
+        """Learn the directions of `embedded` from two latent vectors (n, latent) of each of many objects, in a white latent space."""
+        apart = (first - second).double()
+        values, vectors = torch.linalg.eigh(apart.T @ apart / (2 * len(apart)))
+        self.axes.copy_((vectors / values.clamp_min(1e-6).sqrt()).T)
+
+    def embedded(self, latent: Tensor) -> Tensor:
+        """Return latent vectors (batch, latent) in units of the scatter that noise, window and instrument make: canonical variates.
+
+        References: Fisher (1936), Annals of Eugenics 7, 179; Rao (1948), J. R. Stat. Soc. B 10, 159.
+        """
+        return latent @ self.axes.T

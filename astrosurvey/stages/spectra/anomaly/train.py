@@ -34,6 +34,7 @@ TILTED = 1
 PULL, WHITE = 2.5, 0.3
 """Weights of the consistency of two views, and of white latent vectors, against the reconstruction."""
 VIEWS_TO_CALIBRATE = 8000
+"""Half of them calibrate, half judge; the flow learns from twice as many of objects that are not kept back."""
 ROWS = 256
 
 
@@ -103,7 +104,7 @@ def train(
         )
     network = cast(SpectralAutoencoder, trained).to(device)
     learn_residuals(network, kept_back, seed=seed + 2)
-    seen = [found for found, _ in explained(network, corpus, min(4 * VIEWS_TO_CALIBRATE, 4 * len(corpus)), seed=seed + 3)]
+    seen = [found for found, _ in explained(network, corpus, min(2 * VIEWS_TO_CALIBRATE, 4 * len(corpus)), seed=seed + 3)]
     latents = torch.cat([found["latent"] for found in seen])
     flow_recipe = Recipe(max(1, recipe.steps // 4), 1e-3, every=max(1, recipe.steps // 8), weight_decay=1e-4)
     _learn_density(network, latents, flow_recipe, seed, device, lambda done: progress(recipe.steps + done, total), log)
@@ -159,15 +160,17 @@ def explained(network: SpectralAutoencoder, corpus: Corpus, number: int, *, seed
 
 @torch.no_grad()
 def learn_residuals(network: SpectralAutoencoder, corpus: Corpus, *, seed: int) -> None:
-    """Set the network's error by wavelength, once its latent space is white."""
+    """Make the latent space white, and learn what scatters there, and the network's error by wavelength."""
     network.eval()
     rows = min(ROWS, len(corpus))
     count = max(2, min(16, len(corpus) // rows))
     network.whiten(torch.cat([network(channels(*batch(corpus, step, rows=rows, seed=seed)[:2])) for step in range(2 * count)]))
     squares, weights = corpus.flux.new_zeros(2, PIXELS, dtype=torch.float32)
+    pairs: list[tuple[Tensor, Tensor]] = []
     for step in range(count):
-        first_flux, first_ivar, *_, flux, variance = batch(corpus, step, rows=rows, seed=seed)
+        first_flux, first_ivar, second_flux, second_ivar, flux, variance = batch(corpus, step, rows=rows, seed=seed)
         latent = network(channels(first_flux, first_ivar))
+        pairs.append((latent, network(channels(second_flux, second_ivar))))
         known = torch.isfinite(variance)
         weight = torch.where(known, 1.0 / (torch.where(known, variance, 0.0) + (ERROR * flux).square() + 1e-30), 0.0)
         best = decode(network, torch.where(known, flux, 0.0), weight, latent)
@@ -175,6 +178,7 @@ def learn_residuals(network: SpectralAutoencoder, corpus: Corpus, *, seed: int) 
         relative = ((flux - best.model) / best.model.abs().clamp_min(1e-30)).square()
         squares += torch.where(clean, (relative - torch.where(clean, variance, 0.0) / flux.square().clamp_min(1e-30)).clamp(0, 1), 0).sum(0)
         weights += clean.sum(dim=0)
+    network.learn_axes(*(torch.cat(side) for side in zip(*pairs, strict=True)))
     smooth = torch.nn.functional.avg_pool1d(torch.stack([squares, weights])[:, None], 33, 1, 16)[:, 0]
     network.scatter.copy_((smooth[0] / smooth[1].clamp_min(1e-3)).sqrt().clamp(0.0, 0.5))
 
