@@ -202,7 +202,7 @@ def _keep(
 
 
 def _resume(folder: Path, network: nn.Module, averaged: nn.Module, optimiser: Any, history: History) -> int:
-    state = torch.load(folder / "state.pt", weights_only=True)
+    state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(state["network"])
     averaged.load_state_dict(state["averaged"])
     optimiser.load_state_dict(state["optimiser"])

@@ -40,13 +40,12 @@ ROWS = 256
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, what is known of it, and the baseline."""
+    """A trained network and what is known of it."""
 
     network: SpectralAutoencoder
     config: dict[str, Any]
     history: History
     calibrations: Mapping[str, Calibration]
-    forest: Forest
     scores: Mapping[str, tuple[float, float]]
     """Name -> value, standard error, on the objects kept back."""
 
@@ -109,6 +108,8 @@ def train(
     flow_recipe = Recipe(max(1, recipe.steps // 4), 1e-3, every=max(1, recipe.steps // 8), weight_decay=1e-4)
     _learn_density(network, latents, flow_recipe, seed, device, lambda done: progress(recipe.steps + done, total), log)
     forest = grow(latents.cpu().numpy(), seed)
+    network.split_feature.copy_(torch.from_numpy(forest.feature))
+    network.split_value.copy_(torch.from_numpy(forest.value))
     return _calibrated(network.eval(), config, history, forest, kept_back, seed)
 
 
@@ -227,4 +228,4 @@ def _calibrated(
         for part in (0.05, 0.5):
             share = float((p <= part).mean())
             scores[f"{density}_p_below_{part:g}"] = (share, float(np.sqrt(share * (1 - share) / max(1, len(p)))))
-    return Trained(network.cpu(), config, history, calibrations, forest, scores)
+    return Trained(network.cpu(), config, history, calibrations, scores)
