@@ -129,7 +129,7 @@ def redshifts(known: Known, corpus: views.Corpus) -> dict[str, Any]:
         window = torch.where((there >= 0) & (there < PIXELS), flux.gather(1, there.clamp(0, PIXELS - 1)), 0.0)
         seen = observe(window, views.observed_grid(), generator, Instrument(snr=BRIGHT))
         planes = (torch.zeros_like(flux).scatter(1, there.clamp(0, PIXELS - 1), one) for one in (seen.flux, seen.ivar))
-        latent.append(known.network.embedded(known.network(channels(*planes))))
+        latent.append(known.network(channels(*planes)))
     seen_at = torch.stack(latent, dim=1).double()  # (object, redshift, number)
     within = torch.cdist(seen_at, seen_at).sum(dim=(1, 2)) / (len(AT) * (len(AT) - 1))
     between = torch.cdist(seen_at[:, 0], seen_at[:, 2])

@@ -121,7 +121,6 @@ class SpectralAutoencoder(nn.Module):
     """
 
     scatter: Tensor
-    axes: Tensor
     split_feature: Tensor
     split_value: Tensor
 
@@ -140,8 +139,6 @@ class SpectralAutoencoder(nn.Module):
         self.flow = SplineFlow(latent, **(flow or {}))
         # The decoder's relative error by wavelength.
         self.register_buffer("scatter", torch.zeros(pixels))
-        # Directions of the latent space in which one object's vectors scatter by one, the best determined first.
-        self.register_buffer("axes", torch.eye(latent))
         # An isolation forest over the latent vectors, the baseline; the network itself does not use it.
         self.register_buffer("split_feature", torch.full(tuple(forest), -1, dtype=torch.int16))
         self.register_buffer("split_value", torch.zeros(tuple(forest)))
@@ -166,17 +163,3 @@ class SpectralAutoencoder(nn.Module):
         for layer in (self.decoder.linear, cast(nn.Linear, self.decoder.bend[0])):
             layer.bias.add_((layer.weight.double() @ mean).float())
             layer.weight.copy_(layer.weight.double() @ root)
-
-    @torch.no_grad()
-    def learn_axes(self, first: Tensor, second: Tensor) -> None:
-        """Learn the directions of `embedded` from two latent vectors (n, latent) of each of many objects, in a white latent space."""
-        apart = (first - second).double()
-        values, vectors = torch.linalg.eigh(apart.T @ apart / (2 * len(apart)))
-        self.axes.copy_((vectors / values.clamp_min(1e-6).sqrt()).T)
-
-    def embedded(self, latent: Tensor) -> Tensor:
-        """Return latent vectors (batch, latent) in units of the scatter that noise, window and instrument make: canonical variates.
-
-        References: Fisher (1936), Annals of Eugenics 7, 179; Rao (1948), J. R. Stat. Soc. B 10, 159.
-        """
-        return latent @ self.axes.T

@@ -27,7 +27,7 @@ class Answers:
     """What is said of each spectrum.
 
     Attributes:
-        latent: (n, latent) float32, what the encoder says, in units of its scatter; NaN where nothing can be said.
+        latent: (n, latent) float32, what the encoder says; NaN where nothing can be said.
         p: (n,) p-values; 1 where nothing can be said.
         score: (n,) -log10(p); NaN there.
         flags: (n,) CLASSIFICATION bits.
@@ -81,7 +81,7 @@ def answers(ctx: Context, known: Known, density: str, spectra: Spectra, z: np.nd
         flags[rows] |= np.where(found["pixels"] > 0, 0, CLASSIFICATION["NO_DATA"])
         flags[rows] |= np.where(told & (calibration.enough(found) < FEW), CLASSIFICATION["NO_SIGNAL"], 0)
         chance = calibration(found)
-        latent[rows], p[rows] = np.where(told[:, None], found["embedded"], np.nan), np.where(told, chance, 1.0)
+        latent[rows], p[rows] = np.where(told[:, None], found["encoded"], np.nan), np.where(told, chance, 1.0)
         score[rows] = np.where(told, -np.log10(chance), np.nan)
         model, spread = best.model.cpu().numpy(), (best.variance + best.floor).cpu().numpy()
         for k, row in enumerate(range(rows.start, rows.stop)):

@@ -32,7 +32,7 @@ def statistics(network: SpectralAutoencoder, flux: Tensor, ivar: Tensor, best: D
 
     Returns:
         latent: (row, latent) the likeliest latent vector.
-        embedded: (row, latent) what the encoder says, in units of its scatter.
+        encoded: as given.
         snr: (row,) root mean square of the model over the noise.
         pixels: (row,) how many have data.
         density: (row,) minus the log of the latent vector's density.
@@ -48,7 +48,7 @@ def statistics(network: SpectralAutoencoder, flux: Tensor, ivar: Tensor, best: D
     residual = residual / noise
     found = {
         "latent": best.latent,
-        "embedded": network.embedded(encoded),
+        "encoded": encoded,
         "snr": (torch.where(good, best.model.square() * safe, 0.0).sum(dim=1) / pixels.clamp_min(1)).sqrt(),
         "pixels": pixels.to(flux.dtype),
         "density": -network.flow(best.latent),

@@ -161,17 +161,15 @@ def explained(network: SpectralAutoencoder, corpus: Corpus, number: int, *, seed
 
 @torch.no_grad()
 def learn_residuals(network: SpectralAutoencoder, corpus: Corpus, *, seed: int) -> None:
-    """Make the latent space white, and learn what scatters there, and the network's error by wavelength."""
+    """Make the latent space white, and learn the network's error by wavelength there."""
     network.eval()
     rows = min(ROWS, len(corpus))
     count = max(2, min(16, len(corpus) // rows))
     network.whiten(torch.cat([network(channels(*batch(corpus, step, rows=rows, seed=seed)[:2])) for step in range(2 * count)]))
     squares, weights = corpus.flux.new_zeros(2, PIXELS, dtype=torch.float32)
-    pairs: list[tuple[Tensor, Tensor]] = []
     for step in range(count):
-        first_flux, first_ivar, second_flux, second_ivar, flux, variance = batch(corpus, step, rows=rows, seed=seed)
+        first_flux, first_ivar, *_, flux, variance = batch(corpus, step, rows=rows, seed=seed)
         latent = network(channels(first_flux, first_ivar))
-        pairs.append((latent, network(channels(second_flux, second_ivar))))
         known = torch.isfinite(variance)
         weight = torch.where(known, 1.0 / (torch.where(known, variance, 0.0) + (ERROR * flux).square() + 1e-30), 0.0)
         best = decode(network, torch.where(known, flux, 0.0), weight, latent)
@@ -179,7 +177,6 @@ def learn_residuals(network: SpectralAutoencoder, corpus: Corpus, *, seed: int) 
         relative = ((flux - best.model) / best.model.abs().clamp_min(1e-30)).square()
         squares += torch.where(clean, (relative - torch.where(clean, variance, 0.0) / flux.square().clamp_min(1e-30)).clamp(0, 1), 0).sum(0)
         weights += clean.sum(dim=0)
-    network.learn_axes(*(torch.cat(side) for side in zip(*pairs, strict=True)))
     smooth = torch.nn.functional.avg_pool1d(torch.stack([squares, weights])[:, None], 33, 1, 16)[:, 0]
     network.scatter.copy_((smooth[0] / smooth[1].clamp_min(1e-3)).sqrt().clamp(0.0, 0.5))
 
