@@ -100,11 +100,11 @@ def sdss(subject: Subject, data: Path, side: str) -> dict[str, Any]:
     with SPLIT.open(newline="") as stream:
         rows = np.array([int(row["row"]) for row in csv.DictReader(stream) if side in (row["side"], "both")])
     spectra, table = spectra.take(rows), table[rows]
-    found = subject.ask(spectra)
+    found, snr = subject.ask(spectra), medians(spectra)
     kind = np.array([CLASSES[str(name).strip()] for name in table["CLASS"]])
     fine, z, safe = np.array([str(name).strip() for name in table["LABEL13"]]), np.asarray(table["Z"]), np.asarray(table["ZWARNING"]) == 0
     out = coarse_scores(found, kind)
-    for name, mine in (("high", found.snr >= 10), ("low", found.snr < 5)):
+    for name, mine in (("high", snr >= 10), ("low", snr < 5)):
         out |= {f"coarse_{name}_snr": fraction((best_class(found) == kind)[mine])}
     told = np.array(FINE)[found.fine.argmax(axis=1)]
     diagonal = {name: fraction(told[fine == name] == name) for name in FINE if (fine == name).any()}
@@ -114,7 +114,7 @@ def sdss(subject: Subject, data: Path, side: str) -> dict[str, Any]:
     out |= redshift_scores(found, z, far)
     wrong = np.flatnonzero(best_class(found) != kind)
     out["wrong"] = [
-        f"row {rows[k]}: {kind[k]} {str(table['SUBCLASS'][k]).strip()} z {z[k]:.3f} S/N {found.snr[k]:.1f} -> {best_class(found)[k]} "
+        f"row {rows[k]}: {kind[k]} {str(table['SUBCLASS'][k]).strip()} z {z[k]:.3f} S/N {snr[k]:.1f} -> {best_class(found)[k]} "
         f"{found.coarse[k].max():.2f}"
         for k in wrong
     ]
@@ -126,12 +126,12 @@ def lamost(subject: Subject, data: Path) -> dict[str, Any]:
     spectra, table = labelled(data / "spectra" / "lamost_labelled.fits.gz")
     name = np.array([str(name).strip() for name in table["CLASS"]])
     kind = np.array([CLASSES.get(one, "unknown") for one in name])
-    found = subject.ask(spectra)
+    found, snr = subject.ask(spectra), medians(spectra)
     known = kind != "unknown"
     out = {"coarse_stars": fraction((best_class(found) == kind)[kind == "star"]), **coarse_scores(some(found, known), kind[known])}
     out["galaxies"] = fraction((best_class(found) == kind)[kind == "galaxy"])
     out["wrong"] = [
-        f"{kind[k]} {str(table['SUBCLASS'][k]).strip()} S/N {found.snr[k]:.1f} -> {best_class(found)[k]} {found.coarse[k].max():.2f}"
+        f"{kind[k]} {str(table['SUBCLASS'][k]).strip()} S/N {snr[k]:.1f} -> {best_class(found)[k]} {found.coarse[k].max():.2f}"
         for k in np.flatnonzero(known & (best_class(found) != kind))
     ]
     return out
@@ -214,6 +214,11 @@ def labelled(path: Path, **settings: Any) -> tuple[Spectra, Any]:
     spectra = read_spectra(ReadSpectra.Config(path=str(path), **settings), None, LOG)[0]
     with fits.open(path) as hdus:
         return spectra, hdus[1].data.copy()
+
+
+def medians(spectra: Spectra) -> np.ndarray:
+    """Return (n,) median signal-to-noise ratios of usable pixels."""
+    return np.nanmedian(np.where(spectra.usable(), spectra.flux * np.sqrt(spectra.ivar), np.nan), axis=1)
 
 
 def best_class(found: Predictions) -> np.ndarray:

@@ -108,13 +108,13 @@ def timed(call: Callable[[], Any], repeats: int) -> float:
     return statistics.median(spent)
 
 
-def on_device(call: Callable[[], Any]) -> tuple[float, int]:
-    """Return the seconds and the number of the CUDA functions within a call, copies and fills apart."""
+def on_device(call: Callable[[], Any]) -> float:
+    """Return the seconds of the CUDA functions within a call, copies and fills apart."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         call()
         torch.cuda.synchronize()
     events = [event for event in profile.key_averages() if not event.key.startswith(("Memcpy", "Memset"))]
-    return sum(event.device_time_total for event in events) / 1e6, sum(event.count for event in events)
+    return float(sum(event.device_time_total for event in events)) / 1e6
 
 
 def copy_rate() -> float:
@@ -137,7 +137,7 @@ def compare(kernel: KernelSpec, arguments: tuple[Any, ...], repeats: int, rate: 
         same = np.isclose(a, b, kernel.rtol, kernel.atol, equal_nan=True) if a.dtype.kind == "f" else a == b
         wrong, elements = wrong + int((~same).sum()), elements + a.size
     moved = size_of(arguments) + size_of(got)
-    device, functions = on_device(lambda: kernel.cuda(*arguments))
+    device = on_device(lambda: kernel.cuda(*arguments))
     return {
         "megabytes": moved / 1e6,
         "elements": elements,
@@ -145,7 +145,6 @@ def compare(kernel: KernelSpec, arguments: tuple[Any, ...], repeats: int, rate: 
         "cpu": timed(lambda: kernel.cpu(*arguments), repeats),
         "gpu": timed(lambda: kernel.cuda(*arguments), repeats),
         "device": device,
-        "launches": functions,
         "bandwidth": moved / device / rate if device else float("nan"),
     }
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from scipy.spatial import cKDTree
 
 import astrosurvey
-from astrosurvey import Catalog, Model, Spectra
+from astrosurvey import Catalog, Export, Metrics, Model, Spectra
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -22,7 +23,8 @@ TRAINING = {
 """Examples that train, and what makes a toy of them; what they are worth, the tests of the built-in models say."""
 OF_SPECTRA = [ROOT / "examples" / "spectra.yaml"]
 SIMULATED_SPECTRA = ROOT / "examples" / "simulate-spectra.yaml"
-WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA]
+SPECTRA_SURVEY = ROOT / "examples" / "spectra-survey.yaml"
+WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY]
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
@@ -52,6 +54,15 @@ def test_the_example_of_simulated_spectra(tmp_path):
     tile = next(tile for stage, tile in result.states if stage == "sim")
     spectra, truth = result.read("grid", "spectra", Spectra, tile), result.read("sim", "truth", Catalog, tile)
     np.testing.assert_array_equal(spectra.ids, truth.column("spectrum_id"))
+
+
+def test_the_example_of_a_survey_of_spectra(tmp_path):
+    pipeline = astrosurvey.load(SPECTRA_SURVEY, overrides=["tiles.count=1", "sim.number=16", "sim.snr=[15, 30]"])
+    result = astrosurvey.run(pipeline, out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    assert result.read("score", "metrics", Metrics)["accuracy.coarse"].value > 0.6
+    tables = Table.read(result.read("table", "files", Export).folder / "catalog.fits", hdu="spectral_line")
+    assert np.isfinite(tables["line_flux"]).any()
 
 
 @pytest.mark.parametrize("example", TRAINING)

@@ -28,6 +28,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 
+from astrosurvey import Model
+from astrosurvey.networks.spectrum import SpectrumEnsemble
 from astrosurvey.networks.train import Recipe, fit
 from astrosurvey.stages.models.load import to_model
 from astrosurvey.stages.simulate.spectra.draw import Drawer
@@ -37,7 +39,7 @@ from astrosurvey.stages.simulate.spectra.instrument import Instrument
 from astrosurvey.stages.simulate.spectra.noise import Labelled, read_labelled
 from astrosurvey.stages.spectra.classify.assess import columns
 from astrosurvey.stages.spectra.classify.augment import Batch
-from astrosurvey.stages.spectra.classify.card import ARCHITECTURE, card
+from astrosurvey.stages.spectra.classify.card import ARCHITECTURE, card, to_ensemble
 from astrosurvey.stages.spectra.classify.examples import Fresh, joined
 from astrosurvey.stages.spectra.classify.grid import PIXELS, WAVE
 from astrosurvey.stages.spectra.classify.train import Trained, build, ensemble_losses, train
@@ -102,6 +104,8 @@ def main() -> None:
         "pipeline": "tools/train_spectra.py",
         "seed": settings.seed,
     }
+    if settings.start is not None:
+        how["start"] = Model.read(settings.start).card["training"]
     shutil.rmtree(settings.out, ignore_errors=True)
     to_model(trained.network, ARCHITECTURE, trained.config, card(trained, about, how)).write(settings.out)
     (settings.out.parent / f"{settings.out.name}-curves.json").write_text(json.dumps(dict(trained.history.curves)) + "\n")
@@ -121,7 +125,8 @@ def arguments() -> Any:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that draw")
     parser.add_argument("--minutes", type=float, default=6.0, help="for everything; the steps follow from it")
     parser.add_argument("--steps", type=int, help="instead of what fits into --minutes")
-    parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--start", type=Path, help="folder of a model whose weights to start from")
+    parser.add_argument("--members", type=int, default=4, help="networks; those of --start where it is given")
     parser.add_argument("--batch", type=int, default=512, help="spectra for each member in a step")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--bayesian", action="store_true", help="last layers with weights that are distributions")
@@ -166,7 +171,7 @@ def resumed(source: Fresh, held: Batch, recipe: Recipe, settings: Any, say: Call
                 return train(
                     source,
                     held,
-                    start=build(settings.members, bayesian=settings.bayesian, seed=settings.seed),
+                    start=started(settings),
                     recipe=recipe,
                     batch=settings.batch,
                     seed=settings.seed,
@@ -179,6 +184,14 @@ def resumed(source: Fresh, held: Batch, recipe: Recipe, settings: Any, say: Call
                     raise
                 say(f"{error}; the last checkpoint is taken")
     raise AssertionError
+
+
+def started(settings: Any) -> tuple[SpectrumEnsemble, dict[str, Any]]:
+    """Return the networks to start from."""
+    if settings.start is None:
+        return build(settings.members, bayesian=settings.bayesian, seed=settings.seed)
+    model = Model.read(settings.start)
+    return to_ensemble(model), dict(model.config)
 
 
 def observed_once(source: Fresh, seed: int, device: str) -> Batch:

@@ -348,7 +348,8 @@ def _marks(answer: _Answer, lines: Rows) -> list[Mark]:
     found = []
     for line in LINES:
         snr = measured.get(line.key)
-        if (line.key in usual and (snr is not None or not lines or line.kind == "absorption")) or (snr is not None and snr >= SEEN):
+        unusual = snr is not None and snr >= SEEN and answer.label != "star"
+        if unusual or (line.key in usual and (snr is not None or not lines or line.kind == "absorption")):
             seen = None if snr is None else snr >= SEEN
             found.append(Mark(line.label, line.wave * (1 + answer.z), line.kind == "absorption", seen, snr or 0.0))
     return found

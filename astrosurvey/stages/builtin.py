@@ -48,6 +48,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
     from .spectra.classify.explain import ExplainSpectra
     from .spectra.classify.stage import ClassifySpectra, TrainSpectra
+    from .spectra.labels.stage import LabelSpectra
     from .spectra.lines.stage import MeasureLines
     from .spectra.redshift.stage import MeasureRedshift
     from .spectra.resample.stage import ResampleSpectra
@@ -56,6 +57,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     for stage in (
         ReadImage,
         ReadSpectra,
+        LabelSpectra,
         SimulateSky,
         SimulateField,
         SimulateSpectra,

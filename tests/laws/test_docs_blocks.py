@@ -80,6 +80,7 @@ SUPPORTING = {
     "survey": {"use": "catalog.merge", "in": "kron"},
     "field": {"use": "simulate.field"},
     "spectra": {"use": "io.spectra", "path": "{tile}.fits"},
+    "classify": {"use": "spectra.classify", "in": "spectra"},
 }
 """The stages that blocks which show a part of a pipeline take for granted, by the names that they use for them."""
 

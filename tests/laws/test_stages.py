@@ -34,6 +34,7 @@ from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.stages.spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
 from astrosurvey.stages.spectra.classify.explain import ExplainSpectra
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra, TrainSpectra
+from astrosurvey.stages.spectra.labels.stage import LabelSpectra
 from astrosurvey.stages.spectra.lines.stage import MeasureLines
 from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
 from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
@@ -608,6 +609,29 @@ class TestTrainAnomaly(StageLaws):
         return {port: [lined_spectra(number)[k] for number in numbers] for k, port in enumerate(("spectra", "truth"))}
 
 
+class TestLabelSpectra(StageLaws):
+    stage = LabelSpectra
+
+    @pytest.fixture
+    def table(self, tmp_path):
+        path = tmp_path / "labels.csv"
+        path.write_text("NAME,CLASS,Z\na,GALAXY,0.1\nb,QSO,1.5\nc,AGN,\n")
+        return path
+
+    def catalog(self):
+        columns = {"spectrum_id": [11, 12, 13], "tile_id": 7, "name": ["c", "a", "x"], "frame": "unknown", "n_pixel": 9, "snr": 5.0}
+        return Catalog.from_columns("spectrum", {**columns, "wave_min": 4000.0, "wave_max": 9000.0, "flags": 0})
+
+    def example(self, table):
+        return Example({"catalog": self.catalog()}, {"path": str(table), "name": "name"})
+
+    def example_by_row(self, table):
+        return Example({"catalog": self.catalog()}, {"path": str(table)})
+
+    def wrong_column(self, table):
+        return Example({"catalog": self.catalog()}, {"path": str(table), "z": "REDSHIFT"})
+
+
 class TestMeasureLines(StageLaws):
     stage = MeasureLines
 
@@ -708,6 +732,10 @@ class _Exports:
 
 class TestExportFits(_Exports, StageLaws):
     stage = ExportFits
+
+    def example_of_spectra(self):
+        _, classes, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
+        return Example({"classes": list(classes), "redshifts": list(redshifts)})
 
     def example_wide(self):
         return Example(self.example().inputs, {"layout": "wide"})

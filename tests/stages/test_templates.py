@@ -132,6 +132,34 @@ def test_masked_pixels_are_filled_by_the_template():
     assert made["photometry"].column("masked_fraction")[0] > 0.1
 
 
+def test_stamps_are_cut_and_put_back_where_they_belong():
+    import torch
+
+    from astrosurvey.stages.deblending.stamps import Layout
+
+    rng = np.random.default_rng(9)
+    image = rng.normal(size=(70, 90)).astype(np.float32)
+    x, y, reach = np.array([3.2, 60.0, 88.0]), np.array([4.0, 40.1, 69.0]), np.array([9.0, 14.0, 9.0])
+    layout = Layout(image.shape, x, y, reach, np.ones(3), "cpu")
+    plane, around = layout.plane(image), np.pad(image, layout.pad)
+    for batch in layout.batches():
+        half = batch.size // 2
+        for row, stamp in zip(batch.rows.tolist(), batch.cut(plane).numpy(), strict=True):
+            v, u = layout.y0[row] - half + layout.pad, layout.x0[row] - half + layout.pad
+            np.testing.assert_array_equal(stamp.reshape(batch.size, -1), around[v : v + batch.size, u : u + batch.size])
+        before = batch.cut(plane)
+        batch.add(plane, torch.ones_like(before))
+        np.testing.assert_array_equal(batch.cut(plane), before + 1)
+        batch.put(plane, before)
+    np.testing.assert_array_equal(layout.image(plane), image)
+
+
+def test_a_transform_has_a_fast_length_with_room_for_the_stamp():
+    from astrosurvey.stages.deblending.profiles import fast_side
+
+    assert [fast_side(n) for n in (1, 36, 37, 45, 63, 91)] == [2, 36, 40, 48, 64, 96]
+
+
 def test_results_are_the_same_bytes_for_any_number_of_threads():
     import torch
 

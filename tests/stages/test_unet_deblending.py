@@ -14,10 +14,13 @@ import torch
 from astrosurvey import Box, Context, DataError, Image, Model, Tile, plugins
 from astrosurvey.catalog.flags import PIXEL, SOURCE
 from astrosurvey.networks.unet import UNet
+from astrosurvey.stages.deblending import members
+from astrosurvey.stages.deblending.bands import Band
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
+from astrosurvey.stages.deblending.scene import Scene
 from astrosurvey.stages.deblending.unet import masks
 from astrosurvey.stages.deblending.unet.examples import batch, examples, listed
-from astrosurvey.stages.deblending.unet.refine import bins_of, framed, unframed
+from astrosurvey.stages.deblending.unet.refine import Wide, bins_of, framed, unframed
 from astrosurvey.stages.deblending.unet.stage import UNetDeblending
 from astrosurvey.stages.models.load import to_model
 from astrosurvey.stages.simulate.field import SimulateField
@@ -93,9 +96,46 @@ def test_stamps_of_all_sizes_are_framed_around_their_middle(size):
     small = framed(stamp.flatten(1), size)
     assert small[0, masks.SIDE // 2, masks.SIDE // 2] == 3.0
     assert small.sum() == 6.0
-    back = unframed(small, size).reshape(2, size, size)
+    back = unframed(small, size, bins_of(size)).reshape(2, size, size)
     assert back[0, size // 2, size // 2] == 3.0
     assert (back > 0).sum() == 2 * bins_of(size) ** 2
+    cut = unframed(small, 32, bins_of(size)).reshape(2, 32, 32)
+    assert torch.equal(cut, back[:, size // 2 - 16 : size // 2 + 16, size // 2 - 16 : size // 2 + 16])
+
+
+def test_wide_stamps_show_the_same_models_and_more_around_them():
+    image, x, y = noisy_pair()
+    _, sources = known.listed(image, x, y, half=9)
+    seen = members.Planes.of(image, None)
+    layouts = [members.layout(seen, sources, reach, "cpu") for reach in (members.REACH, 3.0)]
+    scene = Scene(seen.mean, seen.sigma, x, y, layouts[0])
+    scene.fit(2, lambda done, total: None)
+    scene.extra[1] = torch.ones(int(layouts[0].size[1]) ** 2)
+    band = Band(scene, seen.mean, True)
+    for batch_ in scene.batches:  # as a source that is no sum of profiles has it
+        band.models[batch_.size][scene.place[batch_.rows[batch_.rows == 1]]] += 1.0
+    wide = Wide(band, seen.mean.psf, layouts[1])
+    assert (layouts[1].size > layouts[0].size).all()
+    images = [layout.image(plane) for layout, plane in ((layouts[0], band.data), (layouts[1], wide.data))]
+    np.testing.assert_array_equal(*images)
+    small = {int(row): stamp for b in scene.batches for row, stamp in zip(b.rows, band.model(b), strict=True)}
+    for b in wide.batches:
+        for row, stamp in zip(b.rows.tolist(), wide.model(b), strict=True):
+            side = int(layouts[0].size[row])
+            rim = (b.size - side) // 2
+            middle = stamp.view(b.size, b.size)[rim : rim + side, rim : rim + side].reshape(-1)
+            np.testing.assert_allclose(middle, small[row], atol=2e-3 * float(small[row].max()))
+
+
+def test_the_network_is_not_asked_about_what_needs_no_answer():
+    x, y = np.array([30.0, 120.0, 150.0]), np.array([30.0, 31.0, 31.0])
+    clean = gaussians((64, 180), x, y, np.array([4000.0, 3000.0, 2500.0]))
+    clean += gaussians((64, 180), np.array([125.0]), np.array([36.0]), np.array([3000.0]))  # in no list, so the second fits no template
+    image = known.picture(clean + np.random.default_rng(4).standard_normal(clean.shape))
+    ours, plain = run(UNetDeblending, image, x, y, network(30.0)), run(TemplateDeblending, image, x, y)
+    fluxes = [made["photometry"].column("flux") for made in (ours, plain)]
+    assert fluxes[0][0] == fluxes[1][0], "alone, and like a star"
+    assert fluxes[0][1] != fluxes[1][1], "it is two, and looks like nothing in the library"
 
 
 def simulation() -> tuple:

@@ -40,6 +40,7 @@ class Band:
 
     Attributes:
         models: for each size of stamp, the models of its sources.
+        amount: (n,) of each model, in units of the scene's.
         star: sum over the pixels of the square of the PSF.
         total: the sum of all models, a padded plane.
         residual: what they leave over of the data.
@@ -59,7 +60,8 @@ class Band:
             bases = {size: profiles.Basis(plane.psf, scene.psf_sigma, size, self.layout.device) for size in self.models}
             for batch in scene.batches:
                 self.models[batch.size][scene.place[batch.rows]] = self._rendered(batch, bases[batch.size])
-        self._solve(amount, 1 if same else SWEEPS)
+        self.amount = amount
+        self._solve(1 if same else SWEEPS)
 
     def model(self, batch: Batch) -> torch.Tensor:
         """Return the models of a batch, (b, size * size)."""
@@ -74,8 +76,9 @@ class Band:
                 model[k] += scene.extra[row]
         return model.clamp_min(0.0)
 
-    def _solve(self, amount: torch.Tensor, sweeps: int) -> None:
+    def _solve(self, sweeps: int) -> None:
         """Find the non-negative amounts of all templates together, by coordinate descent, brightest first."""
+        amount = self.amount
         for _ in range(sweeps):
             for batch in self.scene.batches:
                 template, ivar, rows = self.model(batch), batch.cut(self.ivar), batch.rows

@@ -30,7 +30,6 @@ def deblend(
     bands: tuple[str, ...] | None,
     rounds: int,
     method: str = "templates",
-    reach: float = members.REACH,
     solve: Callable[[Scene, members.Planes], Sequence[Band]] | None = None,
 ) -> Mapping[str, Any]:
     """Return the outputs of `deblending.templates`, or of a stage that shares pixels in a way of its own.
@@ -44,13 +43,12 @@ def deblend(
         bands: bands in whose mean shapes are fitted; None for all.
         rounds: how often each source is fitted.
         method: of the rows of photometry.
-        reach: of the stamps, in units of the footprints.
         solve: returns the bands of the scene, which share the pixels; None for shares in proportion to the templates.
     """
     _, origin = smoothing(image, None)
     warn_if_unknown(origin, ctx.log.warning)
     planes = members.Planes.of(image, bands)
-    layout = members.layout(planes, sources, reach, ctx.device)
+    layout = members.layout(planes, sources, members.REACH, ctx.device)
     scene = Scene(planes.mean, planes.sigma, sources.column("x"), sources.column("y"), layout)
     scene.fit(rounds, ctx.progress)
     solved = solve(scene, planes) if solve else [Band(scene, plane, planes.single) for plane in planes.bands]

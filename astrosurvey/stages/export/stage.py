@@ -12,7 +12,18 @@ from ...core.product import Tiles, optional
 from ...core.stage import Context, NoWork, Stage, StageConfig
 from ...products import Catalog, Export
 
-CATALOGS = {"sources": optional(Tiles.of(Catalog.of("source"))), "photometry": optional(Tiles.of(Catalog.of("photometry")))}
+TABLES = {
+    "sources": "source",
+    "photometry": "photometry",
+    "catalog": "spectrum",
+    "redshifts": "redshift",
+    "classes": "classification",
+    "lines": "spectral_line",
+    "indices": "spectral_index",
+}
+"""What can be written: port and table."""
+CATALOGS = {port: optional(Tiles.of(Catalog.of(table))) for port, table in TABLES.items()}
+Gathered = Tiles[Catalog] | None
 
 
 class TablesConfig(StageConfig):
@@ -20,7 +31,7 @@ class TablesConfig(StageConfig):
 
     layout: Literal["tables", "wide"] = Field(
         "tables",
-        description="tables: sources and photometry as two tables; wide: one row a source, with a column for each band, method and measure",
+        description="tables: a table for each catalogue; wide: photometry beside the source, a column for each band, method and measure",
     )
 
 
@@ -38,12 +49,26 @@ class ExportFits(Stage):
     class Config(TablesConfig):
         """Settings of `export.fits`."""
 
-    def run(self, ctx: Context, *, sources: Tiles[Catalog] | None, photometry: Tiles[Catalog] | None) -> Mapping[str, Any]:
+    def run(
+        self,
+        ctx: Context,
+        *,
+        sources: Gathered,
+        photometry: Gathered,
+        catalog: Gathered,
+        redshifts: Gathered,
+        classes: Gathered,
+        lines: Gathered,
+        indices: Gathered,
+    ) -> Mapping[str, Any]:
         """Return the folder with `catalog.fits`."""
         from .fits import write_fits
         from .tables import out_tables
 
-        write_fits(ctx.scratch / "catalog.fits", out_tables(sources, photometry, self.config.layout == "wide"))
+        write_fits(
+            ctx.scratch / "catalog.fits",
+            out_tables([sources, photometry, catalog, redshifts, classes, lines, indices], wide=self.config.layout == "wide"),
+        )
         return {"files": Export(ctx.scratch)}
 
 
@@ -61,12 +86,26 @@ class ExportVOTable(Stage):
     class Config(TablesConfig):
         """Settings of `export.votable`."""
 
-    def run(self, ctx: Context, *, sources: Tiles[Catalog] | None, photometry: Tiles[Catalog] | None) -> Mapping[str, Any]:
+    def run(
+        self,
+        ctx: Context,
+        *,
+        sources: Gathered,
+        photometry: Gathered,
+        catalog: Gathered,
+        redshifts: Gathered,
+        classes: Gathered,
+        lines: Gathered,
+        indices: Gathered,
+    ) -> Mapping[str, Any]:
         """Return the folder with `catalog.vot`."""
         from .tables import out_tables
         from .votable import write_votable
 
-        write_votable(ctx.scratch / "catalog.vot", out_tables(sources, photometry, self.config.layout == "wide"))
+        write_votable(
+            ctx.scratch / "catalog.vot",
+            out_tables([sources, photometry, catalog, redshifts, classes, lines, indices], wide=self.config.layout == "wide"),
+        )
         return {"files": Export(ctx.scratch)}
 
 

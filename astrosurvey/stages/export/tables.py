@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,25 +56,30 @@ def gathered(tiles: Tiles[Catalog] | None) -> Catalog | None:
     return Catalog.concatenate([catalog for _, catalog in tiles.items()])
 
 
-def out_tables(sources: Tiles[Catalog] | None, photometry: Tiles[Catalog] | None, wide: bool) -> list[OutTable]:
-    """Return the tables to write: one each, or one row a source with its photometry beside it.
+def out_tables(catalogs: Sequence[Tiles[Catalog] | None], *, wide: bool) -> list[OutTable]:
+    """Return the tables to write: one for each catalogue.
+
+    Args:
+        catalogs: of different tables; None for what is not wired.
+        wide: put the photometry beside the sources, in one row for each.
 
     Raises:
-        DataError: nothing is wired, or `wide` without both.
+        DataError: nothing is wired, or `wide` without sources and photometry.
         NoWork: no tile has a catalogue.
     """
-    if sources is None and photometry is None:
-        raise DataError("there is nothing to export: wire `sources`, `photometry` or both")
-    found, measured = gathered(sources), gathered(photometry)
+    found = {catalog.table: catalog for tiles in catalogs if (catalog := gathered(tiles)) is not None}
+    if not found:
+        raise DataError("there is nothing to export: wire `sources`, `photometry` or another catalogue")
+    first = []
     if wide:
-        if found is None or measured is None:
+        if not {"source", "photometry"} <= set(found):
             raise DataError("`layout: wide` puts photometry beside the sources: wire both, or set `layout: tables`")
         try:
-            rows = wide_view(found.rows, measured.rows)
+            rows = wide_view(found.pop("source").rows, found.pop("photometry").rows)
         except SchemaError as error:
             raise DataError(str(error)) from error
-        return [OutTable("source", _columns(rows))]
-    return [OutTable(catalog.table, _columns(catalog.rows)) for catalog in (found, measured) if catalog is not None]
+        first = [OutTable("source", _columns(rows))]
+    return first + [OutTable(catalog.table, _columns(catalog.rows)) for catalog in found.values()]
 
 
 def _columns(rows: pa.Table) -> tuple[OutColumn, ...]:

@@ -112,6 +112,18 @@ def test_the_forest_has_the_published_mean_transmission(z, monkeypatch):
         assert seen[:, beta].mean() < np.exp(-0.0018 * (wave[beta] / 1215.67) ** 3.92).mean() - 0.01
 
 
+def test_troughs_take_light_blueward_of_their_lines_alone():
+    grid, z = LogGrid(3600.0, 4000), np.array([2.0, 2.0])
+    flux = np.ones((2, grid.pixels), np.float32)
+    forest.add_troughs(np.random.default_rng(3), flux, grid, z, np.array([True, False]))
+    assert (flux[1] == 1).all()
+    rest = grid.wave / 3
+    assert 0 <= flux[0].min() < 0.8
+    carbon = (rest > 1420) & (rest < 1545)
+    assert flux[0, carbon].min() < 0.8
+    np.testing.assert_allclose(flux[0, (rest > 1650) & (rest < 1700)], 1, atol=1e-3)
+
+
 def test_a_damped_system_has_the_width_of_its_column():
     wave = LogGrid(4500.0, 1200).wave
     seen = forest._damped(wave, 3.0, 10**20.3)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -324,8 +322,8 @@ class TestSdss:
     }  # fmt: skip
 
     @pytest.mark.parametrize(("name", "scatter"), [("SHOC579_SDSS_dr18.fits", 0.06), ("spec-0266-51602-0107.fits", 0.15)])
-    def test_fluxes_and_widths_are_those_of_sdss_s_own_fit(self, name, scatter):
-        path = Path(os.environ["ASTROSURVEY_TEST_DATA"]) / "spectra/native" / name
+    def test_fluxes_and_widths_are_those_of_sdss_s_own_fit(self, real_data, name, scatter):
+        path = real_data / "spectra" / "native" / name
         with fits.open(path) as file:
             theirs, z = file["SPZLINE"].data, float(file["SPECOBJ"].data["Z"][0])
         spectra, _ = read(path)

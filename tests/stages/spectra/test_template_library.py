@@ -94,6 +94,19 @@ def test_few_vectors_give_back_unseen_quasars(analytic):
     assert np.median(residual) < 0.06
 
 
+def test_rotating_disks_split_the_balmer_lines_and_leave_carbon_whole():
+    wave = 10 ** (LOG_STEP * np.arange(31700, 38500))
+    single, double = (quasars.quasars(wave, np.random.default_rng(5), 200, disks) for disks in (0.0, 1.0))
+
+    def wings(flux, center):
+        """Return the light 3500 km/s off a line's centre over that at its centre."""
+        at = [flux[:, np.searchsorted(wave, center * (1 + velocity / 3e5))] for velocity in (-3500, 0, 3500)]
+        return np.median((at[0] + at[2]) / (2 * at[1]))
+
+    assert wings(double, 6564.6) > 1.3 * wings(single, 6564.6)
+    assert wings(double, 1549.1) == pytest.approx(wings(single, 1549.1), rel=0.1)
+
+
 def test_a_basis_spans_what_it_was_made_of():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(3, 50))

@@ -29,14 +29,15 @@ ROUNDS = 2
 class UNetDeblending(Stage):
     """Share the flux of every pixel among its sources by templates that a network, taught on many blends, corrects.
 
-    Templates are fitted as in `deblending.templates`. A U-Net then looks at each source's stamp: at the data, its template,
-    those of its neighbours, and what they leave over; it multiplies the template by a factor in every pixel before pixels are shared,
-    and says by what factor the flux is off. Where sources claim more than the whole of a pixel, all give way.
+    Templates are fitted as in `deblending.templates`. A U-Net then looks at the stamp of each source that has others' light among its
+    own, or is unlike its template: at the data, its template, those of its neighbours, and what they leave over; it multiplies the
+    template by a factor in every pixel before pixels are shared, and says by what factor the flux is off. Where sources claim more
+    than the whole of a pixel, all give way. Other sources keep their templates.
 
     References: Boucaud et al. (2020), MNRAS 491, 2481, arXiv:1905.01324; Ronneberger, Fischer & Brox (2015), arXiv:1505.04597.
     """
 
-    name, version = "deblending.unet", 3
+    name, version = "deblending.unet", 4
     inputs = {
         "image": Image,
         "segmentation": Segmentation,
@@ -74,10 +75,10 @@ class UNetDeblending(Stage):
         from ...models.card import bands_of
         from ...models.load import precision_on, ready
         from ..bands import Band
-        from ..members import psfs
+        from ..members import layout, psfs
         from ..templates import deblend
         from .masks import REACH
-        from .refine import Changes, RefinedBand, predict
+        from .refine import RefinedBand, Wide, predict
 
         assert model is not None
         check_linked(image, segmentation, sources)
@@ -90,11 +91,12 @@ class UNetDeblending(Stage):
         def refine(scene: Scene, planes: Planes) -> list[Band]:
             """Return the bands, shared as the network says after a look at their mean."""
             mean = Band(scene, planes.mean, True)
-            changes: Changes = predict(network, mean, precision, ctx.progress)
+            wide = Wide(mean, planes.mean.psf, layout(planes, sources, REACH, ctx.device))
+            changes = predict(network, mean, wide, precision, ctx.progress)
             return [RefinedBand(mean if planes.single else Band(scene, plane, False), changes) for plane in planes.bands]
 
         with threads(1):
-            return deblend(ctx, image, segmentation, sources, photometry, bands, self.config.rounds, METHOD, REACH, refine)
+            return deblend(ctx, image, segmentation, sources, photometry, bands, self.config.rounds, METHOD, refine)
 
     def _warn_of(self, ctx: Context, model: Model, stamps: np.ndarray) -> None:
         """Warn where the image is outside what the model was trained on."""

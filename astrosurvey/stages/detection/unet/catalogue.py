@@ -98,10 +98,10 @@ def with_overlooked(found: Peaks, snr: np.ndarray, certain: float, device: Devic
     """
     from ....kernels import components, flood
 
-    islands, n = components.KERNEL.on(device)(snr > certain, 1)
+    islands, n = components.KERNEL.on(device)(snr > np.float32(certain), 1)
     if not n:
         return found, np.zeros(len(found.x), bool)
-    pieces, owner = flood.KERNEL.on(device)(islands, snr, np.full(snr.shape, PROMINENCE, np.float32), np.zeros(n + 1, np.float32), 1)
+    pieces, owner = flood.KERNEL.on(device)(islands, snr, np.full(snr.shape, PROMINENCE, np.float32), 1)
     seen = np.zeros(len(owner) + 1, bool)
     seen[pieces[found.row, found.column]] = True
     missing = np.flatnonzero(~seen[1:]) + 1

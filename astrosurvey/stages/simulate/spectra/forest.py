@@ -121,9 +121,9 @@ def add_metals(rng: np.random.Generator, flux: np.ndarray, grid: LogGrid, z: np.
                 flux[row, near] *= (1 - depth * strength * np.exp(-0.5 * ((pixel[near] - at) / sigma) ** 2)).astype(flux.dtype)
 
 
-TROUGHS = ((1549.1, 1.0), (1396.8, 0.7), (1240.1, 0.8), (ALPHA, 0.6), (1033.8, 0.7))
+TROUGHS = ((1549.1, 1.0), (1396.8, 0.8), (1240.1, 0.95), (ALPHA, 0.7), (1033.8, 0.9), (1122.0, 0.4))
 """Å and relative depth of the lines with broad absorption; of low ionisation also those below."""
-LOW_IONISATION = ((2799.1, 0.6), (1857.8, 0.7))
+LOW_IONISATION = ((2799.1, 0.7), (1857.8, 0.8), (2600.2, 0.35), (2382.8, 0.45), (1335.3, 0.5))
 
 
 def add_troughs(rng: np.random.Generator, flux: np.ndarray, grid: LogGrid, z: np.ndarray, broad: np.ndarray) -> None:
@@ -140,12 +140,15 @@ def add_troughs(rng: np.random.Generator, flux: np.ndarray, grid: LogGrid, z: np
     """
     log_wave = np.log(grid.wave)
     for row in np.flatnonzero(broad):
-        fastest = rng.uniform(4000, 22000)
-        slowest = rng.uniform(0, 0.4) * fastest
-        knots = np.linspace(slowest, fastest, rng.integers(3, 7))
-        depths = np.concatenate([[0.0], rng.uniform(0.2, 1.0, len(knots) - 2), [0.0]])
-        lines = TROUGHS + (LOW_IONISATION if rng.random() < 0.15 else ())
-        for center, strength in lines:
+        number = rng.integers(1, 4)
+        fastest = rng.uniform(3000, 25000)
+        centers, half = rng.uniform(0, fastest, number), rng.uniform(600, 3500, number)
+        depths, edges = rng.uniform(0.25, 1.0, number), rng.uniform(80, 900, number)
+        for center, strength in TROUGHS + (LOW_IONISATION if rng.random() < 0.2 else ()):
             velocity = -LIGHT * (log_wave - np.log(center * (1 + z[row])))
-            near = (velocity > slowest) & (velocity < fastest)
-            flux[row, near] *= (1 - strength * np.interp(velocity[near], knots, depths)).astype(flux.dtype)
+            near = slice(*np.searchsorted(-velocity, (-1.3 * fastest - 5000, 4000)))
+            left = np.ones(near.stop - near.start)
+            for v, width, depth, edge in zip(centers, half, depths, edges, strict=True):
+                inside = np.tanh((velocity[near] - v + width) / edge) - np.tanh((velocity[near] - v - width) / edge)
+                left *= 1 - 0.5 * strength * rng.uniform(0.7, 1.0) * depth * inside
+            flux[row, near] *= left.astype(flux.dtype)

@@ -15,8 +15,10 @@ from .galaxies import Galaxies
 from .grid import LIGHT, PIXEL, LogGrid, shifted, span
 from .stars import placed
 
-BALS = 0.12
+BALS = 0.16
 """Share with broad absorption lines, where C IV can be seen."""
+DISKS = 0.35
+"""Share, of those made by formulas, with double peaks; they are rarer in the sky, but the hardest to place."""
 HOSTS = 0.9
 """Redshift below which the host's stars are seen."""
 _REDDEST = 1500.0
@@ -114,7 +116,7 @@ class Quasars:
             rest[real] = self._unabsorbed(rng, rest[real])
         rows = np.flatnonzero(source == 2)
         if len(rows):
-            rest[rows] = formulas.quasars(self.wave, rng, len(rows))
+            rest[rows] = formulas.quasars(self.wave, rng, len(rows), DISKS)
             template[rows], kind[rows] = "formula", "QSO"
         return rest, kind, template
 

@@ -14,7 +14,7 @@ ClassName = Literal["star", "galaxy", "quasar", "sky", "unknown"]
 Share = Annotated[float, Field(ge=0)]
 Redshift = Annotated[float, Field(ge=0)]
 
-SHARES: dict[ClassName, float] = {"star": 0.34, "galaxy": 0.3, "quasar": 0.24, "sky": 0.05, "unknown": 0.07}
+SHARES: dict[ClassName, float] = {"star": 0.32, "galaxy": 0.32, "quasar": 0.27, "sky": 0.05, "unknown": 0.04}
 GALAXY_Z, QUASAR_Z = (0.0, 1.2), (0.03, 6.9)
 STEPS = 20
 """How many steps of 1e-4 a pixel may be wide."""

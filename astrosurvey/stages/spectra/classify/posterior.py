@@ -111,13 +111,14 @@ def pooled(answers: Sequence[Answer]) -> Pooled:
     coarse = torch.stack([answer.coarse.log_softmax(dim=1) for answer in answers])
     fine = torch.stack([given_parent(answer.fine) for answer in answers])
     parents = list(PARENT)
-    redshift = [torch.cat([answer.star.log_softmax(1), *answer.redshift.log_softmax(2).unbind(1)], dim=1) for answer in answers]
+    star = torch.stack([answer.star.softmax(1) for answer in answers]).mean(dim=0)
+    others = torch.stack([answer.redshift.softmax(2) for answer in answers]).mean(dim=0)
     both = (coarse[:, :, parents] + fine).exp()
     single = len(answers) < 2
     return Pooled(
         _mean(coarse),
         _mean(fine),
-        _mean(torch.stack(redshift)),
+        torch.cat([star, others.flatten(1)], dim=1).clamp(min=_FLOOR).log(),
         torch.zeros_like(coarse[0]) if single else coarse.exp().std(dim=0),
         torch.zeros_like(both[0]) if single else both.std(dim=0),
     )

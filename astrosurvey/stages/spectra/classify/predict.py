@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ....networks.determinism import prediction_threads, seeded
+from ....networks.determinism import seeded, threads
 from ....networks.spectrum import Answer, SpectrumEnsemble
 from ....products import Spectra
 from ..classes import COARSE, FINE
 from .features import features
-from .grid import PIXELS, on_grid
+from .grid import on_grid
 from .posterior import PEAKS, Calibration, calibrated, peaks, pooled
 
 ROWS = 64
@@ -33,7 +33,6 @@ class Predictions:
         z, z_err, z_probability: (n, peak) float64, peaks of the redshift's posterior, the highest first.
         z_class: (n, peak) int64, index into `posterior.KINDS`.
         coverage: (n,) part of the networks' pixels that were usable.
-        snr: (n,) median signal-to-noise ratio of those pixels; NaN without any.
     """
 
     coarse: np.ndarray
@@ -46,7 +45,6 @@ class Predictions:
     z_probability: np.ndarray
     z_class: np.ndarray
     coverage: np.ndarray
-    snr: np.ndarray
 
 
 def predict(
@@ -77,11 +75,12 @@ def predict(
     total = len(spectra.flux)
     count = max(1, int((ROWS_ON_GPU if device == "cuda" else ROWS) * batch))
     parts = []
-    with torch.inference_mode(), prediction_threads(precision):
+    # One thread: the pieces are too small to share, and so the results are those of any machine. Cores are for tiles.
+    with torch.inference_mode(), threads(1):
         for begin in range(0, total, count):
             flux, ivar = on_grid(spectra, slice(begin, begin + count), device)
             x = features(torch.from_numpy(flux).to(device), torch.from_numpy(ivar).to(device)).to(precision)
-            parts.append((*_answered(network, x, calibration, samples, seed + begin), *_seen(flux, ivar)))
+            parts.append((*_answered(network, x, calibration, samples, seed + begin), (ivar > 0).mean(axis=1)))
             progress(min(begin + count, total), total)
     if not parts:
         return _nothing()
@@ -89,7 +88,7 @@ def predict(
 
 
 def _answered(network: SpectrumEnsemble, x: torch.Tensor, calibration: Calibration, samples: int, seed: int) -> tuple[np.ndarray, ...]:
-    """Return all but the last two of `Predictions`."""
+    """Return all but the last of `Predictions`."""
     encoded = [member.encode(x) for member in network]
     answers: list[Answer] = []
     with seeded(seed):
@@ -105,16 +104,7 @@ def _answered(network: SpectrumEnsemble, x: torch.Tensor, calibration: Calibrati
     return tuple(plane.cpu().numpy() for plane in found)
 
 
-def _seen(flux: np.ndarray, ivar: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the part of the pixels that is usable, and their median signal-to-noise ratio."""
-    good = ivar > 0
-    ratio = np.sort(np.where(good, flux * np.sqrt(ivar), np.inf), axis=1)
-    usable = good.sum(axis=1)
-    middle = ratio[np.arange(len(ratio)), np.maximum(usable - 1, 0) // 2]
-    return (usable / PIXELS).astype(np.float32), np.where(usable > 0, middle, np.nan).astype(np.float32)
-
-
 def _nothing() -> Predictions:
     coarse, fine, peak = np.zeros((0, len(COARSE))), np.zeros((0, len(FINE))), np.zeros((0, PEAKS))
     none = np.zeros(0)
-    return Predictions(coarse, coarse, fine, fine, none, peak, peak, peak, peak.astype(np.int64), none, none)
+    return Predictions(coarse, coarse, fine, fine, none, peak, peak, peak, peak.astype(np.int64), none)

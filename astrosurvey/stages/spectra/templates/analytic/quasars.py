@@ -32,6 +32,8 @@ BALMER_CONTINUUM = 0.25
 
 BREAK = 5000.0
 """Å, where the host and hot dust make the continuum redder."""
+_LOW_IONISATION = 2500.0
+"""Å; lines beyond are emitted in the disk where there is one."""
 LIGHT = 299792.458
 DRAWN, VECTORS = 300, 5
 
@@ -42,16 +44,19 @@ def wavelengths() -> np.ndarray:
     return wave
 
 
-def quasars(wave: np.ndarray, rng: np.random.Generator, number: int) -> np.ndarray:
+def quasars(wave: np.ndarray, rng: np.random.Generator, number: int, disks: float = 0.0) -> np.ndarray:
     """Return drawn quasars, 1 in their continuum at 3000 Å, without absorption between them and us.
 
     Args:
         wave: (pixel,) Å in vacuum at rest.
         rng: draws slopes, and strengths and widths of lines, with the scatter that quasars have.
         number: how many.
+        disks: share whose Balmer and Mg II lines have two peaks, blue and red, as of a rotating disk, or one that is far off.
 
     Returns:
         (number, pixel) float64.
+
+    References: Strateva et al. (2003), AJ 126, 1720 (double peaks).
     """
     slope = rng.normal(-1.55, 0.35, (number, 1))
     red = slope + rng.normal(0.9, 0.3, (number, 1))
@@ -61,14 +66,24 @@ def quasars(wave: np.ndarray, rng: np.random.Generator, number: int) -> np.ndarr
     continuum = np.where(wave < 1100.0, continuum * (wave / 1100.0) ** blue, continuum)
     contrast, width = rng.normal(0, 0.35, (number, 1)), rng.normal(0, 0.2, (number, 1))
     excess = np.zeros((number, len(wave)))
+    disk = rng.random((number, 1)) < disks
+    core, wind = rng.uniform(0.4, 0.9, (number, 1)), rng.exponential(400.0, (number, 1))
+    peaks = rng.uniform(-6000, -1000, (number, 1)), rng.uniform(1000, 6000, (number, 1))
+    turning = rng.uniform(2500, 6500, (number, 1)) / 2.3548
+    blue_share = rng.uniform(0.1, 0.9, (number, 1))
     for center, equivalent_width, fwhm in BROAD:
-        own = np.exp(contrast + rng.normal(0, 0.3, (number, 1)))
-        sigma = np.exp(width + rng.normal(0, 0.1, (number, 1))) * fwhm / 2.3548 / LIGHT * center
-        _add(excess, wave, center, equivalent_width * own, sigma)
+        area = equivalent_width * np.exp(contrast + rng.normal(0, 0.3, (number, 1)))
+        sigma = np.exp(width + rng.normal(0, 0.1, (number, 1))) * fwhm / 2.3548
+        shift = rng.normal(0, 200, (number, 1)) - (wind if 1300 < center < 2000 else 0.0)
+        rotates = disk & (center > _LOW_IONISATION)
+        for share, factor, peak in ((core, 0.75, peaks[0]), (1 - core, 1.5, peaks[1])):
+            part = np.where(rotates, blue_share if factor < 1 else 1 - blue_share, share)
+            velocity, spread = np.where(rotates, peak, shift), np.where(rotates, turning, factor * sigma)
+            _add(excess, wave, center * (1 + velocity / LIGHT), area * part, spread / LIGHT * center)
     narrow = np.exp(rng.normal(-0.2, 0.7, (number, 1)))
     for center, equivalent_width in NARROW:
         sigma = np.full((number, 1), NARROW_FWHM / 2.3548 / LIGHT * center)
-        _add(excess, wave, center, equivalent_width * narrow * np.exp(rng.normal(0, 0.15, (number, 1))), sigma)
+        _add(excess, wave, np.full((number, 1), center), equivalent_width * narrow * np.exp(rng.normal(0, 0.15, (number, 1))), sigma)
     iron = np.exp(rng.normal(0, 0.4, (number, 1)))
     for center, sigma_iron, height in IRON:
         excess += height * iron * np.exp(-0.5 * ((wave - center) / sigma_iron) ** 2)
@@ -77,10 +92,9 @@ def quasars(wave: np.ndarray, rng: np.random.Generator, number: int) -> np.ndarr
     return np.asarray(continuum * (1 + excess))
 
 
-def _add(excess: np.ndarray, wave: np.ndarray, center: float, area: np.ndarray, sigma: np.ndarray) -> None:
-    """Add a Gaussian line of these areas (Å) where it matters."""
-    reach = 6 * float(sigma.max())
-    first, last = np.searchsorted(wave, (center - reach, center + reach))
+def _add(excess: np.ndarray, wave: np.ndarray, center: np.ndarray, area: np.ndarray, sigma: np.ndarray) -> None:
+    """Add a Gaussian line of these centres, areas and widths (Å), each (n, 1), where it matters."""
+    first, last = np.searchsorted(wave, (float((center - 5 * sigma).min()), float((center + 5 * sigma).max())))
     x = (wave[first:last] - center) / sigma
     excess[:, first:last] += area / (np.sqrt(2 * np.pi) * sigma) * np.exp(-0.5 * x**2)
 

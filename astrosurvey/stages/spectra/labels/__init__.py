@@ -1,0 +1,1 @@
+"""What people or other pipelines say that spectra are."""
