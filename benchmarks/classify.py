@@ -40,6 +40,7 @@ from astrosurvey.stages.spectra.classify.card import read, to_ensemble
 from astrosurvey.stages.spectra.classify.examples import Fresh, joined
 from astrosurvey.stages.spectra.classify.grid import PIXELS, WAVE
 from astrosurvey.stages.spectra.classify.predict import Predictions, predict
+from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
 from astrosurvey.stages.spectra.planes import measured
 from astrosurvey.stages.spectra.read import read_spectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
@@ -55,11 +56,11 @@ class Subject:
     """A model, ready to be asked."""
 
     def __init__(self, model: Model, device: Any, samples: int = 0) -> None:
-        self.calibration, self.distances = read(model)
+        self.calibration, self.distances = read(model, ClassifySpectra.Config().unknown)
         self.device, self.samples = device, samples
         self.precision = precision_on(device, "auto")
-        self.network: SpectrumEnsemble = to_ensemble(model).to(device)
-        self.ready = folded(self.network, device, self.precision)
+        self.network: SpectrumEnsemble = folded(to_ensemble(model), device)
+        self.ready = folded(to_ensemble(model), device, self.precision)
 
     def ask(self, spectra: Spectra) -> Predictions:
         """Return what it says of spectra."""

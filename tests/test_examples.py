@@ -23,8 +23,9 @@ TRAINING = {
 """Examples that train, and what makes a toy of them; what they are worth, the tests of the built-in models say."""
 OF_SPECTRA = [ROOT / "examples" / "spectra.yaml"]
 SIMULATED_SPECTRA = ROOT / "examples" / "simulate-spectra.yaml"
+REDSHIFT = ROOT / "examples" / "redshift.yaml"
 SPECTRA_SURVEY = ROOT / "examples" / "spectra-survey.yaml"
-WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY]
+WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT]
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
@@ -54,6 +55,17 @@ def test_the_example_of_simulated_spectra(tmp_path):
     tile = next(tile for stage, tile in result.states if stage == "sim")
     spectra, truth = result.read("grid", "spectra", Spectra, tile), result.read("sim", "truth", Catalog, tile)
     np.testing.assert_array_equal(spectra.ids, truth.column("spectrum_id"))
+
+
+def test_the_example_of_redshifts(tmp_path):
+    result = astrosurvey.run(
+        astrosurvey.load(REDSHIFT, overrides=["tiles.count=1", "sim.number=12", "sim.snr=[20,30]"]), out=tmp_path / "run"
+    )
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    tile = next(tile for stage, tile in result.states if stage == "sim")
+    answer, truth = (result.read(stage, port, Catalog, tile) for stage, port in (("answer", "redshifts"), ("sim", "truth")))
+    first = answer.column("spectral_class")[answer.column("rank") == 0]
+    assert np.mean(first == truth.column("spectral_class")) > 0.5
 
 
 def test_the_example_of_a_survey_of_spectra(tmp_path):

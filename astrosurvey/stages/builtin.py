@@ -48,6 +48,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
     from .spectra.classify.explain import ExplainSpectra
     from .spectra.classify.stage import ClassifySpectra, TrainSpectra
+    from .spectra.combine.stage import CombineSpectra
     from .spectra.labels.stage import LabelSpectra
     from .spectra.lines.stage import MeasureLines
     from .spectra.redshift.stage import MeasureRedshift
@@ -87,6 +88,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         TrainSpectra,
         ExplainSpectra,
         MeasureRedshift,
+        CombineSpectra,
         MeasureLines,
         MergeCatalogs,
         EvaluateDetection,

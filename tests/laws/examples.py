@@ -158,6 +158,67 @@ def judged_spectra(index: int) -> tuple[Any, Any, Any]:
 
 
 @cache
+def solutions() -> dict[str, Any]:
+    """Return what templates and a network say of four spectra, of which the templates could do nothing with the last."""
+    from astrosurvey.catalog.flags import Z_WARNING
+
+    scan = {
+        "spectrum_id": [70, 70, 71, 72, 73],
+        "rank": [0, 1, 0, 0, 0],
+        "z": [0.1, 0.0, 2.0, 0.5, float("nan")],
+        "z_err": [1e-4, 1e-4, 1e-3, 1e-3, float("nan")],
+        "chi2": [1000.0, 1400.0, 5000.0, 900.0, float("nan")],
+        "dof": [990, 990, 990, 990, None],
+        "delta_chi2": [400.0, float("nan"), 50.0, 3.0, float("nan")],
+        "spectral_class": ["galaxy", "star", "quasar", "galaxy", None],
+        "template": ["g", "K3", "q", "g", None],
+        "z_warning": [0, 0, 0, Z_WARNING["NO_FEATURES"], Z_WARNING["NO_DATA"]],
+        "method": "spectra.redshift",
+    }
+    network = {
+        "spectrum_id": [70, 71, 71, 72],
+        "rank": [0, 0, 1, 0],
+        "z": [0.1001, 2.5, 2.001, 0.8],
+        "z_err": 1e-3,
+        "spectral_class": ["galaxy", "quasar", "quasar", "star"],
+        "probability": [0.9, 0.6, 0.3, 0.1],
+        "z_warning": 0,
+        "method": "spectra.classify",
+    }
+    shares = [[0.05, 0.9, 0.05, 0, 0], [0, 0.1, 0.9, 0, 0], [0.1, 0.1, 0, 0.8, 0]]
+    classes = {
+        "object_table": "spectrum",
+        "object_id": [n for n in (70, 71, 72) for _ in range(5)],
+        "classifier": "net/coarse",
+        "label": ["star", "galaxy", "quasar", "sky", "unknown"] * 3,
+        "probability": [p for row in shares for p in row],
+        "ood_score": 0.3,
+        "flags": 0,
+    }
+    tables = (("redshift", scan), ("redshift", network), ("classification", classes))
+    made = (Catalog.from_columns(table, columns) for table, columns in tables)
+    return dict(zip(("scan", "network", "network_classes"), made, strict=True))
+
+
+@cache
+def small_scorer() -> Any:
+    """Return a model of spectra.combine with weights that anybody would choose."""
+    import torch
+
+    from astrosurvey.networks.candidates import CandidateScorer
+    from astrosurvey.stages.models.load import to_model
+    from astrosurvey.stages.spectra.combine.features import NAMES
+
+    weight = {"best fit": 2.0, "log of what the best fit is ahead by": 1.0, "log of what the fit is behind by": -1.0}
+    weight |= {"log of the class's probability": 1.0, "log of the redshift's probability": 1.0, "not a fit, only the network's": -1.0}
+    scorer = CandidateScorer(len(NAMES))
+    scorer.weights.data[:] = torch.tensor([weight.get(name, 0.0) for name in NAMES])
+    return to_model(
+        scorer, "candidates", {"features": len(NAMES)}, {"task": "combination", "features": list(NAMES), "trained_on": {"unknown": 0.01}}
+    )
+
+
+@cache
 def small_detector() -> Any:
     """Return a detector that has learnt nothing, as a Model."""
     import torch
@@ -206,6 +267,7 @@ def small_classifier() -> Any:
         "classes": {"coarse": list(COARSE), "fine": list(FINE)},
         "calibration": Calibration(coarse=1.2, redshift=0.9, error_floor=1e-4).to_card(),
         "distances": [0.0, 1.0, 2.0],
+        "trained_on": {"shares": {"unknown": 0.05}},
     }
     return to_model(network, "spectrum", {"members": 2, **config}, card)
 
@@ -272,19 +334,25 @@ def small_anomaly() -> Any:
     from astrosurvey.networks.spectral_autoencoder import SpectralAutoencoder
     from astrosurvey.networks.train import History
     from astrosurvey.stages.spectra.anomaly.calibrate import calibrate
-    from astrosurvey.stages.spectra.anomaly.forest import grow
     from astrosurvey.stages.spectra.anomaly.model import to_model
     from astrosurvey.stages.spectra.anomaly.rest import PIXELS
     from astrosurvey.stages.spectra.anomaly.score import STRANGE
     from astrosurvey.stages.spectra.anomaly.train import Trained
 
-    config = {"pixels": PIXELS, "latent": 3, "encoder": [4, 4, 6, 6], "decoder": [6, 4], "flow": {"layers": 2, "hidden": 8}}
+    config = {
+        "pixels": PIXELS,
+        "latent": 3,
+        "encoder": [4, 4, 6, 6],
+        "decoder": [6, 4],
+        "flow": {"layers": 2, "hidden": 8},
+        "forest": [1, 1],
+    }
     rng = np.random.default_rng(5)
     with seeded(5):
         network = SpectralAutoencoder(**config).eval()
     found = {name: rng.normal(size=400) for name in STRANGE} | {"snr": rng.uniform(0.5, 30, 400), "pixels": np.full(400, 2000.0)}
     calibrations = {density: calibrate(found, density) for density in ("flow", "forest")}
-    return to_model(Trained(network, config, History(), calibrations, grow(rng.normal(size=(300, 3)), 5), {}), {"data": "none"}, 1e-3)
+    return to_model(Trained(network, config, History(), calibrations, {}), {"data": "none"}, 1e-3)
 
 
 @cache

@@ -34,6 +34,7 @@ from astrosurvey.stages.simulate.stage import SimulateSky
 from astrosurvey.stages.spectra.anomaly.stage import SpectralAnomaly, TrainAnomaly
 from astrosurvey.stages.spectra.classify.explain import ExplainSpectra
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra, TrainSpectra
+from astrosurvey.stages.spectra.combine.stage import CombineSpectra
 from astrosurvey.stages.spectra.labels.stage import LabelSpectra
 from astrosurvey.stages.spectra.lines.stage import MeasureLines
 from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
@@ -61,6 +62,8 @@ from .examples import (
     small_classifier,
     small_deblender,
     small_detector,
+    small_scorer,
+    solutions,
     spectra,
     tile_image,
     truth,
@@ -552,6 +555,19 @@ class TestMeasureRedshift(StageLaws):
 
     def wrong_names(self):
         return Example({"spectra": spectra()})
+
+
+class TestCombineSpectra(StageLaws):
+    stage = CombineSpectra
+
+    def example(self):
+        return Example({**solutions(), "model": small_scorer()})
+
+    def example_of_templates_alone(self):
+        return Example({"scan": solutions()["scan"], "model": small_scorer()})
+
+    def wrong_task(self):
+        return Example({**solutions(), "model": small_detector()})
 
 
 class TestResampleSpectra(StageLaws):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ...core.stage import DataError
+from ...networks.candidates import CandidateScorer
 from ...networks.determinism import seeded
 from ...networks.spectral_autoencoder import SpectralAutoencoder
 from ...networks.spectrum import SpectrumEnsemble
@@ -21,6 +22,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "unet": UNet,
     "spectrum": SpectrumEnsemble,
     "spectral autoencoder": SpectralAutoencoder,
+    "candidates": CandidateScorer,
 }
 """What a model's `architecture` may name: functions that build a network from the model's config."""
 

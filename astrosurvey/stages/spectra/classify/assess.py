@@ -18,6 +18,7 @@ from .examples import taken
 from .features import features
 from .posterior import (
     BINS,
+    QUASAR_SHIFT,
     STAR_BINS,
     Calibration,
     Pooled,
@@ -91,7 +92,7 @@ def calibrate(found: Verdicts) -> Calibration:
     labelled = found.fine >= 0
     fine = _fine_temperature(pool.fine[labelled], found.fine[labelled])
     redshift = _redshift_temperature(found)
-    first = Calibration(coarse, fine, redshift)
+    first = Calibration(coarse, fine, redshift, quasar_shift=QUASAR_SHIFT)
     error, width = _errors(found, first)
     if len(error) < 50:
         return first
@@ -137,7 +138,7 @@ def _errors(found: Verdicts, calibration: Calibration) -> tuple[np.ndarray, np.n
     """Return the errors of galaxies' and quasars' redshifts, in ln(1 + z), and the widths of their peaks before calibration."""
     mine = torch.isfinite(found.z) & ((found.coarse == 1) | (found.coarse == 2))
     pool = Pooled(*(plane[mine] for plane in found.pool))
-    plain = replace(calibration, error_scale=1.0, error_floor=0.0)
+    plain = replace(calibration, error_scale=1.0, error_floor=0.0, quasar_shift=0.0)
     best = peaks(calibrated(pool, plain)[2], plain)
     z = found.z[mine].double()
     error = torch.log1p(best.z[:, 0].double()) - torch.log1p(z)

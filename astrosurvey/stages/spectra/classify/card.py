@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 TASK = "spectra"
 """What the card of a model for these stages says under `task`."""
-NEEDS = ("calibration", "distances", "classes")
+NEEDS = ("calibration", "distances", "classes", "trained_on")
 """What else it must hold."""
 ARCHITECTURE = "spectrum"
 
@@ -51,8 +52,12 @@ def card(trained: Trained, trained_on: Mapping[str, Any], training: Mapping[str,
     }
 
 
-def read(model: Model) -> tuple[Calibration, list[float]]:
+def read(model: Model, unknown: float | None = None) -> tuple[Calibration, list[float]]:
     """Return what a card says of the calibration, and the quantiles of distances.
+
+    Args:
+        model: with the card.
+        unknown: share of unknown spectra to expect; that of the training when None.
 
     Raises:
         DataError: the model is for something else, or its card lacks something.
@@ -64,7 +69,11 @@ def read(model: Model) -> tuple[Calibration, list[float]]:
         raise DataError(f"the model's card says nothing of {', '.join(missing)}: wire a model as spectra.train writes it")
     if model.card["classes"] != {"coarse": list(COARSE), "fine": list(FINE)}:
         raise DataError("the model was trained for other classes than those of this version: train it again with spectra.train")
-    return Calibration.from_card(model.card["calibration"]), [float(value) for value in model.card["distances"]]
+    calibration = Calibration.from_card(model.card["calibration"])
+    trained = float(model.card["trained_on"]["shares"]["unknown"])
+    if unknown is not None and 0 < trained < 1:
+        calibration = replace(calibration, unknown=unknown / (1 - unknown) * (1 - trained) / trained)
+    return calibration, [float(value) for value in model.card["distances"]]
 
 
 def to_ensemble(model: Model) -> SpectrumEnsemble:

@@ -34,7 +34,14 @@ PEAKS = 5
 REACH = 6
 """Bins to either side of a peak that belong to it: 3300 km/s."""
 
+QUASAR_SHIFT = 3.3e-4
+"""Scatter of quasars' redshifts from line to line, in ln(1 + z): 100 km/s, which simulations lack.
+
+Reference: Hewett & Wild (2010), MNRAS 405, 2302.
+"""
+
 _FLOOR = 1e-30
+_UNKNOWN = COARSE.index("unknown")
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Calibration:
         coarse, fine, redshift: temperatures of the heads; above 1 the networks are less sure than they say.
         error_scale: factor on the errors of redshifts.
         error_floor: smallest error, in ln(1 + z), added in quadrature.
+        quasar_shift: added in quadrature for quasars, whose lines are displaced against each other.
+        unknown: factor on the odds of being unknown, which is rarer among real spectra than in training.
     """
 
     coarse: float = 1.0
@@ -52,6 +61,8 @@ class Calibration:
     redshift: float = 1.0
     error_scale: float = 1.0
     error_floor: float = 0.0
+    quasar_shift: float = 0.0
+    unknown: float = 1.0
 
     def to_card(self) -> dict[str, float]:
         """Return the calibration as JSON values."""
@@ -132,7 +143,9 @@ def calibrated(pool: Pooled, calibration: Calibration) -> tuple[Tensor, Tensor, 
         fine: (row, fine class), of being in the class; they sum to the probability of being a star, galaxy or quasar.
         redshift: (row, bin) as in `Pooled`, of being of the class and in the bin.
     """
-    coarse = (pool.coarse / calibration.coarse).softmax(dim=1)
+    coarse = pool.coarse / calibration.coarse
+    coarse[:, _UNKNOWN] += math.log(calibration.unknown)
+    coarse = coarse.softmax(dim=1)
     fine = given_parent(pool.fine / calibration.fine).exp() * coarse[:, list(PARENT)]
     pieces = (pool.redshift / calibration.redshift).split([STAR_BINS, BINS, BINS], dim=1)
     redshift = torch.cat([piece.softmax(dim=1) * coarse[:, k, None] for k, piece in enumerate(pieces)], dim=1)
@@ -159,9 +172,11 @@ def peaks(redshift: Tensor, calibration: Calibration) -> Peaks:
         # A spike between two bins is shared by both, which is no error of its own.
         between = offset - offset.floor()
         width = (variance - between * (1 - between)).clamp(min=0).sqrt() * BIN * calibration.error_scale
-        error = torch.hypot(width, torch.full_like(width, calibration.error_floor))
+        whose = kind[top[:, 0]]
+        shift = calibration.quasar_shift * (whose == KINDS.index("quasar"))
+        error = (width.square() + calibration.error_floor**2 + shift.square()).sqrt()
         z = torch.expm1((place[top[:, 0]] + offset) * BIN)
-        found.append((z, error * (1 + z), mass.clamp(max=1.0), kind[top[:, 0]]))
+        found.append((z, error * (1 + z), mass.clamp(max=1.0), whose))
         candidates.scatter_(1, window, 0.0)
         height = height.scatter(1, window, 0.0)
     return Peaks(*(torch.stack(columns, dim=1) for columns in zip(*found, strict=True)))

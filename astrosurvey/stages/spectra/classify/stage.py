@@ -48,6 +48,9 @@ class ClassifySpectra(Stage):
         samples: int = Field(
             0, ge=0, le=64, description="further answers of each member under dropout, or with weights drawn anew; 0 for one without"
         )
+        unknown: float = Field(
+            0.001, gt=0, lt=1, description="share of spectra to expect that are of nothing the networks know; in training they were more"
+        )
         precision: Literal["auto", "float32", "bfloat16"] = Field(
             "auto", description="of the networks' arithmetic; auto takes bfloat16 where the device multiplies it faster"
         )
@@ -66,7 +69,7 @@ class ClassifySpectra(Stage):
         from .tables import classes, redshifts
 
         assert model is not None
-        calibration, distances = read(model)
+        calibration, distances = read(model, self.config.unknown)
         precision = precision_on(ctx.device, self.config.precision)
         if self._ready is None or self._ready[1] != precision or not same(self._ready[0], model):
             self._ready = model, precision, folded(to_ensemble(model), ctx.device, precision)

@@ -54,7 +54,7 @@ class Rows:
         """Append the row of a spectrum that was not fitted."""
         empty = dict.fromkeys(("z", "z_err", "chi2", "delta_chi2"), np.nan)
         warning = flags | Z_WARNING["NO_DATA"]
-        self.add(row=row, rank=0, **empty, dof=None, spectral_class=None, template=None, z_warning=warning)
+        self.add(row=row, rank=0, **empty, dof=None, spectral_class="unknown", template="", z_warning=warning)
 
     def catalog(self, ids: np.ndarray) -> Catalog:
         """Return the table, ordered by spectrum and rank."""

@@ -44,7 +44,10 @@ class MeasureRedshift(Stage):
     name = "spectra.redshift"
     version = 1
     inputs = {"spectra": Spectra, "catalog": optional(Catalog.of("spectrum")), "seeds": optional(Catalog.of("redshift"))}
-    outputs = {"redshifts": Catalog.of("redshift"), "fits": Spectra}
+    outputs = {
+        "redshifts": Catalog.of("redshift", fills=("z", "z_err", "chi2", "delta_chi2", "spectral_class", "template")),
+        "fits": Spectra,
+    }
 
     class Config(StageConfig):
         """Settings of `spectra.redshift`."""

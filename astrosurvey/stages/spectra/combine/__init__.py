@@ -1,0 +1,1 @@
+"""Network and templates together: one class, redshift and probability for each spectrum."""

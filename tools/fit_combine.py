@@ -1,0 +1,163 @@
+"""Fit the weights of `spectra.combine` and make them a built-in model: `python tools/fit_combine.py DATA [--number 4000] [--seed 1]`.
+
+DATA is a folder with published templates (`templates/`) and labelled spectra (`spectra/sdss_labelled.fits.gz`), of which only those on
+the side `train` of `examples/sdss-split.csv` are looked at.
+
+Simulated spectra alone would make the network too trusted: it was trained on such, while the templates that are fitted are not those
+that spectra are simulated with. So the real ones count `SHARE` of all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
+
+import numpy as np
+
+from astrosurvey import Catalog, Context, Model, Spectra, Tile, plugins
+from astrosurvey.networks.candidates import CandidateScorer
+from astrosurvey.stages.models.load import to_model
+from astrosurvey.stages.simulate.spectra.draw import SHARES
+from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
+from astrosurvey.stages.spectra.classes import COARSE
+from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
+from astrosurvey.stages.spectra.combine.answer import class_probabilities
+from astrosurvey.stages.spectra.combine.candidates import KINDS, NONE, Evidence, gather, same
+from astrosurvey.stages.spectra.combine.features import NAMES
+from astrosurvey.stages.spectra.combine.fit import fit
+from astrosurvey.stages.spectra.combine.score import probabilities
+from astrosurvey.stages.spectra.combine.stage import BUILTIN, TASK
+from astrosurvey.stages.spectra.labels.stage import LabelSpectra
+from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
+from astrosurvey.stages.spectra.stage import ReadSpectra
+
+ROOT = Path(__file__).parents[1]
+SPLIT = ROOT / "examples" / "sdss-split.csv"
+SHARE = 0.3
+"""Of all weight: the real spectra's."""
+UNKNOWN = 0.01
+
+
+class Known:
+    """Spectra of known truth, with what the network and the templates say of them, and what the templates alone say."""
+
+    def __init__(self, spectra: Spectra, truth: Catalog, data: Path, ctx: Context) -> None:
+        network = dict(ClassifySpectra().run(ctx, spectra=spectra, model=Model.read(plugins.load().models["spectra-v1"])))
+        stage = MeasureRedshift(MeasureRedshift.Config(templates=str(data / "templates")))
+        seeded = stage.run(ctx, spectra=spectra, catalog=None, seeds=network["redshifts"])["redshifts"]
+        alone = stage.run(ctx, spectra=spectra, catalog=None, seeds=None)["redshifts"]
+        ids = truth.column("spectrum_id").tolist()
+        self.both = gather(ids, seeded, network["classes"], network["redshifts"])
+        self.scan = gather(ids, alone, None, None)
+        self.kinds: list[str] = truth.column("spectral_class").tolist()
+        self.z = np.asarray(truth.column("z"), float)
+
+
+def context(seed: int) -> Context:
+    """Return what stages that are run by hand need."""
+    return Context(Tile("t0", 7, 0), np.random.default_rng(seed), "cpu", logging.getLogger("fit"), lambda done, total: None, Path())
+
+
+def simulated(data: Path, number: int, seed: int) -> Known:
+    """Return simulated spectra of every kind."""
+    labelled = str(data / "spectra" / "sdss_labelled.fits.gz")
+    stage = SimulateSpectra(SimulateSpectra.Config(number=number, templates=str(data / "templates"), noise_from=labelled, split=str(SPLIT)))
+    stage.setup(context(seed))
+    made = stage.run(context(seed))
+    return Known(made["spectra"], made["truth"], data, context(seed))
+
+
+def real(data: Path, side: str) -> Known:
+    """Return the real labelled spectra of one side."""
+    path = str(data / "spectra" / "sdss_labelled.fits.gz")
+    made = ReadSpectra(ReadSpectra.Config(path=path)).run(context(0))
+    labels = LabelSpectra(LabelSpectra.Config(path=path, split=str(SPLIT), side=side)).run(context(0), catalog=made["catalog"])["truth"]
+    wanted = np.isin(made["spectra"].ids, labels.column("spectrum_id"))
+    return Known(made["spectra"].take(wanted), labels, data, context(0))
+
+
+def repeated(first: Sequence[Any], second: Sequence[Any], times: int) -> list[Any]:
+    """Return one list, and another behind it several times."""
+    return [*first, *(item for _ in range(times) for item in second)]
+
+
+def scores(evidence: Sequence[Evidence], found: np.ndarray, kinds: Sequence[str], z: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Return the part of right classes, of right redshifts of galaxies and quasars, and of sky that is taken for something for sure."""
+    told = [COARSE[k] for k in class_probabilities(evidence, found).argmax(axis=1)]
+    right_z, sure_sky = [], []
+    for one, p, kind, said, redshift in zip(evidence, found, kinds, told, z.tolist(), strict=True):
+        mine = [(float(p[len(NONE) + k]), candidate) for k, candidate in enumerate(one.candidates) if candidate.kind == said]
+        share, best = max(mine, key=lambda pair: pair[0], default=(0.0, None))
+        if kind in ("galaxy", "quasar"):
+            right_z.append(best is not None and same(best.z, redshift))
+        if kind == "sky":
+            sure_sky.append(said in KINDS and share >= 0.9)
+    out = {
+        "coarse_accuracy": [a == b for a, b in zip(told, kinds, strict=True)],
+        "redshift_within_0.0033": right_z,
+        "sky_taken_for_sure": sure_sky,
+    }
+    return {name: fraction(values) for name, values in out.items() if values}
+
+
+def fraction(hits: Sequence[bool]) -> tuple[float, float]:
+    """Return a fraction and its binomial error."""
+    p, n = float(np.mean(hits)), len(hits)
+    return p, math.sqrt(max(p * (1 - p), 1 / n / 4) / n)
+
+
+def main() -> None:
+    """Simulate, fit, judge and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--number", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    begun = time.process_time()
+    made, true = simulated(options.data, options.number, options.seed), real(options.data, "train")
+    fresh = simulated(options.data, options.number // 3, options.seed + 1)
+    times = max(1, round(SHARE / (1 - SHARE) * len(made.kinds) / len(true.kinds)))
+    kinds, z = repeated(made.kinds, true.kinds, times), np.array(repeated(made.z.tolist(), true.z.tolist(), times))
+    scorer = CandidateScorer(len(NAMES)).double()
+    scorer.weights.data[0] = fit(repeated(made.scan, true.scan, times), kinds, z)
+    scorer.weights.data[1] = fit(repeated(made.both, true.both, times), kinds, z)
+    card: dict[str, Any] = {
+        "task": TASK,
+        "title": "Weights by which spectra.combine chooses between the solutions of templates and network",
+        "inputs": "tables of spectra.redshift with SDSS's basis vectors, and of spectra.classify with the built-in spectra-v1",
+        "features": list(NAMES),
+        "trained_on": {
+            "simulated": options.number,
+            "real": f"{len(true.kinds)} spectra on the side `train` of examples/sdss-split.csv, counted {times} times each",
+            "unknown": sum(kind == "unknown" for kind in kinds) / len(kinds),
+            "shares": dict(SHARES),
+        },
+        "training": {"pipeline": "tools/fit_combine.py", "seed": options.seed},
+        "limits": "Probabilities hold for the mixture of classes and signal-to-noise ratios of simulate.spectra; real ones were few.",
+        "licence": "MIT",
+    }
+    model = to_model(scorer, "candidates", {"features": len(NAMES)}, card)
+    metrics = {}
+    for name, known in (("simulated", fresh), ("real_train", true)):
+        for how, evidence in (("combined", known.both), ("templates_alone", known.scan)):
+            for metric, (value, error) in scores(evidence, probabilities(model, evidence, UNKNOWN), known.kinds, known.z).items():
+                metrics[f"{name}: {metric}, {how}"] = {"value": round(value, 4), "error": round(error, 4)}
+                print(f"{name:11} {how:16} {metric:24} {value:.4f} ± {error:.4f}")
+    card["metrics"] = metrics
+    card["training"]["hours"] = round((time.process_time() - begun) / 3600, 4)
+    folder = ROOT / "astrosurvey" / "models" / BUILTIN
+    shutil.rmtree(folder, ignore_errors=True)
+    to_model(scorer, "candidates", {"features": len(NAMES)}, card).write(folder)
+
+
+if __name__ == "__main__":
+    main()
