@@ -87,6 +87,7 @@ def main() -> None:
         device=settings.device,
         progress=lambda done, total: None,
         log=say,
+        checkpoint=settings.checkpoint,
     )
     real = {"real_errors": 0 if labelled is None else len(labelled.shapes)}
     about = {"data": "simulated, seen anew in each step", "spectra": len(learn), "kept_back": len(keep), **real}
@@ -115,6 +116,9 @@ def arguments() -> Any:
     parser.add_argument("--steps", type=int, help="instead of what fits into --minutes")
     parser.add_argument("--rows", type=int, default=512, help="objects in a step, each seen twice")
     parser.add_argument("--views", type=int, help="views to calibrate on")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="folder to keep the state in, and to go on from: with the same --steps, on any machine"
+    )
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=20261128)

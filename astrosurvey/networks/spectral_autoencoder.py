@@ -107,7 +107,7 @@ class Decoder(nn.Module):
 
 
 class SpectralAutoencoder(nn.Module):
-    """Encoder, decoder, and the density of the latent vectors of what is known.
+    """Encoder, decoder, and the density of the latent vectors of what is known; one model's state, in one place.
 
     Args:
         pixels: of the rest-frame grid.
@@ -115,11 +115,14 @@ class SpectralAutoencoder(nn.Module):
         encoder: channels of the encoder's four convolutions.
         decoder: widths of the decoder's hidden layers; the last is the number of spectra in its basis.
         flow: settings of `SplineFlow`.
+        forest: trees of the isolation forest and nodes of each.
 
     Shapes: (batch, CHANNELS, pixels) -> (batch, latent).
     """
 
     scatter: Tensor
+    split_feature: Tensor
+    split_value: Tensor
 
     def __init__(
         self,
@@ -128,6 +131,7 @@ class SpectralAutoencoder(nn.Module):
         encoder: Sequence[int] = (32, 64, 128, 128),
         decoder: Sequence[int] = (128, 256, 64),
         flow: dict[str, Any] | None = None,
+        forest: Sequence[int] = (200, 511),
     ) -> None:
         super().__init__()
         self.encoder = Encoder(pixels, latent, encoder)
@@ -135,6 +139,9 @@ class SpectralAutoencoder(nn.Module):
         self.flow = SplineFlow(latent, **(flow or {}))
         # The decoder's relative error by wavelength.
         self.register_buffer("scatter", torch.zeros(pixels))
+        # An isolation forest over the latent vectors, the baseline; the network itself does not use it.
+        self.register_buffer("split_feature", torch.full(tuple(forest), -1, dtype=torch.int16))
+        self.register_buffer("split_value", torch.zeros(tuple(forest)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the latent vectors."""

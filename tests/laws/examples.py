@@ -334,19 +334,25 @@ def small_anomaly() -> Any:
     from astrosurvey.networks.spectral_autoencoder import SpectralAutoencoder
     from astrosurvey.networks.train import History
     from astrosurvey.stages.spectra.anomaly.calibrate import calibrate
-    from astrosurvey.stages.spectra.anomaly.forest import grow
     from astrosurvey.stages.spectra.anomaly.model import to_model
     from astrosurvey.stages.spectra.anomaly.rest import PIXELS
     from astrosurvey.stages.spectra.anomaly.score import STRANGE
     from astrosurvey.stages.spectra.anomaly.train import Trained
 
-    config = {"pixels": PIXELS, "latent": 3, "encoder": [4, 4, 6, 6], "decoder": [6, 4], "flow": {"layers": 2, "hidden": 8}}
+    config = {
+        "pixels": PIXELS,
+        "latent": 3,
+        "encoder": [4, 4, 6, 6],
+        "decoder": [6, 4],
+        "flow": {"layers": 2, "hidden": 8},
+        "forest": [1, 1],
+    }
     rng = np.random.default_rng(5)
     with seeded(5):
         network = SpectralAutoencoder(**config).eval()
     found = {name: rng.normal(size=400) for name in STRANGE} | {"snr": rng.uniform(0.5, 30, 400), "pixels": np.full(400, 2000.0)}
     calibrations = {density: calibrate(found, density) for density in ("flow", "forest")}
-    return to_model(Trained(network, config, History(), calibrations, grow(rng.normal(size=(300, 3)), 5), {}), {"data": "none"}, 1e-3)
+    return to_model(Trained(network, config, History(), calibrations, {}), {"data": "none"}, 1e-3)
 
 
 @cache

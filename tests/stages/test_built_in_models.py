@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from astrosurvey import Box, Model, Tile, load, plugins
 from astrosurvey.stages.background.stage import MeshBackground
@@ -23,12 +24,20 @@ from astrosurvey.stages.models.load import to_network
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.field_image import field
 from astrosurvey.stages.simulate.real import read_templates
+from astrosurvey.stages.simulate.spectra.draw import Drawer
+from astrosurvey.stages.simulate.spectra.grid import LogGrid
+from astrosurvey.stages.spectra.anomaly.corpus import BLUE, WIDTH, noiseless, view
+from astrosurvey.stages.spectra.anomaly.decode import channels, decode
+from astrosurvey.stages.spectra.anomaly.model import opened
+from astrosurvey.stages.spectra.anomaly.rest import STEP
+from astrosurvey.stages.spectra.anomaly.score import statistics
 
 from .running import context
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TILES, SIZE = 10, 384
 BLEND_TILES = 8
+SPECTRA = 200
 
 
 def built_in() -> dict[str, Path]:
@@ -130,3 +139,22 @@ def test_the_deblender_is_as_good_as_its_card_says(real_data):
         assert abs(values.mean() - metric["value"]) < margin, name
     gained = np.array([scores["flux_error_of_templates"][0] - scores["flux_error"][0] for scores in each])
     assert gained.mean() > gained.std(ddof=1) / math.sqrt(BLEND_TILES), "the network makes templates no better"
+
+
+def test_known_spectra_are_as_strange_as_the_card_says(real_data):
+    known = opened(Model.read(built_in()["anomaly-v1"]), "cpu")
+    margin = 200
+    grid = LogGrid(BLUE * 10 ** (-STEP * margin), WIDTH + 2 * margin, 2)
+    drawn = Drawer(grid, real_data / "templates").draw(np.random.default_rng(75), SPECTRA, {"star": 1, "galaxy": 1, "quasar": 1})
+    corpus = noiseless(torch.from_numpy(drawn.flux), torch.from_numpy(drawn.z.astype(np.float32)), math.log10(grid.start))
+    with torch.inference_mode():
+        flux, ivar = view(corpus, torch.arange(SPECTRA), torch.Generator().manual_seed(75))
+        start = known.network(channels(flux, ivar))
+        found = statistics(known.network, flux, ivar, decode(known.network, flux, ivar, start), start)
+    numbers = {name: value.numpy() for name, value in found.items()}
+    p = known.calibrations["flow"](numbers)
+    metrics = Model.read(built_in()["anomaly-v1"]).card["metrics"]
+    for part in (0.05, 0.5):
+        said = metrics[f"flow_p_below_{part:g}"]
+        # Four standard errors of the fraction; and a mix of objects and of errors that is not quite that of training.
+        assert abs((p <= part).mean() - said["value"]) < 4.0 * math.hypot(math.sqrt(part * (1 - part) / SPECTRA), said["error"]) + 0.03

@@ -331,7 +331,7 @@ def test_refusals():
         run(spectra, known_redshifts(0), replace(model, card={**model.card, "task": "detection"}))
     with pytest.raises(DataError, match="grid"):
         run(spectra, known_redshifts(0), replace(model, card={**model.card, "grid": {"first": 3.0}}))
-    with pytest.raises(DataError, match="forest"):
-        run(spectra, known_redshifts(0), replace(model, weights={k: v for k, v in model.weights.items() if "forest" not in k}))
+    with pytest.raises(DataError, match="calibrations"):
+        run(spectra, known_redshifts(0), replace(model, card={k: v for k, v in model.card.items() if k != "calibrations"}))
     with pytest.raises(NoWork):
         run(spectra.take(np.zeros(8, bool)), known_redshifts(0))

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from ....core.stage import DataError
 from ....networks.spectral_autoencoder import SpectralAutoencoder
 from ....products import Model
@@ -17,9 +15,6 @@ from .forest import Forest
 from .rest import FIRST, PIXELS, STEP
 from .stage import TASK
 from .train import Trained
-
-FOREST = "forest."
-"""What the names of the isolation forest's arrays among the weights begin with."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +38,14 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Known:
         )
     if model.card.get("grid") != grid():
         raise DataError(f"the model's rest-frame grid is {model.card.get('grid')}, and this version's is {grid()}: train it again")
-    arrays = {name.removeprefix(FOREST): array for name, array in model.weights.items() if name.startswith(FOREST)}
-    if "calibrations" not in model.card or set(arrays) != {"feature", "value"}:
-        raise DataError("the model lacks its calibrations or its isolation forest: wire a model as spectra.train_anomaly writes it")
-    weights = {name: array for name, array in model.weights.items() if not name.startswith(FOREST)}
-    network = load.to_network(Model(model.architecture, model.config, weights, model.card))
+    if "calibrations" not in model.card:
+        raise DataError("the model's card says nothing of its calibrations: wire a model as spectra.train_anomaly writes it")
+    network = load.to_network(model)
     if not isinstance(network, SpectralAutoencoder):
         raise DataError(f"the model is of the architecture {model.architecture!r}, and this stage needs a spectral autoencoder")
     calibrations = {name: Calibration.from_card(card) for name, card in model.card["calibrations"].items()}
-    return Known(network.to(device), calibrations, Forest(np.array(arrays["feature"]), np.array(arrays["value"], np.float32)))
+    forest = Forest(network.split_feature.numpy().copy(), network.split_value.numpy().copy())
+    return Known(network.to(device), calibrations, forest)
 
 
 def grid() -> dict[str, float]:
@@ -80,6 +74,4 @@ def to_model(trained: Trained, about: Mapping[str, Any], learning_rate: float) -
         "reproduce look strange too; the redshift must be right",
         "licence": "BSD-3-Clause",
     }
-    model = load.to_model(trained.network, "spectral autoencoder", trained.config, card)
-    forest = {FOREST + "feature": trained.forest.feature, FOREST + "value": trained.forest.value.astype(np.float16)}
-    return Model(model.architecture, model.config, {**model.weights, **forest}, card)
+    return load.to_model(trained.network, "spectral autoencoder", trained.config, card)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ....core.product import Tiles
+from ....core.product import Tiles, optional
 from ....core.stage import Context, DataError, NoWork, Stage, StageConfig
 from ....products import Catalog, Metric, Metrics, Model, Spectra
 
@@ -30,7 +30,7 @@ class SpectralAnomaly(Stage):
     """
 
     name = "spectra.anomaly"
-    inputs = {"spectra": Spectra, "redshifts": Catalog.of("redshift"), "model": Model}
+    inputs = {"spectra": Spectra, "redshifts": Catalog.of("redshift"), "model": optional(Model, default="builtin:anomaly-v1")}
     outputs = {
         "embeddings": Catalog.of("embedding", fills=("ood_score",)),
         "classes": Catalog.of("classification"),
@@ -44,11 +44,12 @@ class SpectralAnomaly(Stage):
             "flow", description="what tells how rare a latent vector is: a normalizing flow, or an isolation forest, which is the baseline"
         )
 
-    def run(self, ctx: Context, *, spectra: Spectra, redshifts: Catalog, model: Model) -> Mapping[str, Any]:
+    def run(self, ctx: Context, *, spectra: Spectra, redshifts: Catalog, model: Model | None) -> Mapping[str, Any]:
         """Return latent vectors, p-values and reconstructions."""
         from .model import opened
         from .rows import answers, redshifts_of
 
+        assert model is not None
         if not len(spectra):
             raise NoWork("there are no spectra")
         if spectra.ids.dtype.kind != "i":

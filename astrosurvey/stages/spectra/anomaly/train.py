@@ -34,18 +34,18 @@ TILTED = 1
 PULL, WHITE = 2.5, 0.3
 """Weights of the consistency of two views, and of white latent vectors, against the reconstruction."""
 VIEWS_TO_CALIBRATE = 8000
+"""Half of them calibrate, half judge; the flow learns from twice as many of objects that are not kept back."""
 ROWS = 256
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, what is known of it, and the baseline."""
+    """A trained network and what is known of it."""
 
     network: SpectralAutoencoder
     config: dict[str, Any]
     history: History
     calibrations: Mapping[str, Calibration]
-    forest: Forest
     scores: Mapping[str, tuple[float, float]]
     """Name -> value, standard error, on the objects kept back."""
 
@@ -103,11 +103,13 @@ def train(
         )
     network = cast(SpectralAutoencoder, trained).to(device)
     learn_residuals(network, kept_back, seed=seed + 2)
-    seen = [found for found, _ in explained(network, corpus, min(4 * VIEWS_TO_CALIBRATE, 4 * len(corpus)), seed=seed + 3)]
+    seen = [found for found, _ in explained(network, corpus, min(2 * VIEWS_TO_CALIBRATE, 4 * len(corpus)), seed=seed + 3)]
     latents = torch.cat([found["latent"] for found in seen])
     flow_recipe = Recipe(max(1, recipe.steps // 4), 1e-3, every=max(1, recipe.steps // 8), weight_decay=1e-4)
     _learn_density(network, latents, flow_recipe, seed, device, lambda done: progress(recipe.steps + done, total), log)
     forest = grow(latents.cpu().numpy(), seed)
+    network.split_feature.copy_(torch.from_numpy(forest.feature))
+    network.split_value.copy_(torch.from_numpy(forest.value))
     return _calibrated(network.eval(), config, history, forest, kept_back, seed)
 
 
@@ -159,7 +161,7 @@ def explained(network: SpectralAutoencoder, corpus: Corpus, number: int, *, seed
 
 @torch.no_grad()
 def learn_residuals(network: SpectralAutoencoder, corpus: Corpus, *, seed: int) -> None:
-    """Set the network's error by wavelength, once its latent space is white."""
+    """Make the latent space white, and learn the network's error by wavelength there."""
     network.eval()
     rows = min(ROWS, len(corpus))
     count = max(2, min(16, len(corpus) // rows))
@@ -223,4 +225,4 @@ def _calibrated(
         for part in (0.05, 0.5):
             share = float((p <= part).mean())
             scores[f"{density}_p_below_{part:g}"] = (share, float(np.sqrt(share * (1 - share) / max(1, len(p)))))
-    return Trained(network.cpu(), config, history, calibrations, forest, scores)
+    return Trained(network.cpu(), config, history, calibrations, scores)
