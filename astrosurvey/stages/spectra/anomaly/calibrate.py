@@ -1,12 +1,13 @@
 """From strange scores to a p-value: how large a part of the known objects of that brightness looks at least as strange.
 
-Each statistic is ranked among known objects of similar signal-to-noise ratio, the smallest rank, weighted, is taken, and that is
-ranked again among the known. So the result is uniform on known objects at every signal-to-noise ratio, whatever the statistics' distributions, and one
-way of being strange is enough. A spectrum with less signal than any known object is a case of its own: nothing tells what it is.
+Each statistic is ranked among known objects of similar signal-to-noise ratio; the smallest rank, weighted, is taken, and ranked
+again among the known. So the result is uniform on known objects at every signal-to-noise ratio, whatever the statistics'
+distributions, and one way of being strange is enough. A spectrum with less signal than any known object is a case of its own:
+nothing tells what it is.
 
 References:
-    Tippett (1931), The Methods of Statistics (the smallest p-value); Genovese, Roeder & Wasserman (2006), Biometrika 93, 509 (weights); Vovk, Gammerman & Shafer (2005), Algorithmic Learning in a
-    Random World (ranks among held-back examples).
+    Tippett (1931), The Methods of Statistics (the smallest p-value); Genovese, Roeder & Wasserman (2006), Biometrika 93, 509
+    (weights); Vovk, Gammerman & Shafer (2005), Algorithmic Learning in a Random World (ranks among held-back examples).
 """
 
 from __future__ import annotations
