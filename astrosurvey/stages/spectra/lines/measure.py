@@ -77,7 +77,7 @@ class Batch:
 
     Attributes:
         sampled: without their continua.
-        continuum: (n, pixel) those, in the same units.
+        continuum: (n, pixel) smooth continua, in the same units, to which equivalent widths refer.
         z: (n,) redshifts.
         resolution: (n,) resolving powers; NaN where unknown.
     """

@@ -138,20 +138,16 @@ def _lines(
     def batch(rows: Any, wide: np.ndarray) -> Batch:
         unit = scale[rows, None]
         where = log_wave if some.shared else log_wave[rows]
-        continuum = smooth_continuum(flux[rows], good[rows], where, shift[rows], wide)
+        smooth = smooth_continuum(flux[rows], good[rows], where, shift[rows], wide)
+        continuum = smooth.copy()
         stars = np.flatnonzero(part.label[rows] == "galaxy")
         if options.populations is not None and len(stars):
-            light = (flux[rows][stars], weight[rows][stars], where if some.shared else where[stars], shift[rows][stars], continuum[stars])
+            light = (flux[rows][stars], weight[rows][stars], where if some.shared else where[stars], shift[rows][stars], smooth[stars])
             continuum[stars] = starlight(options.populations, *light)
-        continuum /= unit
-        planes = (
-            log_edges[rows, :-1],
-            log_edges[rows, 1:],
-            np.diff(edges, axis=1)[rows],
-            flux[rows] / unit - continuum,
-            weight[rows] * unit**2,
-        )
-        return Batch(Sampled(*planes, scale[rows]), continuum, part.z[rows], part.resolution[rows])
+        edge = log_edges[rows]
+        planes = (edge[:, :-1], edge[:, 1:], np.diff(edges, axis=1)[rows], (flux[rows] - continuum) / unit, weight[rows] * unit**2)
+        # An equivalent width refers to the light beside the line, not to what the stars have left of it there.
+        return Batch(Sampled(*planes, scale[rows]), smooth / unit, part.z[rows], part.resolution[rows])
 
     candidate = ~np.isin(part.label, ("star", "sky")) & options.broad
     return measure_lines(batch(slice(None), quasar), lambda rows: batch(rows, np.ones(len(rows), bool)), quasar, candidate, ctx.device)
