@@ -174,12 +174,12 @@ def unknowns(subject: Subject, data: Path, side: str) -> dict[str, Any]:
 
 def simulation(subject: Subject, data: Path) -> dict[str, Any]:
     """Return scores on fresh simulated spectra: all, at S/N 3, and the fine classes at S/N 5 to 30."""
-    whole = verdicts(subject.network, simulated(subject, data, 8000, SHARES, (1.0, 50.0)))
+    whole = verdicts(subject.network, simulated(subject, data, 3000, SHARES, (1.0, 50.0)))
     out: dict[str, Any] = {"all": judge(whole, subject.calibration)}
     out["all_recalibrated"] = assess(whole)[1]
-    faint = verdicts(subject.network, simulated(subject, data, 4000, {"star": 1, "galaxy": 1, "quasar": 1}, (3.0, 3.0001)))
+    faint = verdicts(subject.network, simulated(subject, data, 2000, {"star": 1, "galaxy": 1, "quasar": 1}, (3.0, 3.0001)))
     out["snr_3"] = judge(faint, subject.calibration)
-    medium = verdicts(subject.network, simulated(subject, data, 24000, {"star": 7, "galaxy": 8, "quasar": 3}, (5.0, 30.0)))
+    medium = verdicts(subject.network, simulated(subject, data, 16000, {"star": 7, "galaxy": 8, "quasar": 3}, (5.0, 30.0)))
     out["snr_5_30"] = judge(medium, subject.calibration)
     fine = medium.fine.numpy()
     told = medium.pool.fine.numpy()
