@@ -42,7 +42,7 @@ from astrosurvey.stages.spectra.stage import ReadSpectra
 
 ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "examples" / "sdss-split.csv"
-SHARE = 0.3
+SHARE = 0.6
 """Of all weight: the real spectra's."""
 UNKNOWN = 0.01
 

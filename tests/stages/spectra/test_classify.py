@@ -210,7 +210,7 @@ def test_temperatures_and_errors_are_recovered():
 
 def test_batches_change_nothing_but_rounding_and_draws_scatter(network):
     spectra = block(7)
-    whole, single = asked(network, spectra), asked(network, spectra, batch=1 / 64)
+    whole, single = asked(network, spectra), asked(network, spectra, batch=1 / 128)
     for name, plane in vars(whole).items():
         if name != "z_class":
             np.testing.assert_allclose(plane, vars(single)[name], rtol=1e-3, atol=1e-4, err_msg=name)

@@ -17,8 +17,8 @@ from .features import features
 from .grid import on_grid
 from .posterior import PEAKS, Calibration, calibrated, peaks, pooled
 
-ROWS = 64
-"""Spectra at a time: what they need stays in a core's cache."""
+ROWS = 128
+"""Spectra at a time: more no longer fit a core's cache, fewer leave it waiting."""
 ROWS_ON_GPU = 2048
 
 
