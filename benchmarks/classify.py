@@ -48,7 +48,7 @@ from astrosurvey.stages.spectra.stage import ReadSpectra
 LOG = logging.getLogger("benchmark")
 SPLIT = Path(__file__).parents[1] / "examples" / "sdss-split.csv"
 CLASSES = {"STAR": "star", "GALAXY": "galaxy", "QSO": "quasar"}
-OZDES = {"wave_unit": "Angstrom", "medium": "air", "unit": "relative", "columns": {"variance": "VAR_OR_ERR"}}
+OZDES = {"wave_unit": "Angstrom", "medium": "air", "unit": "relative", "columns": {"error": "VAR_OR_ERR"}}
 SEED = 970
 
 

@@ -11,6 +11,7 @@ from astrosurvey.catalog.schema import core, schema_folder
 from astrosurvey.cli.tables import tables
 
 YAML = schema_folder() / "astrosurvey.yaml"
+VERSION = core().version.current
 
 
 def invoke(*arguments):
@@ -63,7 +64,7 @@ def test_diff_fails_when_the_version_does_not_rise_by_enough(changed):
     result = invoke("diff", YAML, new)
     assert result.exit_code == 1
     assert "cube_source.integrated_flux " in result.output
-    assert "must rise from 1.1.0 to at least 2.0.0, not 1.1.0" in result.output
+    assert f"must rise from {VERSION} to at least 2.0.0, not {VERSION}" in result.output
     found = json.loads(invoke("diff", YAML, new, "--json").output)
     assert found["required"] == "MAJOR"
     assert found["problem"].startswith("the changes are MAJOR")
@@ -71,11 +72,12 @@ def test_diff_fails_when_the_version_does_not_rise_by_enough(changed):
 
 
 def test_diff_is_content_when_it_does(changed):
-    new = changed("current: 1.1.0", "current: 1.1.1")
+    risen = VERSION.rpartition(".")[0] + ".99"
+    new = changed(f"current: {VERSION}", f"current: {risen}")
     new.write_text(new.read_text().replace("description: title that the pipeline file gives", "description: the pipeline's title"))
     result = invoke("diff", YAML, new)
     assert result.exit_code == 0
-    assert "1.1.0 -> 1.1.1 is enough" in result.output
+    assert f"{VERSION} -> {risen} is enough" in result.output
 
 
 def test_a_file_that_is_no_schema_is_a_usage_error(tmp_path):

@@ -37,7 +37,7 @@ from .running import context
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TILES, SIZE = 10, 384
 BLEND_TILES = 8
-SPECTRA = 200
+SPECTRA = 100
 
 
 def built_in() -> dict[str, Path]:

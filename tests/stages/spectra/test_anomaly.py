@@ -92,8 +92,8 @@ def test_scale_and_tilt_are_found_in_closed_form():
 
 
 def test_the_latent_vector_and_its_error_are_found(network):
-    latent, true, flux, ivar = seen(network, 64, 0.3)
-    best = decode(network, flux, ivar, torch.zeros(64, LATENT))
+    latent, true, flux, ivar = seen(network, 32, 0.3)
+    best = decode(network, flux, ivar, torch.zeros(32, LATENT))
     assert (best.latent - latent).abs().mean() < 0.1
     pull = ((best.model - true) / best.variance.sqrt())[:, 1500:3700]
     assert 0.7 < float(pull.square().mean().sqrt()) < 1.2
@@ -101,13 +101,13 @@ def test_the_latent_vector_and_its_error_are_found(network):
 
 def test_missing_pixels_are_filled_within_their_errors(network):
     hidden = slice(2400, 2500)
-    _, true, flux, ivar = seen(network, 200, 0.5, missing=hidden)
-    best = decode(network, flux, ivar, torch.zeros(200, LATENT))
+    _, true, flux, ivar = seen(network, 100, 0.5, missing=hidden)
+    best = decode(network, flux, ivar, torch.zeros(100, LATENT))
     pull = ((best.model - true) / best.variance.sqrt())[:, hidden].abs()
     # One draw an object, for the pixels of one gap err together.
     inside = [(pull[:, 50] < bound).float().mean() for bound in (1, 2)]
-    assert 0.68 - 4 * 0.033 < inside[0] < 0.68 + 4 * 0.033
-    assert inside[1] > 0.95 - 4 * 0.015
+    assert 0.68 - 4 * 0.047 < inside[0] < 0.68 + 4 * 0.047
+    assert inside[1] > 0.95 - 4 * 0.022
 
 
 def test_an_empty_spectrum_is_explained_by_nothing(network):
@@ -261,7 +261,7 @@ def test_a_basis_is_found_although_parts_are_missing():
     assert (mean - 1)[200:5200].abs().max() < 0.15
     basis = torch.linalg.svd(components[:2], full_matrices=False)[2]
     wave = x.sin() / x.sin().norm()
-    assert float((basis @ wave).norm()) > 0.95
+    assert float((basis @ wave).norm()) > 0.9
 
 
 def run(spectra, redshifts, model=None, **config):

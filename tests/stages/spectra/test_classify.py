@@ -102,6 +102,15 @@ def test_what_is_seen_has_no_unit_and_is_bounded():
     assert not features(torch.zeros(1, PIXELS), torch.zeros(1, PIXELS)).any()
 
 
+@pytest.mark.parametrize("kind", ["two pixels", "a line on nothing"])
+def test_where_level_and_scatter_are_nothing_what_is_seen_is_bounded(kind):
+    flux, ivar = torch.zeros(1, PIXELS), torch.zeros(1, PIXELS)
+    flux[0, 900:902] = 5.0
+    ivar[0, slice(900, 902) if kind == "two pixels" else slice(None)] = 1.0
+    for unit in (1e-17, 1.0, 1e12):
+        assert features(flux * unit, ivar / unit**2).abs().max() < 20
+
+
 def made_up(n=200, seed=0):
     """Return members' answers of random logits."""
     draw = torch.Generator().manual_seed(seed)

@@ -67,6 +67,27 @@ def test_nothing_known_is_unknown():
     assert (flags & CLASSIFICATION["NO_DATA"]).all()
 
 
+def test_a_network_that_saw_nothing_has_nothing_to_say():
+    blind = Catalog.from_columns(
+        "classification",
+        {
+            "object_table": "spectrum",
+            "object_id": np.repeat([70, 71, 72, 73], len(COARSE)),
+            "classifier": "net/coarse",
+            "label": np.tile(COARSE, 4),
+            "probability": np.tile(np.array(COARSE) == "unknown", 4).astype(float),
+            "ood_score": np.nan,
+            "flags": CLASSIFICATION["NO_DATA"],
+        },
+    )
+    made, alone = combined(network_classes=blind, network=None), combined(network_classes=None, network=None)
+    assert classes_of(made["classes"], 73)["unknown"] == 1
+    assert (made["classes"].column("flags")[made["classes"].column("object_id") == 73] & CLASSIFICATION["NO_DATA"]).all()
+    for one in (70, 71, 72, 73):
+        for name, values in rows_of(made["redshifts"], one).items():
+            np.testing.assert_array_equal(values, rows_of(alone["redshifts"], one)[name], err_msg=name)
+
+
 def test_the_templates_speak_alone_where_there_is_no_network():
     found = rows_of(combined(network_classes=None, network=None)["redshifts"], 71)
     assert (found["spectral_class"][0], found["z"][0]) == ("quasar", 2.0)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.real
 
 ANGSTROM = {"wave_unit": "Angstrom", "medium": "vacuum"}
 MANGA = {**ANGSTROM, "unit": "1e-17 erg/s/cm2/Angstrom/spaxel"}
-OZDES = {"wave_unit": "Angstrom", "medium": "air", "unit": "relative", "columns": {"variance": "VAR_OR_ERR"}}
+OZDES = {"wave_unit": "Angstrom", "medium": "air", "unit": "relative", "columns": {"error": "VAR_OR_ERR"}}
 
 # file or pattern -> (format, number of spectra, pixels, settings it needs, what the refusal without them names)
 READ = {

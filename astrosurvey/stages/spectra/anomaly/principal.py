@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ....networks.determinism import seeded
 from .corpus import Corpus
 
 OBJECTS = 3000
@@ -37,7 +38,8 @@ def principal(corpus: Corpus, count: int) -> tuple[Tensor, Tensor]:
     for step in range(ROUNDS):
         # Few components first: where little is known, many would follow the noise.
         rank = min(max(4, count * (step + 1) // ROUNDS), *filled.shape, count)
-        u, s, v = torch.svd_lowrank(filled - mean, q=rank, niter=2)
+        with seeded(step):  # the projection is random
+            u, s, v = torch.svd_lowrank(filled - mean, q=rank, niter=2)
         filled = torch.where(known, flux, mean + (u * s) @ v.T)
         mean = filled.mean(dim=0)
         components = torch.zeros_like(components)

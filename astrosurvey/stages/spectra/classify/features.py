@@ -59,10 +59,13 @@ def _levels(flux: Tensor, ivar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rows, pixels = flux.shape
     good = (ivar > 0).to(flux.dtype)
     total, count = (flux * good).view(rows, -1, BLOCK).sum(dim=2), good.view(rows, -1, BLOCK).sum(dim=2)
-    # Of a block with few data the mean is noise; without any block left, nothing is seen at all.
+    # Of a block with few data the mean is noise.
     mean = torch.where(count >= BLOCK / 4, total / count.clamp(min=1), torch.nan)
     level = _median(mean)
-    scale = torch.hypot(1.4826 * _median((mean - level).abs()), _LEAST * level).clamp(min=_TINY)
+    scale = torch.hypot(1.4826 * _median((mean - level).abs()), _LEAST * level)
+    # Where the level and the scatter are nothing, as where no block has enough data, only the pixels themselves tell the unit.
+    size = ((flux * good).abs().sum(dim=1, keepdim=True) / good.sum(dim=1, keepdim=True).clamp(min=1)).clamp(min=_TINY)
+    scale = torch.where(scale > _TINY, scale, size)
     around = functional.avg_pool1d(torch.stack([total, count], dim=1), CONTINUUM, 1, CONTINUUM // 2)
     smooth = torch.where(around[:, 1] > 0, around[:, 0] / around[:, 1].clamp(min=1e-3), level)
     return level, scale, functional.interpolate(smooth[:, None], pixels, mode="linear")[:, 0]

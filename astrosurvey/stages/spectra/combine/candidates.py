@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ....catalog.flags import Z_WARNING
+from ....catalog.flags import CLASSIFICATION, Z_WARNING
 from ....products import Catalog
 from ..classes import COARSE
 
@@ -106,10 +106,11 @@ def _take_scan(held: dict[int, Evidence], scan: Catalog) -> None:
 
 
 def _take_classes(held: dict[int, Evidence], classes: Catalog) -> None:
-    names = ("object_table", "object_id", "label", "probability", "ood_score")
+    names = ("object_table", "object_id", "label", "probability", "ood_score", "flags")
     columns = (classes.column(name).tolist() for name in names)
-    for table, one, label, probability, score in zip(*columns, strict=True):
-        if table == "spectrum" and one in held and label in COARSE:
+    for table, one, label, probability, score, flags in zip(*columns, strict=True):
+        # Of a spectrum that it saw nothing of, the network has nothing to say.
+        if table == "spectrum" and one in held and label in COARSE and not flags & CLASSIFICATION["NO_DATA"]:
             held[one].classes[label] = float(probability)
             held[one].strangeness = float(score)
 
