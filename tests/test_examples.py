@@ -100,6 +100,8 @@ def test_examples_on_real_spectra(example, real_data, tmp_path, monkeypatch):
     result = astrosurvey.run(astrosurvey.load(example), out=tmp_path / "run")
     assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
     assert [len(result.read(stage, "spectra", Spectra, "all")) for stage in ("sdss", "lamost")] == [16, 5]
+    answers = result.read("answer", "redshifts", Catalog, "all")
+    assert (answers.column("rank") == 0).sum() == 16
 
 
 @pytest.mark.real
