@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from astrosurvey.catalog.flags import SPECTRUM, SPECTRUM_PIXEL, Z_WARNING
+from astrosurvey.core.stage import DataError
 from astrosurvey.products import Catalog, Spectra
 from astrosurvey.stages.spectra.redshift import answer
 from astrosurvey.stages.spectra.redshift.answer import differences, distinct
@@ -263,6 +264,15 @@ def test_grids_without_templates_and_of_a_single_pixel(low, pixels):
     empty = Spectra(np.ones(shape, np.float32), np.ones(shape, np.float32), np.zeros(shape, np.int32), wave, np.arange(2))
     found = best(scanned(empty)[0])
     assert holds(found, "NO_DATA").all()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -5.0, 0.0])
+def test_wavelengths_that_are_none_are_refused(wrong):
+    given = made(sets()[1], 0, 0.0)
+    wave = given.wave.copy()
+    wave[0] = wrong
+    with pytest.raises(DataError, match="finite, positive and increasing"):
+        scanned(Spectra(given.flux, given.ivar, given.mask, wave, given.ids))
 
 
 def test_constant_and_zero_spectra_do_no_harm():

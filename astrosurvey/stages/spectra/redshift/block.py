@@ -141,10 +141,12 @@ def _span(spectra: Spectra, parts: list[slice], limits: tuple[int, int]) -> tupl
 
 def _numbered(wave: np.ndarray) -> tuple[int, float] | None:
     """Return the number of the first pixel and the part of a pixel by which it lies behind; None off the grid's step."""
-    number = np.log10(wave) / LOG_STEP
-    start = float(np.mean(number - np.arange(len(wave))))
-    if np.abs(number - start - np.arange(len(wave))).max() > EVEN:
-        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        number = np.log10(wave) / LOG_STEP
+        start = float(np.mean(number - np.arange(len(wave))))
+        # What is no wavelength is off it, too, and refused where spectra are put on it.
+        if not np.abs(number - start - np.arange(len(wave))).max() <= EVEN:
+            return None
     first = int(np.floor(start + EVEN))
     return first, start - first
 

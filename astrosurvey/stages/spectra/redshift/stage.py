@@ -99,7 +99,7 @@ class MeasureRedshift(Stage):
             stand_ins = [name for name in config.sets if getattr(library, name).origin == "analytic"]
             if stand_ins:
                 ctx.log.warning(
-                    "%s: small analytic sets, for trials and not for science; put published templates into a folder and name it in `templates`",
+                    "%s: small analytic sets, for trials and not for science; name a folder of published templates in `templates`",
                     ", ".join(stand_ins),
                 )
             if not self._sets:
