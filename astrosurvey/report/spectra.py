@@ -282,12 +282,12 @@ def _answer(redshifts: Rows, classes: Rows, truth: Rows) -> _Answer:
 
 
 def _coarse(classes: Rows) -> list[tuple[str, float]]:
-    """Return the labels of the last coarse classifier, the most probable first."""
+    """Return the labels of the last coarse classifier, the most probable first; a single label is a p-value or a flag, and no class."""
     coarse = {"star", "galaxy", "quasar", "sky", "unknown"}
     names: dict[tuple[str, str], list[tuple[str, float]]] = {}
     for row in classes:
         names.setdefault((row["stage"], row["classifier"]), []).append((str(row["label"]), float(row["probability"])))
-    fitting = [found for found in names.values() if {label for label, _ in found} <= coarse]
+    fitting = [found for found in names.values() if len(found) > 1 and {label for label, _ in found} <= coarse]
     return sorted(fitting[-1], key=lambda pair: -pair[1]) if fitting else []
 
 

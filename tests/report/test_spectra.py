@@ -12,7 +12,7 @@ from astrosurvey.report.gather import gather
 from astrosurvey.report.matrices import matrices
 from astrosurvey.report.metrics import make_group
 from astrosurvey.report.render import report
-from astrosurvey.report.spectra import MOST_SPECTRA, make_spectra
+from astrosurvey.report.spectra import MOST_SPECTRA, _coarse, make_spectra
 from astrosurvey.report.spectrum import POINTS, Mark, averaged, picture
 
 from .runs import put, write_about
@@ -198,3 +198,9 @@ def test_confusion_matrices_stand_in_meta():
     assert matrix.rows[1][2][1].right
     assert matrices({}) == []
     assert make_group("judge", Metrics((), {}, {"confusion": {}})).matrices == []
+
+
+def test_a_single_label_is_no_class():
+    said = [{"stage": "net", "classifier": "net/coarse", "label": name, "probability": p} for name, p in (("star", 0.1), ("quasar", 0.9))]
+    strange = {"stage": "strange", "classifier": "spectra.anomaly", "label": "unknown", "probability": 0.97}
+    assert _coarse([*said, strange])[0] == ("quasar", 0.9)

@@ -10,7 +10,7 @@ from astropy.io import fits
 from scipy.special import ndtr
 
 from astrosurvey.catalog.flags import SPECTRAL_LINE, SPECTRUM_PIXEL
-from astrosurvey.core.stage import DataError
+from astrosurvey.core.stage import DataError, NoWork
 from astrosurvey.kernels.resample import pixel_edges
 from astrosurvey.products import Catalog, Spectra
 from astrosurvey.stages.spectra.lines import bpt
@@ -338,3 +338,9 @@ class TestSdss:
         assert abs(np.median(flux) - 1) < 0.05
         assert 1.4826 * np.median(np.abs(np.array(flux) - np.median(flux))) < scatter
         assert abs(np.median(width) - 1) < 0.1
+
+
+def test_a_single_pixel_has_no_lines():
+    one = Spectra(np.ones((1, 1), np.float32), np.ones((1, 1), np.float32), np.zeros((1, 1), np.int32), np.array([5000.0]), np.arange(1))
+    with pytest.raises(NoWork, match="single pixel"):
+        MeasureLines(MeasureLines.Config()).run(context(None), spectra=one, redshifts=Catalog.empty("redshift"), catalog=None)

@@ -22,6 +22,7 @@ from astrosurvey.stages.spectra.redshift.refine import Orders, models, refined
 from astrosurvey.stages.spectra.redshift.run import measure
 from astrosurvey.stages.spectra.redshift.scan import Choices
 from astrosurvey.stages.spectra.redshift.sets import STEP, ScanSet
+from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
 
 from ..running import context
 
@@ -289,3 +290,12 @@ def test_peaks_are_apart():
     curve[0, [50, 55, 300]] = torch.tensor([5.0, 6.0, 3.0])
     peaks = basis_peaks(galaxy, curve, 3)
     assert peaks.shift.round().tolist() == [55, 300]
+
+
+def test_analytic_stand_ins_are_warned_of(caplog):
+    config = MeasureRedshift.Config(sets=["eigen_galaxies"], galaxies=(0.0, 0.02), peaks=1)
+    wave = 10 ** (3.6 + STEP * np.arange(300))
+    spectra = Spectra(np.ones((1, 300), np.float32), np.ones((1, 300), np.float32), np.zeros((1, 300), np.int32), wave, np.arange(1))
+    with caplog.at_level(logging.WARNING):
+        MeasureRedshift(config).run(context(None), spectra=spectra, catalog=None, seeds=None)
+    assert "eigen_galaxies: small analytic sets" in caplog.text

@@ -52,6 +52,8 @@ class SpectralAnomaly(Stage):
         assert model is not None
         if not len(spectra):
             raise NoWork("there are no spectra")
+        if spectra.wave.shape[-1] < 2:
+            raise NoWork("spectra of a single pixel are like nothing and unlike nothing")
         if spectra.ids.dtype.kind != "i":
             raise DataError("spectra.ids are text, and tables link by number: read the spectra with io.spectra, which numbers them")
         known = opened(model, ctx.device)

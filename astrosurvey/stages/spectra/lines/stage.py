@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ....core.product import optional
-from ....core.stage import Context, FilePath, Stage, StageConfig
+from ....core.stage import Context, FilePath, NoWork, Stage, StageConfig
 from ....products import Catalog, Spectra
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class MeasureLines(Stage):
         """Return lines, indices and classes."""
         from .rows import Options, measured
 
+        if spectra.wave.shape[-1] < 2:
+            raise NoWork("spectra of a single pixel have no lines")
         config = self.config
         options = Options(config.resolution, config.broad, _populations(config.templates) if config.templates else None)
         return measured(ctx, spectra, redshifts, catalog, options)

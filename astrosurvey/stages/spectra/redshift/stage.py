@@ -58,7 +58,7 @@ class MeasureRedshift(Stage):
         sets: tuple[SetName, ...] = Field(
             ("eigen_stars", "eigen_galaxies", "eigen_quasars"),
             min_length=1,
-            description="sets of templates to fit; those that the folder does not have are left out",
+            description="sets of templates to fit; what the folder lacks is replaced by a small analytic set, or else left out",
         )
         galaxies: tuple[float, float] = Field((0.0, 1.3), description="redshifts of galaxies to try, from and to")
         quasars: tuple[float, float] = Field((0.05, 7.0), description="redshifts of quasars to try, from and to")
@@ -96,6 +96,12 @@ class MeasureRedshift(Stage):
         if self._sets is None:
             library = read_library(Path(config.templates) if config.templates else None)
             self._sets = scan_sets(library, config.sets, config.galaxies, config.quasars, config.velocity)
+            stand_ins = [name for name in config.sets if getattr(library, name).origin == "analytic"]
+            if stand_ins:
+                ctx.log.warning(
+                    "%s: small analytic sets, for trials and not for science; name a folder of published templates in `templates`",
+                    ", ".join(stand_ins),
+                )
             if not self._sets:
                 raise DataError(f"none of the sets {', '.join(config.sets)} is in the folder; put their files there or name other sets")
         orders = Orders(multiplicative=config.multiplicative, additive=config.additive)
