@@ -214,6 +214,10 @@ def test_batches_change_nothing_but_rounding_and_draws_scatter(network):
     for name, plane in vars(whole).items():
         if name != "z_class":
             np.testing.assert_allclose(plane, vars(single)[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    many = block(21)
+    np.testing.assert_allclose(
+        asked(network, many, samples=4).coarse, asked(network, many, samples=4, batch=1 / 64).coarse, rtol=1e-3, atol=1e-4
+    )
     drawn = asked(network, spectra, samples=8)
     np.testing.assert_array_equal(drawn.coarse, asked(network, spectra, samples=8).coarse)
     assert not np.array_equal(drawn.coarse, asked(network, spectra, samples=8, seed=2).coarse)

@@ -105,7 +105,7 @@ def calibrate(found: Verdicts) -> Calibration:
 
 def judge(found: Verdicts, calibration: Calibration) -> Scores:
     """Return scores of calibrated answers."""
-    coarse, fine, redshift = calibrated(found.pool, calibration)
+    coarse, fine, _ = calibrated(found.pool, calibration)
     right = (coarse.argmax(dim=1) == found.coarse).numpy()
     scores = {"coarse_accuracy": _fraction(right), "coarse_ece": _ece(coarse.amax(dim=1).numpy(), right)}
     for k, name in enumerate(COARSE):
@@ -130,7 +130,6 @@ def judge(found: Verdicts, calibration: Calibration) -> Scores:
         close = np.abs(error) < CLOSE
         scores["redshift_within_1_sigma"] = _fraction((np.abs(error) < sigma)[close])
         scores["redshift_within_2_sigma"] = _fraction((np.abs(error) < 2 * sigma)[close])
-    del redshift
     return scores
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ from .posterior import PEAKS, Calibration, calibrated, peaks, pooled
 ROWS = 128
 """Spectra at a time: more no longer fit a core's cache, fewer leave it waiting."""
 ROWS_ON_GPU = 2048
+TOGETHER = 8
+"""Spectra that share a seed where answers are drawn; a batch is a multiple of it, so that its size changes no draw."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def predict(
         progress: called with (done, total).
     """
     total = len(spectra.flux)
-    count = max(1, int((ROWS_ON_GPU if device == "cuda" else ROWS) * batch))
+    count = TOGETHER * max(1, int((ROWS_ON_GPU if device == "cuda" else ROWS) * batch) // TOGETHER)
     parts = []
     # One thread: the pieces are too small to share, and so the results are those of any machine. Cores are for tiles.
     with torch.inference_mode(), threads(1):
@@ -90,18 +92,28 @@ def predict(
 def _answered(network: SpectrumEnsemble, x: torch.Tensor, calibration: Calibration, samples: int, seed: int) -> tuple[np.ndarray, ...]:
     """Return all but the last of `Predictions`."""
     encoded = [member.encode(x) for member in network]
-    answers: list[Answer] = []
-    with seeded(seed):
-        for member, each in zip(network, encoded, strict=True):
-            member.sample = samples > 0
-            answers += [member.read(each) for _ in range(max(samples, 1))]
-            member.sample = False
+    answers = _drawn(network, encoded, samples, seed) if samples else [m.read(each) for m, each in zip(network, encoded, strict=True)]
     pool = pooled(answers)
     coarse, fine, redshift = calibrated(pool, calibration)
     best = peaks(redshift, calibration)
     distance = torch.stack([m.distance(each[0].float()) for m, each in zip(network, encoded, strict=True)]).mean(dim=0)
     found = (coarse, pool.spread, fine, pool.fine_spread, distance, *(plane.double() for plane in best[:3]), best.kind)
     return tuple(plane.cpu().numpy() for plane in found)
+
+
+def _drawn(network: SpectrumEnsemble, encoded: Sequence[tuple[torch.Tensor, ...]], samples: int, seed: int) -> list[Answer]:
+    """Return `samples` answers of each member, under dropout or with weights drawn anew."""
+    pieces = []
+    for member in network:
+        member.sample = True
+    for begin in range(0, len(encoded[0][0]), TOGETHER):
+        rows = slice(begin, begin + TOGETHER)
+        with seeded(seed + begin):
+            some = [(latent[rows], star[rows], redshift[rows]) for latent, star, redshift in encoded]
+            pieces.append([member.read(each) for member, each in zip(network, some, strict=True) for _ in range(samples)])
+    for member in network:
+        member.sample = False
+    return [Answer(*(torch.cat(planes) for planes in zip(*answers, strict=True))) for answers in zip(*pieces, strict=True)]
 
 
 def _nothing() -> Predictions:
