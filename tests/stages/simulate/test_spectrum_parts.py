@@ -11,7 +11,7 @@ from astrosurvey.stages.simulate.spectra.galaxies import KINDS, Galaxies
 from astrosurvey.stages.simulate.spectra.grid import LIGHT, PIXEL, LogGrid, broadened, shifted, span
 from astrosurvey.stages.simulate.spectra.noise import training_rows
 from astrosurvey.stages.simulate.spectra.quasars import WIDTH, broad_lines
-from astrosurvey.stages.simulate.spectra.stars import continued, quieter, spectral_type
+from astrosurvey.stages.simulate.spectra.stars import continued, quieter, spectral_type, typical
 from astrosurvey.stages.spectra.templates import LOG_STEP, read_library
 
 GRID = LogGrid(4000.0, 1200)
@@ -191,3 +191,8 @@ def test_only_rows_of_the_training_side_are_used(tmp_path):
     split.write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="needs the columns"):
         training_rows(split, 3)
+
+
+def test_a_dwarf_without_light_in_most_of_the_grid_has_a_typical_flux():
+    assert typical(np.array([0.0, 0.0, 0.0, 1.0, 3.0])) == 0.8
+    assert typical(np.array([1.0, 2.0, 9.0])) == 2.0

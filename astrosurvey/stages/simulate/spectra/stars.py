@@ -101,8 +101,14 @@ class Stars:
             if np.isnan(row).any():
                 like = formulas.flux[formulas.kinds.index(nearest_type(spectral_type(kind)))]
                 row = continued(row, placed(like, formulas.first, self.first, self.pixels))
-            out[k] = quieter(row) / np.median(row)
+            out[k] = quieter(row) / typical(row)
         return broadened(out, np.full(len(out), _SMOOTHED)) if "share" in templates.parameters else out
+
+
+def typical(row: np.ndarray) -> float:
+    """Return the median of a spectrum; its mean if more than half of it has no light, as of cool dwarfs on a wide grid."""
+    middle = float(np.median(row))
+    return middle if middle > 0 else float(row.mean())
 
 
 def _counts_as(label: str, types: np.ndarray, feh: np.ndarray) -> np.ndarray:
