@@ -1,8 +1,8 @@
 """From strange scores to a p-value: how large a part of the known objects of that brightness looks at least as strange.
 
 Each statistic is ranked among known objects of similar signal-to-noise ratio; the smallest rank, weighted, is taken, and ranked
-again among the known. So the result is uniform on known objects at every signal-to-noise ratio, whatever the statistics'
-distributions, and one way of being strange is enough. A spectrum with less signal than any known object is a case of its own:
+again among the known. So the result is meant to be uniform on known objects at every signal-to-noise ratio, whatever the statistics'
+distributions (`benchmarks/anomaly.py` says how nearly it is), and one way of being strange is enough. A spectrum with less signal than any known object is a case of its own:
 nothing tells what it is.
 
 References:
@@ -22,7 +22,8 @@ from scipy.stats import norm
 from .score import BINS
 
 WEIGHTS = {"density": 1.0, "forest": 1.0, "residual_1": 1.0, "residual_8": 2.0, "residual_32": 4.0}
-"""What ranks are divided by before they are compared: wide bins, which find simulated supernovae best, need be less rare."""
+"""What ranks are divided by before they are compared: wide bins need be less rare. Chosen once on galaxies with
+broad bumps added to them; real supernovae gained nothing by it."""
 KNOTS = 12
 """Signal-to-noise ratios at which ranks are kept."""
 LEVELS = np.concatenate([np.linspace(0.0, 0.9, 19), 1 - np.geomspace(0.09, 0.005, 13)])
