@@ -2,8 +2,8 @@
 
 Each statistic is ranked among known objects of similar signal-to-noise ratio; the smallest rank, weighted, is taken, and ranked
 again among the known. So the result is meant to be uniform on known objects at every signal-to-noise ratio, whatever the statistics'
-distributions (`benchmarks/anomaly.py` says how nearly it is), and one way of being strange is enough. A spectrum with less signal than any known object is a case of its own:
-nothing tells what it is.
+distributions (`benchmarks/anomaly.py` says how nearly it is), and one way of being strange is enough. A spectrum with less signal
+than any known object is a case of its own: nothing tells what it is.
 
 References:
     Tippett (1931), The Methods of Statistics (the smallest p-value); Genovese, Roeder & Wasserman (2006), Biometrika 93, 509
