@@ -35,7 +35,7 @@ CASES = [
     ("stages as a list", "stages:\n  sim:", "stages: [1]\nother:\n  sim:", 5, "stages", "must be a mapping", "stages: {…}"),
     ("a misspelt stage", "detection.segment", "detection.segmnt", 8, "stages.detect.use", "no stage", "did you mean 'detection.segment'"),
     ("a stage without its family", "use: background.mesh", "use: mesh", 7, "stages.sky.use", "no stage", "did you mean 'background.mesh'"),
-    ("a stage of another tool", "use: background.mesh", "use: sextractor", 7, "stages.sky.use", "no stage", "`astrosurvey stages`"),
+    ("a stage of another tool", "use: background.mesh", "use: sourcextractorpp", 7, "stages.sky.use", "no stage", "`astrosurvey stages`"),
     ("use is misspelt", "{use: background.mesh,", "{user: background.mesh,", 7, "stages.sky", "which stage to `use`", "did you mean 'use'"),
     ("use is left out", "{use: detection.segment, in: sky}", "{in: sky}", 8, "stages.detect", "which stage to `use`", "add use:"),
     ("use is a number", "use: background.mesh", "use: 5", 7, "stages.sky.use", "not 5", "`astrosurvey stages`"),

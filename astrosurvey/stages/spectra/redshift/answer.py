@@ -31,7 +31,9 @@ COVERED = 0.5
 FEW = 1000
 """Pixels: a tenth of a dex."""
 DECIMALS = 10
-"""Of redshifts that are kept; chi-squares have 4. What is behind them depends on the order of sums."""
+"""Of redshifts that are kept. What is behind them depends on the order of sums."""
+DIGITS = 6
+"""Of a chi-square that are kept, and as many decimals of its differences, for the same reason."""
 METHOD = "spectra.redshift"
 
 
@@ -114,14 +116,16 @@ def answers(
                 ("NOT_SETTLED", not one.settled[k]),
             ):
                 warning |= Z_WARNING[name] if holds else 0
+            chi2 = float(one.chi2[k])
+            decimals = DIGITS - 1 - int(np.floor(np.log10(max(chi2, 1.0))))
             rows.add(
                 row=int(numbers[row]),
                 rank=rank,
                 z=round(float(one.z[k]), DECIMALS),
                 z_err=round(standard_error(one, k, scale), DECIMALS),
-                chi2=round(float(one.chi2[k]), 4),
+                chi2=round(chi2, decimals),
                 dof=max(int(used[row]) - one.parameters, 1),
-                delta_chi2=round(float(delta[rank]), 4),
+                delta_chi2=round(float(delta[rank]), decimals),
                 spectral_class=one.templates.spectral_class,
                 template=one.names[k],
                 z_warning=warning,
