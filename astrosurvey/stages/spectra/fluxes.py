@@ -11,9 +11,6 @@ import numpy as np
 UNIT = "1e-17 erg s-1 cm-2 Angstrom-1"
 """What every flux that has a physical unit is converted to: the unit of SDSS and DESI."""
 
-RELATIVE = "relative"
-"""Stands for fluxes without a physical unit, such as counts."""
-
 _RELATIVE = re.compile(r"(relative|counts?|cts?|adu|dn|electrons?|photons?|normali[sz]ed|arbitrary|none|dimensionless)\b", re.IGNORECASE)
 _ANGSTROM = re.compile(r"(?<![A-Za-z])(Angstroms|angstroms?|ANGSTROMS?|Ang|ang|AA|A|Å)(?![A-Za-z])")
 _PER = re.compile(r"[/ ]*(spaxel|fib(er|re)|pix(el)?)(-1)?\s*$", re.IGNORECASE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +13,7 @@ from pydantic import Field
 from ....core.product import optional
 from ....core.stage import Bands, Context, NoWork, Stage, StageConfig
 from ....products import Catalog, Export, Image, Model
-
-CAPTIONS = "captions.json"
-_FIGURE = "display:inline-block;margin:0 1rem 1rem 0;max-width:26rem"
+from ...pictures import CAPTIONS, picture_section
 
 
 class ExplainDetection(Stage):
@@ -119,18 +115,6 @@ def _draw(path: Path, significance: np.ndarray, weight: np.ndarray) -> None:
 
 
 def report_section(run: Path, stages: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the report's section with the pictures that stages of this kind have made in a run; at most 24 of them."""
-    figures = []
-    for stage, about in stages.items():
-        if about["use"] != ExplainDetection.name:
-            continue
-        for captions in sorted(run.glob(f"products/{stage}/*/pictures/{CAPTIONS}")):
-            for name, caption in json.loads(captions.read_text(encoding="ascii")).items():
-                data = base64.b64encode((captions.parent / name).read_bytes()).decode("ascii")
-                where = html.escape(f"{captions.parent.parent.name}: {caption}")
-                picture = f'<img alt="" src="data:image/png;base64,{data}">'
-                figures.append(f'<figure style="{_FIGURE}">{picture}<figcaption>{where}</figcaption></figure>')
-    if not figures:
-        return []
+    """Return the report's section with the pictures that stages of this kind have made in a run."""
     intro = "<p>Left what the network saw, right what each pixel adds to the source's score: red speaks for a source, blue against.</p>"
-    return [("Why the network sees a source", intro + "".join(figures[:24]))]
+    return picture_section(run, stages, ExplainDetection.name, "Why the network sees a source", intro, 26)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,15 +13,14 @@ from pydantic import Field
 from ....core.product import optional
 from ....core.stage import Context, NoWork, Stage, StageConfig
 from ....products import Catalog, Export, Model, Spectra
+from ...pictures import CAPTIONS, picture_section
 from .stage import BUILTIN
 
 if TYPE_CHECKING:
     from .attribution import Attribution
 
-CAPTIONS = "captions.json"
 NAMED = 6
 """Lines that a caption names."""
-_FIGURE = "display:inline-block;margin:0 1rem 1rem 0;max-width:46rem"
 
 
 class ExplainSpectra(Stage):
@@ -151,18 +148,6 @@ def _draw(path: Path, flux: np.ndarray, ivar: np.ndarray, one: Attribution, z: f
 
 
 def report_section(run: Path, stages: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the report's section with the pictures that stages of this kind have made in a run; at most 24 of them."""
-    figures = []
-    for stage, about in stages.items():
-        if about["use"] != ExplainSpectra.name:
-            continue
-        for captions in sorted(run.glob(f"products/{stage}/*/pictures/{CAPTIONS}")):
-            for name, text in json.loads(captions.read_text(encoding="ascii")).items():
-                data = base64.b64encode((captions.parent / name).read_bytes()).decode("ascii")
-                where = html.escape(f"{captions.parent.parent.name}: {text}")
-                picture = f'<img alt="" src="data:image/png;base64,{data}">'
-                figures.append(f'<figure style="{_FIGURE}">{picture}<figcaption>{where}</figcaption></figure>')
-    if not figures:
-        return []
+    """Return the report's section with the pictures that stages of this kind have made in a run."""
     intro = "<p>Above the spectrum, below what each pixel adds to the log odds of its class; the numbers are sums over named lines.</p>"
-    return [("Why the networks give a class", intro + "".join(figures[:24]))]
+    return picture_section(run, stages, ExplainSpectra.name, "Why the networks give a class", intro, 46)
