@@ -27,6 +27,8 @@ MODULES: tuple[str, ...] = (
     "render",
     "aperture",
     "resample",
+    "edges",
+    "aggregate",
 )
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 
