@@ -27,6 +27,7 @@ MODULES: tuple[str, ...] = (
     "render",
     "aperture",
     "resample",
+    "morton",
     "edges",
     "aggregate",
 )

@@ -211,7 +211,7 @@ def _aggregate(
 
 
 def on_cuda(log_density: np.ndarray, start: np.ndarray, denser: np.ndarray) -> Aggregated:
-    """Return the same from the host: one thread of a GPU is slower than one of a processor, and there is no second."""
+    """Return the same from the host: every step hangs on the one before."""
     return cpu(log_density, start, denser)
 
 
@@ -238,4 +238,5 @@ KERNEL = KernelSpec(
     launches=(),
     example=_example,
     rtol=0.0,
+    host="every step hangs on the one before, and one thread of a GPU is slower than one of a processor",
 )
