@@ -1,0 +1,1 @@
+"""Structure in catalogues: clusters, streams and groups."""
