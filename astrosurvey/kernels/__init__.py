@@ -27,6 +27,9 @@ MODULES: tuple[str, ...] = (
     "render",
     "aperture",
     "resample",
+    "morton",
+    "edges",
+    "aggregate",
 )
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 
