@@ -1,8 +1,9 @@
 """Clustering beside other tools: `python benchmarks/clustering.py [--data FOLDER] [--part mocks gaia ...] [--out FILE.json]`.
 
-Ours, and astrolink (Oliver et al. 2024), hdbscan (McInnes et al. 2017), fast_hdbscan, scikit-learn and fuzzycategories (Oliver et al. 2024b)
-on the same data; `pip install astrosurvey[benchmarks]` has them. Each method runs in a process of its own on one thread. What is compiled
-is compiled on a part of the data before the clock runs, and counted as `warm_up_s`. Medians over the seeds.
+Ours, and astrolink (Oliver et al. 2024, arXiv:2312.14632), hdbscan (McInnes et al. 2017), fast_hdbscan, scikit-learn and fuzzycategories
+(Oliver et al. 2024, arXiv:2411.03229) on the same data; `pip install astrosurvey[benchmarks]` has them. Each method runs in a process of
+its own on one thread. What is compiled is compiled on a part of the data before the clock runs, and counted as `warm_up_s`. Medians over
+the seeds.
 
 The parts, in minutes on an idle machine at the defaults:
 - mocks (6): clumps, streams and a background in 2, 3 and 6 dimensions;
@@ -84,24 +85,19 @@ def run(method: str, sets: Sequence[np.ndarray], repeats: int = 1) -> tuple[list
 
 def scores(truth: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Return how well flat labels agree with the truth; -1 is no cluster in both."""
-    from sklearn.metrics import adjusted_rand_score
+    from astrosurvey.stages.evaluate.clustering.scores import adjusted_rand, groups_of, match
 
-    inside = truth >= 0
-    sizes = {number: int(count) for number, count in zip(*np.unique(labels[labels >= 0], return_counts=True), strict=True)}
-    best = []
-    for structure in np.unique(truth[inside]):
-        members = truth == structure
-        found, counts = np.unique(labels[members & (labels >= 0)], return_counts=True)
-        pairs = [(count / (members.sum() + sizes[k] - count), count / sizes[k], count / members.sum()) for k, count in zip(found, counts, strict=True)]
-        best.append(max(pairs, default=(0.0, 0.0, 0.0)))
-    jaccard, purity, completeness = np.array(best).T
+    groups = groups_of(labels)
+    everything, members = adjusted_rand(truth, labels)
+    best = match(truth, groups)
     return {
-        "ari": float(adjusted_rand_score(truth, labels)),
-        "ari_members": float(adjusted_rand_score(truth[inside], labels[inside])),
-        "n": len(sizes),
-        "recovered": float((jaccard > 0.5).mean()),
-        "purity": float(purity.mean()),
-        "completeness": float(completeness.mean()),
+        "ari": everything,
+        "ari_members": members,
+        "n": len(groups),
+        "recovered": float(best.recovered.mean()),
+        "purity": float(np.nan_to_num(best.purity).mean()),
+        "completeness": float(best.completeness.mean()),
+        "false": int(best.false.sum()),
     }
 
 
@@ -185,7 +181,9 @@ def nulls(results: Results, options: argparse.Namespace) -> None:
                 sets = [draw(np.random.default_rng([d, seed]), options.null_points, d) for seed in range(options.boxes)]
                 labels, _ = run(method, sets)
                 found = np.array([len(np.unique(label[label >= 0])) for label in labels])
-                results.add("nulls", case, method, {"any": float((found > 0).mean()), "mean": float(found.mean()), "worst": int(found.max())})
+                results.add(
+                    "nulls", case, method, {"any": float((found > 0).mean()), "mean": float(found.mean()), "worst": int(found.max())}
+                )
 
 
 PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {

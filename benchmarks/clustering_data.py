@@ -41,10 +41,8 @@ def gaia(folder: Path, field: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     n = 3 * len(members)
     ra, dec = rng.uniform(0, 360, n), np.degrees(np.arcsin(rng.uniform(-1, 1, n)))
-    if field == "normal":
-        motion = rng.normal(members[:, 2:].mean(axis=0), members[:, 2:].std(axis=0), (n, 3))
-    else:
-        motion = _disc(rng, ra, dec)
+    mean, spread = members[:, 2:].mean(axis=0), members[:, 2:].std(axis=0)
+    motion = rng.normal(mean, spread, (n, 3)) if field == "normal" else _disc(rng, ra, dec)
     values = np.concatenate([members, np.column_stack([ra, dec, motion])])
     order = rng.permutation(len(values))
     return values[order], np.concatenate([labels, np.full(n, -1)])[order]

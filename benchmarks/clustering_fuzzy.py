@@ -8,17 +8,15 @@ one file a cluster; writing them is not timed, reading them is part of what it d
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from clustering_tools import peak, timed
+from clustering_tools import timed
 
 Clustering = list[tuple[str, np.ndarray]]
 
@@ -35,7 +33,9 @@ def by_astrolink(points: np.ndarray) -> Clustering:
 
     found = AstroLink(points, workers=1)
     found.run()
-    return [(name, found.ordering[start:end].astype(np.int64)) for name, (start, end) in zip(found.ids[1:], found.clusters[1:], strict=True)]
+    return [
+        (name, found.ordering[start:end].astype(np.int64)) for name, (start, end) in zip(found.ids[1:], found.clusters[1:], strict=True)
+    ]
 
 
 def write(clusterings: list[Clustering], folder: Path) -> None:

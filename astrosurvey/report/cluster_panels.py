@@ -119,9 +119,7 @@ def _short(name: str) -> str:
     return "_".join(name.split("_")[2:]) or name
 
 
-def _by_photometry(
-    tables: Sequence[tuple[Path, object]], ids: np.ndarray
-) -> tuple[tuple[str, np.ndarray], tuple[str, np.ndarray]] | None:
+def _by_photometry(tables: Sequence[tuple[Path, object]], ids: np.ndarray) -> tuple[tuple[str, np.ndarray], tuple[str, np.ndarray]] | None:
     """Return magnitude and colour of the two outer bands of the table of photometry, by its last method."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -202,14 +200,12 @@ def panels(sources: Sources, numbers: np.ndarray, members: np.ndarray, number: i
 
 
 def _offsets(ra: np.ndarray, dec: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return offsets (deg) from the members' mean direction, on the plane that touches the sky there; NaN behind it."""
+    """Return offsets (deg) from the members' mean direction on Lambert's equal-area plane, which holds the whole sky."""
     ra0, dec0 = np.radians(_mean_direction(ra[members], dec[members]))
     dra, phi = np.radians(ra) - ra0, np.radians(dec)
     depth = np.sin(dec0) * np.sin(phi) + np.cos(dec0) * np.cos(phi) * np.cos(dra)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        x = np.where(depth > 0.05, np.cos(phi) * np.sin(dra) / depth, np.nan)
-        y = np.where(depth > 0.05, (np.cos(dec0) * np.sin(phi) - np.sin(dec0) * np.cos(phi) * np.cos(dra)) / depth, np.nan)
-    return np.degrees(x), np.degrees(y)
+    stretch = np.degrees(np.sqrt(2 / np.maximum(1 + depth, 1e-9)))
+    return stretch * np.cos(phi) * np.sin(dra), stretch * (np.cos(dec0) * np.sin(phi) - np.sin(dec0) * np.cos(phi) * np.cos(dra))
 
 
 def _mean_direction(ra: np.ndarray, dec: np.ndarray) -> tuple[float, float]:

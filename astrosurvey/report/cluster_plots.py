@@ -19,15 +19,15 @@ from markupsafe import Markup, escape
 from .charts import ticks
 from .text import decimal, visible
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 1000, 46, 8, 10, 34
-HEIGHT = 232
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 1000, 46, 8, 10, 42
+HEIGHT = 240
 ROW = 15
 """Height of one level of the hierarchy."""
 MOST_LEVELS = 10
 STEPS = 946
 """Of the ordered-density plot: one for each unit of its width."""
 MOST_BACKGROUND, MOST_MEMBERS = 3500, 6000
-MAP = (620, 330)
+MAP, PANEL = (620, 330), (236, 210)
 SKY_WIDE = 100.0
 """deg: a map of a wider piece of the sky shows all of it."""
 COLOURS = (0, 1, 2, 3, 4, 7, 5)
@@ -103,7 +103,9 @@ def ordered(log_density: np.ndarray, numbers: np.ndarray, spans: Sequence[Span])
         parts.append(f'<path class="axis" d="M{across(tick):.1f} {base}v4"/>')
         parts.append(f'<text class="tick middle" x="{across(tick):.1f}" y="{base + 16}">{decimal(tick, 7)}</text>')
     parts.append(f'<text class="label middle" transform="translate(11 {(TOP + base) / 2:.0f}) rotate(-90)">ln density</text>')
-    parts.append(f'<text class="label end" x="{WIDTH - RIGHT}" y="{base + 30}">place in the order of aggregation</text>')
+    parts.append(
+        f'<text class="label middle" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{base + 33}">place in the order of aggregation</text>'
+    )
     for span in spans:
         if span.level >= levels:
             continue
@@ -114,8 +116,6 @@ def ordered(log_density: np.ndarray, numbers: np.ndarray, spans: Sequence[Span])
         if width > 9 * len(str(span.number)) + 4:
             parts.append(f'<text class="inside middle" x="{x + width / 2:.1f}" y="{y + 11.5}">{span.number}</text>')
         parts.append("</g>")
-    if spans:
-        parts.append(f'<text class="tick end" x="{LEFT - 7}" y="{HEIGHT + 11}">{"levels" if levels > 1 else ""}</text>')
     return _figure(parts, WIDTH, height, f"Ordered density of {n} sources, with {len(spans)} clusters below it", "ordered")
 
 
@@ -134,7 +134,7 @@ class Axis:
 
 def panel(
     x: np.ndarray, y: np.ndarray, numbers: np.ndarray, axes: tuple[Axis, Axis], ends: tuple[tuple[float, float], tuple[float, float]],
-    *, size: tuple[int, int] = (300, 250), equal: bool = False, names: bool = False,
+    *, size: tuple[int, int] = PANEL, equal: bool = False, names: bool = False,
 ) -> Markup:  # fmt: skip
     """Return points in a frame, those in no cluster below the others.
 
@@ -148,12 +148,14 @@ def panel(
         names: write each cluster's number at the median of its points.
     """
     width, height = size
-    left, bottom = 50, 36
+    left, bottom = 46, 36
     inner = width - left - 8, height - bottom - 8
     (x0, x1), (y0, y1) = ends
     if equal:
         unit = max((x1 - x0) / inner[0], (y1 - y0) / inner[1])
-        (x0, x1), (y0, y1) = (((a + b - unit * length) / 2, (a + b + unit * length) / 2) for (a, b), length in zip(((x0, x1), (y0, y1)), inner, strict=True))
+        (x0, x1), (y0, y1) = (
+            ((a + b - unit * length) / 2, (a + b + unit * length) / 2) for (a, b), length in zip(((x0, x1), (y0, y1)), inner, strict=True)
+        )
     place = np.asarray(x, float), np.asarray(y, float)
     inside = (place[0] >= x0) & (place[0] <= x1) & (place[1] >= y0) & (place[1] <= y1)
 
@@ -167,12 +169,16 @@ def panel(
 
     base = height - bottom
     parts = [f'<rect class="frame" x="{left}" y="8" width="{inner[0]}" height="{inner[1]}"/>']
-    for tick in ticks(x0, x1, 5):
-        parts.append(f'<path class="axis" d="M{across(tick):.1f} {base}v4"/><text class="tick middle" x="{across(tick):.1f}" y="{base + 16}">{decimal(tick)}</text>')
+    for tick in ticks(x0, x1, 4):
+        at = f"{across(tick):.1f}"
+        parts.append(f'<path class="axis" d="M{at} {base}v4"/><text class="tick middle" x="{at}" y="{base + 16}">{decimal(tick)}</text>')
     for tick in ticks(y0, y1, 5):
-        parts.append(f'<path class="axis" d="M{left} {up(tick):.1f}h-4"/><text class="tick end" x="{left - 7}" y="{up(tick) + 4:.1f}">{decimal(tick)}</text>')
+        at = f'<text class="tick end" x="{left - 7}" y="{up(tick) + 4:.1f}">{decimal(tick)}</text>'
+        parts.append(f'<path class="axis" d="M{left} {up(tick):.1f}h-4"/>{at}')
     parts.append(f'<text class="label middle" x="{left + inner[0] / 2:.0f}" y="{height - 4}">{escape(visible(axes[0].label))}</text>')
-    parts.append(f'<text class="label middle" transform="translate(11 {8 + inner[1] / 2:.0f}) rotate(-90)">{escape(visible(axes[1].label))}</text>')
+    parts.append(
+        f'<text class="label middle" transform="translate(11 {8 + inner[1] / 2:.0f}) rotate(-90)">{escape(visible(axes[1].label))}</text>'
+    )
     shown = np.flatnonzero(inside)
     parts += dots(across(place[0][shown]), up(place[1][shown]), numbers[shown], names=names)  # type: ignore[arg-type]
     return _figure(parts, width, height, f"{axes[1].label} against {axes[0].label}", "points")
@@ -196,7 +202,9 @@ def sky_map(ra: np.ndarray, dec: np.ndarray, numbers: np.ndarray) -> Markup:
         return middle[0] + scale * x, middle[1] - scale * math.sqrt(2) * np.sin(phi) / depth
 
     fine = np.linspace(-90, 90, 61)
-    parts = [f'<ellipse class="frame" cx="{middle[0]}" cy="{middle[1]}" rx="{2 * math.sqrt(2) * scale:.1f}" ry="{math.sqrt(2) * scale:.1f}"/>']
+    parts = [
+        f'<ellipse class="frame" cx="{middle[0]}" cy="{middle[1]}" rx="{2 * math.sqrt(2) * scale:.1f}" ry="{math.sqrt(2) * scale:.1f}"/>'
+    ]
     for longitude in (-120, -60, 0, 60, 120):
         parts.append(f'<path class="grid" d="{_path(*project(np.full(61, longitude), fine))}"/>')
     for latitude in (-60, -30, 0, 30, 60):
@@ -243,4 +251,6 @@ def _path(x: np.ndarray, y: np.ndarray) -> str:
 
 def _figure(parts: Sequence[str], width: int, height: float, label: str, kind: str) -> Markup:
     said = escape(visible(label))
-    return Markup(f'<svg class="chart clusters {kind}" role="img" aria-label="{said}" viewBox="0 0 {width} {height:g}">{"".join(parts)}</svg>')
+    return Markup(
+        f'<svg class="chart clusters {kind}" role="img" aria-label="{said}" viewBox="0 0 {width} {height:g}">{"".join(parts)}</svg>'
+    )

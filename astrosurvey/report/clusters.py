@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from markupsafe import Markup
 from ..catalog.flags import CLUSTERING
 from ..core.tiling import SURVEY
 from . import text
-from .charts import Curve, curves
 from .cluster_panels import Sources, panels, whole
 from .cluster_plots import Span, ordered, style
 from .gather import Run
@@ -24,7 +24,6 @@ MOST_CARDS = 12
 MOST_ROWS = 60
 MOST_BYTES = 600_000_000
 """Of a clustering's tables and its sources; larger ones are not opened for the page."""
-RELIABILITY_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,6 @@ class Clustering:
         map: where the clusters lie.
         header: of the table: of each column its name and whether it holds numbers.
         total: clusters, of which the table shows the first.
-        reliability: stated against true membership; empty where no truth is known.
     """
 
     title: str
@@ -72,7 +70,6 @@ class Clustering:
     header: list[tuple[str, bool]]
     rows: list[Row]
     total: int
-    reliability: Markup
 
 
 @dataclass
@@ -146,7 +143,7 @@ class _Tables:
         order = np.argsort(place, kind="stable")
         rows, probability = self.rows(self.members["source_id"][order]), self.members["probability"][order]
         cuts = np.searchsorted(place[order], np.arange(len(self.number) + 1))
-        return [(rows[a:b], np.asarray(probability[a:b], float)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        return [(rows[a:b], np.asarray(probability[a:b], float)) for a, b in pairwise(cuts.tolist())]
 
 
 def _columns(path: Path | None, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
@@ -183,7 +180,6 @@ def _clustering(run: Run, stage: str, title: str, outputs: dict[str, Path], inpu
         header=header,
         rows=rows,
         total=len(members),
-        reliability=_reliability(run, tables, members),
     )
 
 
@@ -247,36 +243,3 @@ def _rows(tables: _Tables) -> tuple[list[tuple[str, bool]], list[Row]]:
     kept = [(name, cells) for name, cells in columns if any(cells)]
     rows = [Row(style(k + 1), [cells[k] for _, cells in kept]) for k in shown]
     return [(name, True) for name, _ in kept], rows
-
-
-def _reliability(run: Run, tables: _Tables, members: list[tuple[np.ndarray, np.ndarray]]) -> Markup:
-    """Draw, over stated probabilities of membership, the part of the members that truly belong to the cluster's structure.
-
-    A cluster's structure is the one that most of its members come from, each counted with its probability; a cluster of
-    background alone has none, and all of its members are wrong.
-    """
-    truth = [path for stage in run.stages for _, _, stored, path in run.products(stage) if _table(stored) == "cluster_truth"]
-    if not truth or not members:
-        return Markup()
-    parts = [_columns(path, ("source_id", "structure")) for path in truth]
-    ids, structure = (np.concatenate([part[name] for part in parts]) for name in ("source_id", "structure"))
-    order = np.argsort(ids)
-    at = np.clip(np.searchsorted(ids[order], tables.ids), 0, len(ids) - 1)
-    known = np.where(ids[order][at] == tables.ids, structure[order][at], -1)
-    stated, right = [], []
-    for rows, probability in members:
-        of = known[rows]
-        weight = np.bincount(of[of > 0], weights=probability[of > 0]) if (of > 0).any() else np.zeros(0)
-        stated.append(probability[of >= 0])
-        right.append(of[of >= 0] == (weight.argmax() if len(weight) else -1))
-    said, held = np.concatenate(stated), np.concatenate(right)
-    if not len(said):
-        return Markup()
-    which = np.minimum((said * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
-    count = np.bincount(which, minlength=RELIABILITY_BINS)
-    use = np.flatnonzero(count >= 10)
-    mean, part = (np.bincount(which, weights=values, minlength=RELIABILITY_BINS)[use] / count[use] for values in (said, held))
-    error = np.sqrt(part * (1 - part) / count[use])
-    measured = Curve("members", mean.tolist(), part.tolist(), np.maximum(part - error, 0).tolist(), np.minimum(part + error, 1).tolist())
-    ideal = Curve("as stated", [0.0, 1.0], [0.0, 1.0], colour=6, dashed=True)
-    return curves([measured, ideal], x="stated probability", y="part that truly belongs", y_range=(0.0, 1.04))
