@@ -158,8 +158,8 @@ def judged_spectra(index: int) -> tuple[Any, Any, Any]:
 
 
 @cache
-def grouped() -> dict[str, Any]:
-    """Return twelve sources, the two structures that they belong to, and the clusters that a method finds."""
+def grouped() -> dict[str, list[Any]]:
+    """Return twelve sources, the two structures that they belong to, and the clusters that a method finds, each in two parts."""
     import numpy as np
 
     from astrosurvey.stages.clustering.features import FeatureConfig, points_of
@@ -174,10 +174,10 @@ def grouped() -> dict[str, Any]:
     groups = [Group(np.arange(5), np.full(5, 0.8)), Group(np.arange(5, 8), np.full(3, 0.9))]
     kinds = np.array(["background", "clump", "stream"])[structure]
     truth = {"source_id": np.arange(n), "tile_id": 0, "structure": structure, "structure_type": kinds}
+    tables = write_tables(sources, points, groups, "clustering.test")
+    tables |= {"sources": sources, "truth": Catalog.from_columns("cluster_truth", truth)}
     return {
-        "sources": sources,
-        "truth": Catalog.from_columns("cluster_truth", truth),
-        **write_tables(sources, points, groups, "clustering.test"),
+        name: [Catalog(whole.table, whole.rows.slice(0, 6)), Catalog(whole.table, whole.rows.slice(6))] for name, whole in tables.items()
     }
 
 

@@ -686,15 +686,15 @@ class TestEvaluateClustering(StageLaws):
 
     def example(self):
         found = grouped()
-        return Example({name: [found[name]] for name in ("points", "members", "truth")}, {"min_ari": 0.5})
+        return Example({name: found[name] for name in ("points", "members", "truth")}, {"min_ari": 0.5})
 
     def example_with_labels(self):
         found = grouped()
-        return Example({name: [found[name]] for name in ("points", "members", "sources")}, {"label": "structure"})
+        return Example({name: found[name] for name in ("points", "members", "sources")}, {"label": "structure"})
 
     def wrong_without_truth(self):
         found = grouped()
-        return Example({name: [found[name]] for name in ("points", "members")})
+        return Example({name: found[name] for name in ("points", "members")})
 
 
 class TestMergeCatalogs(StageLaws):
