@@ -14,8 +14,8 @@ import numpy as np
 from ._numba import helper, inlined, parallel, prange, serial
 
 RUN = 16
-DEPTH = 64
-"""The most boxes that wait in a search: one a level, and there are fewer than 32 levels."""
+DEPTH = 32
+"""The most boxes that wait in a search: one a level, and 2**31 points have 27 levels."""
 MIXED = np.int32(-1)
 NOBODY = np.int32(-2)
 """What a box says of its components when there are several, and when it is empty."""
@@ -82,19 +82,19 @@ def survey(component: Any, owner: Any) -> None:
 @helper
 def joint(a: Any, b: Any) -> Any:
     """Return what a box says of its components whose two halves say `a` and `b`."""
-    if a == b or b == NOBODY:
+    if b in (a, NOBODY):
         return a
     return b if a == NOBODY else MIXED
 
 
 @inlined
-def gap(low: Any, high: Any, p: Any, q: Any, box: Any) -> Any:
-    """Return the squared distance between two boxes; no two points of them are nearer, last digits included."""
+def gap(low: Any, high: Any, p: Any, lows: Any, highs: Any, q: Any, box: Any) -> Any:
+    """Return the squared distance between box p and box q of others; no two points of them are nearer, last digits included."""
     total = 0.0
     for c in range(box.size):
-        apart = max(low[q, c] - high[p, c], low[p, c] - high[q, c], 0.0)
+        apart = max(lows[q, c] - high[p, c], low[p, c] - highs[q, c], 0.0)
         if box[c] > 0.0:
-            apart = min(apart, max(box[c] - (max(high[p, c], high[q, c]) - min(low[p, c], low[q, c])), 0.0))
+            apart = min(apart, max(box[c] - (max(high[p, c], highs[q, c]) - min(low[p, c], lows[q, c])), 0.0))
         total += apart * apart
     return total
 
@@ -113,8 +113,8 @@ def search(
 ) -> None:  # fmt: skip
     """Find, for every component, the nearest point outside.
 
-    Threads tell each other of what they found, so that which of several equally near points is found may depend on
-    them, and what they leave in other points' places; that a nearest one is found, and its distance, does not.
+    Threads tell each other of what they found, perhaps late. So it may depend on them what is found beside the nearest point, and
+    which one if several are equally near; that the nearest is found does not.
 
     Args:
         points: (n, d) float64.
@@ -122,7 +122,7 @@ def search(
         box: (d,) float64, periods.
         low, high, least, blocks, cores: what `plant` returned.
         owner: (box,) int32, what `survey` wrote.
-        bound: (component,) float64, the squared distance of a known point outside; made smaller where there are nearer ones.
+        bound: (component,) float64, the squared distance of a known point outside; changed, and to be used no more.
         weight: (n,) float64, receives the squared mutual reachability distance of a point outside, nearer than all known before.
         partner: (n,) int32, receives that point; -1 where there is none.
     """
@@ -146,7 +146,7 @@ def search(
                 if _compare(points, component, box, blocks, cores, run, begin, end, q - first, bound, weight, partner, apart):
                     reach = _reach(component, cores, run, begin, end, bound)
                 continue
-            one, two = gap(low, high, p, 2 * q, box), gap(low, high, p, 2 * q + 1, box)
+            one, two = gap(low, high, p, low, high, 2 * q, box), gap(low, high, p, low, high, 2 * q + 1, box)
             nearer = one <= two
             waiting[left], far[left] = (2 * q + 1, two) if nearer else (2 * q, one)
             waiting[left + 1], far[left + 1] = (2 * q, one) if nearer else (2 * q + 1, two)

@@ -12,13 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from ._numba import parallel, prange, serial
-from ._outside import plant, search, survey
+from . import neighbours
+from ._numba import cuda, download, empty, helper, launch, upload
+from ._outside import DEPTH, MIXED, RUN, gap, plant, search, separation, survey
+from ._spanning import edges_to_neighbours, first_edge, first_edges, join, merges, shortest
+from .spec import KernelSpec, Launch
+
+THREADS = 128
+
+Merges = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def reference(
-    points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: np.ndarray, box: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def reference(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: np.ndarray, box: np.ndarray) -> Merges:
     """Return the merges of single linkage by mutual reachability distance, max(core(a), core(b), distance(a, b)).
 
     At every distance at which components join, each of them is named by its first point, and all but the one that comes
@@ -30,7 +35,7 @@ def reference(
         core: (n,) float64, squared core distances; 0 for plain single linkage.
         indices: (n, k) int32, nearest neighbours, nearest first; they make it faster.
         squared: (n, k) float64, their squared distances.
-        box: (d,) float64, periods of the coordinates; 0 for none.
+        box: (d,) float64, periods of the coordinates, which lie in [0, period); 0 for none.
 
     Returns:
         point, (n - 1,) int32, that names the component that ends; into, (n - 1,) int32, that which names what it ends in; and
@@ -69,14 +74,12 @@ def reference(
     return np.array([m[2] for m in merges], np.int32), np.array([m[1] for m in merges], np.int32), np.array([m[0] for m in merges])
 
 
-def _empty() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _empty() -> Merges:
     return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0)
 
 
-def cpu(
-    points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: np.ndarray, box: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the merges of single linkage by mutual reachability distance; see `reference`."""
+def cpu(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: np.ndarray, box: np.ndarray) -> Merges:
+    """Return the merges of single linkage by mutual reachability distance; see `reference`. Threaded over points."""
     n = len(points)
     if n < 2:
         return _empty()
@@ -85,138 +88,186 @@ def cpu(
     component, partner = np.arange(n, dtype=np.int32), np.empty(n, np.int32)
     weight, inner = np.empty(n), np.zeros(n, np.uint8)
     ends, lengths = np.empty((n - 1, 2), np.int32), np.empty(n - 1)
-    _first_edges(core, indices, squared, weight, partner)
+    first_edges(core, indices, squared, weight, partner)
     # What has no shortest edge among the neighbours waits until another component joins it.
     edges = np.stack([np.arange(n, dtype=np.int32), partner], axis=1)
     m, known = join(component, edges, weight, n, ends, lengths, 0)
     while m > 1:
-        bound, edges = np.full(m, np.inf), np.full((m, 2), -1, np.int32)
-        _edges_to_neighbours(core, indices, squared, component, inner, bound, edges)
+        length, edges = np.full(m, np.inf), np.full((m, 2), -1, np.int32)
+        edges_to_neighbours(core, indices, squared, component, inner, length, edges)
         survey(component, owner)
-        search(points, component, box, low, high, least, blocks, cores, owner, bound, weight, partner)
-        _shortest(component, weight, partner, bound, edges)
-        m, known = join(component, edges, bound, m, ends, lengths, known)
+        search(points, component, box, low, high, least, blocks, cores, owner, length.copy(), weight, partner)
+        shortest(component, weight, partner, length, edges)
+        m, known = join(component, edges, length, m, ends, lengths, known)
     return merges(ends, lengths)
 
 
-@parallel
-def _first_edges(core: Any, indices: Any, squared: Any, weight: Any, partner: Any) -> None:
-    """Find each point's shortest edge; a neighbour that is known to be at its end, or -1."""
-    k = indices.shape[1]
-    for i in prange(len(core)):
-        best, at = np.inf, np.int32(-1)
-        for s in range(k):
-            j = indices[i, s]
-            if j != i:
-                w = max(core[i], core[j], squared[i, s])
-                if w < best:
-                    best, at = w, j
-                if w <= core[i]:
-                    break
-        # Others are at least as far as the last neighbour; and no edge is shorter than the core distance.
-        weight[i], partner[i] = best, at if at >= 0 and best <= max(core[i], squared[i, k - 1]) else -1
+def on_cuda(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: np.ndarray, box: np.ndarray) -> Merges:
+    """Return the merges of single linkage by mutual reachability distance; see `reference`. A thread a point looks for edges."""
+    n = len(points)
+    if n < 2:
+        return _empty()
+    low, high, least, *_ = plant(points, core)
+    owner = np.empty(len(least), np.int32)
+    component = np.arange(n, dtype=np.int32)
+    ends, lengths = np.empty((n - 1, 2), np.int32), np.empty(n - 1)
+    places = [upload(a) for a in (points, box, low, high, least)]
+    near = [upload(a) for a in (core, indices, squared)]
+    weight, partner = empty(n, np.float64), empty(n, np.int32)
+    blocks = -(-n // THREADS)
+    launch(_first_edges, blocks, THREADS, *near, weight, partner)
+    edges = np.stack([component, download(partner)], axis=1)
+    m, known = join(component, edges, download(weight), n, ends, lengths, 0)
+    while m > 1:
+        survey(component, owner)
+        bound, claim = upload(np.full(m, np.inf)), upload(np.full(m, n, np.int32))
+        of, holds = upload(component), upload(owner)
+        launch(_near, blocks, THREADS, *near, of, bound, weight, partner)
+        launch(_far, blocks, THREADS, *places, near[0], of, holds, bound, weight, partner)
+        launch(_claim, blocks, THREADS, of, bound, weight, partner, claim)
+        first, other = download(claim), np.append(download(partner), np.int32(-1))
+        edges = np.stack([first, other[first]], axis=1)
+        m, known = join(component, edges, download(bound), m, ends, lengths, known)
+    return merges(ends, lengths)
 
 
-@serial
-def _edges_to_neighbours(core: Any, indices: Any, squared: Any, component: Any, inner: Any, bound: Any, edges: Any) -> None:
-    """Find each component's shortest edge among those between neighbours."""
-    for i in range(len(core)):
-        if inner[i]:
+def _first_edges(core, indices, squared, weight, partner):  # type: ignore[no-untyped-def]
+    i = cuda.grid(1)
+    if i < core.size:
+        weight[i], partner[i] = first_edge(core, indices, squared, i)
+
+
+def _near(core, indices, squared, component, bound, weight, partner):  # type: ignore[no-untyped-def]
+    """Find each point's shortest edge out of its component to a neighbour."""
+    i = cuda.grid(1)
+    if i >= core.size:
+        return
+    best = np.float64(np.inf)
+    at = np.int32(-1)
+    for s in range(indices.shape[1]):
+        j = indices[i, s]
+        if component[j] != component[i]:
+            w = max(core[i], core[j], squared[i, s])
+            if w < best:
+                best = w
+                at = j
+    weight[i] = best
+    partner[i] = at
+    if at >= 0:
+        cuda.atomic.min(bound, component[i], best)
+
+
+def _far(points, box, low, high, least, core, component, owner, bound, weight, partner):  # type: ignore[no-untyped-def]
+    """Find a point outside the component that is nearer than all that threads know of."""
+    i = cuda.grid(1)
+    if i >= core.size:
+        return
+    mine = component[i]
+    reach = bound[mine]
+    if core[i] >= reach:
+        return
+    waiting = cuda.local.array(DEPTH, np.int32)
+    far = cuda.local.array(DEPTH, np.float64)
+    first = owner.size // 2
+    waiting[0] = 1
+    far[0] = 0.0
+    left = 1
+    while left > 0:
+        left -= 1
+        q = waiting[left]
+        reach = min(reach, bound[mine])
+        if far[left] >= reach or least[q] >= reach or (owner[q] == mine and owner[q] != MIXED):
             continue
-        c = component[i]
-        alone = True
-        for s in range(indices.shape[1]):
-            j = indices[i, s]
-            o = component[j]
-            if o != c:
-                alone = False
-                w = max(core[i], core[j], squared[i, s])
-                if w < bound[c]:
-                    bound[c], edges[c, 0], edges[c, 1] = w, i, j
-                if w < bound[o]:
-                    bound[o], edges[o, 0], edges[o, 1] = w, j, i
-        inner[i] = alone
-
-
-@serial
-def _shortest(component: Any, weight: Any, partner: Any, bound: Any, edges: Any) -> None:
-    """Take over what the search found: of every component the edge that is as short as its bound now is."""
-    for i in range(len(component)):
-        if partner[i] >= 0 and weight[i] == bound[component[i]]:
-            edges[component[i], 0], edges[component[i], 1] = i, partner[i]
-
-
-@serial
-def join(component: Any, edges: Any, bound: Any, m: Any, ends: Any, lengths: Any, known: Any) -> Any:
-    """Join components along edges, and number them anew.
-
-    Args:
-        component: (n,) int32, from 0 to m - 1; changed.
-        edges: (m, 2) int32, an edge out of each component, from a point in it; the second point is -1 where there is none.
-        bound: (m,) float64, their lengths.
-        m: how many components there are.
-        ends, lengths: (n - 1, 2) int32 and (n - 1,) float64, receive the edges of the tree.
-        known: how many of those there are already.
-
-    Returns:
-        How many components and how many edges there are now.
-    """
-    parent = np.arange(m)
-    for c in range(m):
-        if edges[c, 1] < 0:
+        if q >= first:
+            begin = (q - first) * RUN
+            for j in range(begin, min(begin + RUN, core.size)):
+                if component[j] != mine:
+                    w = max(_squared(points, i, j, box), core[i], core[j])
+                    if w < reach:
+                        reach = w
+                        weight[i] = w
+                        partner[i] = np.int32(j)
+                        cuda.atomic.min(bound, mine, w)
             continue
-        a, b = _root(parent, c), _root(parent, component[edges[c, 1]])
-        if a != b:
-            parent[max(a, b)] = min(a, b)
-            ends[known, 0], ends[known, 1], lengths[known] = edges[c, 0], edges[c, 1], bound[c]
-            known += 1
-    fewer = 0
-    number = np.empty(m, np.int32)
-    for c in range(m):  # a parent comes before its children
-        if parent[c] == c:
-            number[c] = fewer
-            fewer += 1
-        else:
-            number[c] = number[parent[c]]
-    for i in range(len(component)):
-        component[i] = number[component[i]]
-    return fewer, known
+        one = gap(points, points, i, low, high, 2 * q, box)
+        two = gap(points, points, i, low, high, 2 * q + 1, box)
+        nearer = np.int32(one > two)
+        waiting[left] = np.int32(2 * q + 1 - nearer)
+        far[left] = max(one, two)
+        waiting[left + 1] = np.int32(2 * q + nearer)
+        far[left + 1] = min(one, two)
+        left += 2
 
 
-@serial
-def _root(parent: Any, i: Any) -> Any:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
+@helper
+def _squared(points: Any, i: Any, j: Any, box: Any) -> Any:
+    total = 0.0
+    for c in range(box.size):
+        apart = separation(points[i, c], points[j, c], box[c])
+        total += apart * apart
+    return total
 
 
-def merges(ends: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the merges that the edges of a minimum spanning tree stand for, as `reference` has them."""
-    order = np.argsort(lengths)
-    point, into = np.empty(len(ends), np.int32), np.empty(len(ends), np.int32)
-    height = lengths[order]
-    _merge(ends, order, height, point, into)
-    return point, into, height
+def _claim(component, bound, weight, partner, claim):  # type: ignore[no-untyped-def]
+    """Name, for each component, the first of the points whose edge is the shortest."""
+    i = cuda.grid(1)
+    if i < component.size and partner[i] >= 0 and weight[i] == bound[component[i]]:
+        cuda.atomic.min(claim, component[i], np.int32(i))
 
 
-@serial
-def _merge(ends: Any, order: Any, height: Any, point: Any, into: Any) -> None:
-    n = len(ends) + 1
-    parent = np.arange(n)
-    begin = 0
-    while begin < n - 1:
-        end = begin
-        while end < n - 1 and height[end] == height[begin]:
-            a, b = _root(parent, ends[order[end], 0]), _root(parent, ends[order[end], 1])
-            parent[max(a, b)] = min(a, b)
-            point[end] = max(a, b)
-            end += 1
-        keys = np.empty(end - begin, np.int64)
-        for e in range(begin, end):
-            keys[e - begin] = _root(parent, point[e]) * n + point[e]
-        if end > begin + 1:
-            keys.sort()
-        for e in range(begin, end):
-            into[e], point[e] = keys[e - begin] // n, keys[e - begin] % n
-        begin = end
+def _example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
+    """Return points in clumps, on a grid, in a periodic box, coinciding, in two heaps far apart, few, one, and none."""
+    found = []
+    heap = rng.normal(size=(150, 3)) * rng.choice([0.1, 1, 5], (150, 1))
+    apart = np.where(np.arange(150)[:, None] % 2, heap, heap + 1000)
+    for points, k, period in (
+        (heap, 5, 0.0),
+        (np.round(rng.normal(size=(120, 2)), 1), 4, 0.0),
+        (rng.random((130, 2)), 6, 1.0),
+        (np.repeat(rng.normal(size=(12, 2)), 9, axis=0), 5, 0.0),
+        (apart, 3, 0.0),
+        (rng.normal(size=(40, 6)), 40, 0.0),
+        (rng.normal(size=(2, 1)), 2, 0.0),
+        (rng.normal(size=(1, 2)), 1, 0.0),
+        (np.zeros((0, 2)), 1, 0.0),
+    ):
+        box = np.full(points.shape[1], period)
+        indices, squared = neighbours.reference(points, k, box)
+        core = np.ascontiguousarray(squared[:, -1]) if len(points) else np.zeros(0)
+        found += [(points, core, indices, squared, box)]
+    points, core, *rest = found[0]
+    return [*found, (points, np.zeros_like(core), *rest)]
+
+
+def _large(rng: np.random.Generator) -> tuple[Any, ...]:
+    """Return clumps in a field, as a catalogue of stars has them."""
+    from . import morton
+
+    points = np.concatenate([rng.normal(rng.random(3), 0.02, (20_000, 3)) for _ in range(5)] + [rng.random((100_000, 3))])
+    points = points[morton.KERNEL.cpu(points)]
+    indices, squared = neighbours.cpu(points, 20, np.zeros(3))
+    return points, np.ascontiguousarray(squared[:, -1]), indices, squared, np.zeros(3)
+
+
+KERNEL = KernelSpec(
+    name="linkage",
+    summary="single linkage of mutual reachability distances: at which distance which points join, exactly",
+    reference=reference,
+    cpu=cpu,
+    cuda=on_cuda,
+    launches=(
+        Launch(_first_edges, "void(float64[::1], int32[:, ::1], float64[:, ::1], float64[::1], int32[::1])", THREADS),
+        Launch(_near, "void(float64[::1], int32[:, ::1], float64[:, ::1], int32[::1], float64[::1], float64[::1], int32[::1])", THREADS),
+        Launch(
+            _far,
+            "void(float64[:, ::1], float64[::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[::1], int32[::1], int32[::1], "
+            "float64[::1], float64[::1], int32[::1])",
+            THREADS,
+        ),
+        Launch(_claim, "void(int32[::1], float64[::1], float64[::1], int32[::1], int32[::1])", THREADS),
+    ),
+    example=_example,
+    large=_large,
+    rtol=0,
+    float64="distances are compared with each other, and must come out the same on every device",
+)

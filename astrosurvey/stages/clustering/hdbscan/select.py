@@ -81,6 +81,7 @@ def select(tree: CondensedTree, method: Literal["eom", "leaf"], epsilon: float, 
     label = number[above[tree.cluster]]
     if taken[root] and epsilon > 0:
         label = np.where(tree.level * epsilon >= 1, label, -1)
+        clusters = clusters[: label.max() + 1]
     inside = label >= 0
     at = np.where(inside, label, 0)
     k = len(clusters)
