@@ -30,3 +30,11 @@ MODULES: tuple[str, ...] = (
     "morton",
     "edges",
     "aggregate",
+    "linkage",
+)
+"""The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
+
+
+def load() -> tuple[KernelSpec, ...]:
+    """Return every kernel; imports numba, compiles nothing."""
+    return tuple(import_module(f".{name}", __name__).KERNEL for name in MODULES)
