@@ -27,6 +27,7 @@ MODULES: tuple[str, ...] = (
     "render",
     "aperture",
     "resample",
+    "morton",
 )
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 
