@@ -28,6 +28,8 @@ MODULES: tuple[str, ...] = (
     "aperture",
     "resample",
     "morton",
+    "edges",
+    "aggregate",
 )
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 
