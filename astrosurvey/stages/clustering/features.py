@@ -218,20 +218,20 @@ def columns_of(catalog: Catalog, config: FeatureConfig) -> Columns:
     Raises:
         DataError: there is no such column, several columns could be meant, or one holds no numbers.
     """
-    found = [_resolved(name, catalog.rows.column_names) for name in config.columns]
+    found = [resolved(name, catalog.rows.column_names) for name in config.columns]
     if len(set(found)) != len(found):
         raise DataError(f"`columns` names one column twice: {', '.join(name for name in found if found.count(name) > 1)}")
     values = np.empty((len(catalog), len(found)))
     units = []
     for index, name in enumerate(found):
-        values[:, index] = _numbers(catalog.rows, name)
+        values[:, index] = numbers(catalog.rows, name)
         units.append((catalog.rows.schema.field(name).metadata or {}).get(b"unit", b"").decode())
     keep = np.isfinite(values).all(axis=1) & catalog.column("primary")
     rows = np.flatnonzero(keep).astype(np.int64)
     return Columns(tuple(config.columns), tuple(units), values[rows], rows, len(catalog))
 
 
-def _resolved(name: str, there: list[str]) -> str:
+def resolved(name: str, there: list[str]) -> str:
     """Return the column that a setting means: that of this name, or the only plugin's column that ends in it."""
     if name in there:
         return name
@@ -245,7 +245,7 @@ def _resolved(name: str, there: list[str]) -> str:
     raise DataError(f"the catalogue has no column {name!r}{suggestion(name, known)}")
 
 
-def _numbers(rows: pa.Table, name: str) -> np.ndarray:
+def numbers(rows: pa.Table, name: str) -> np.ndarray:
     """Return a column as (n,) float64, with NaN for null."""
     column = rows.column(name)
     if pa.types.is_boolean(column.type) or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):

@@ -23,11 +23,13 @@ class Cluster(NamedTuple):
         members: (m,) int, distinct indices of points.
         probability: (m,) membership of each, from 0 to 1; None where each is certain.
         parent: place of the cluster that holds this one in the same clustering; -1 for none.
+        significance: in standard deviations; NaN for none.
     """
 
     members: np.ndarray
     probability: np.ndarray | None = None
     parent: int = -1
+    significance: float = np.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class Clusterings:
         weight: (member,) uint16, in 65535ths, positive; None where all are certain.
         clustering: (c,) int32, of which clustering a cluster is, from 0.
         parent: (c,) int32, the cluster of the same clustering that holds this one; -1 for none.
+        significance: (c,) float64, in standard deviations; NaN for none.
         n_clusterings: how many there are, with those that found nothing.
         n_points: how many points there are.
         present: (n_clusterings, n_points) bool, whether a clustering saw a point at all; None where all saw all.
@@ -50,6 +53,7 @@ class Clusterings:
     weight: np.ndarray | None
     clustering: np.ndarray
     parent: np.ndarray
+    significance: np.ndarray
     n_clusterings: int
     n_points: int
     present: np.ndarray | None = None
@@ -83,6 +87,7 @@ def gather(clusterings: Sequence[Sequence[Cluster]], n_points: int, present: np.
     weights: list[np.ndarray | None] = []
     of: list[int] = []
     parents: list[int] = []
+    significances: list[float] = []
     for index, clusters in enumerate(clusterings):
         kept = [_cleaned(cluster, n_points) for cluster in clusters]
         place = np.cumsum([len(members) > 0 for members, _ in kept]) - 1 + len(of)
@@ -96,6 +101,7 @@ def gather(clusterings: Sequence[Sequence[Cluster]], n_points: int, present: np.
             points.append(members)
             weights.append(weight)
             of.append(index)
+            significances.append(cluster.significance)
     first = np.concatenate([[0], np.cumsum([len(members) for members in points], dtype=np.int64)]).astype(np.int64)
     weight = None
     if any(part is not None for part in weights):
@@ -106,6 +112,7 @@ def gather(clusterings: Sequence[Sequence[Cluster]], n_points: int, present: np.
         weight,
         np.array(of, np.int32),
         np.array(parents, np.int32),
+        np.array(significances, np.float64),
         len(clusterings),
         n_points,
         present,
@@ -148,6 +155,7 @@ def _ordered(whole: Clusterings) -> Clusterings:
         point=whole.point[take],
         weight=None if whole.weight is None else whole.weight[take],
         clustering=whole.clustering[order],
+        significance=whole.significance[order],
         parent=np.where(whole.parent[order] >= 0, place[whole.parent[order]] if len(order) else whole.parent, -1).astype(np.int32),
     )
 

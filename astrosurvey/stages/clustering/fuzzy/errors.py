@@ -17,7 +17,7 @@ import numpy as np
 
 from ....core.stage import DataError
 from ....products import Catalog
-from ..features import DIRECTION, Columns, column_of
+from ..features import DIRECTION, Columns, numbers, resolved
 
 ROUNDING = 1e-6
 """Correlations are rounded to single precision: a matrix of them may be this far from positive definite."""
@@ -72,7 +72,7 @@ def errors_of(
     sigma = np.empty((len(columns.rows), len(names)))
     for index, (name, unit) in enumerate(zip(names, columns.units, strict=True)):
         value = given[name]
-        sigma[:, index] = value if not isinstance(value, str) else _column(catalog, value.replace("{column}", name), unit, "errors")[columns.rows]
+        sigma[:, index] = _in_unit(catalog, value.replace("{column}", name), unit)[columns.rows] if isinstance(value, str) else value
     usable = (np.isfinite(sigma) & (sigma >= 0)).all(axis=1)
     pairs = _correlations(catalog, columns, correlations)
     if not pairs:
@@ -106,16 +106,30 @@ def from_covariance(covariance: np.ndarray, usable: np.ndarray | None = None) ->
     return Errors(np.where(good[:, None, None], scale[:, :, None] * half, 0.0), good)
 
 
+def _in_unit(catalog: Catalog, name: str, unit: str) -> np.ndarray:
+    """Return (row,) a column of errors in the unit of what they are the errors of; as it is where one of the units is not known."""
+    found = resolved(name, catalog.rows.column_names)
+    values = numbers(catalog.rows, found)
+    own = (catalog.rows.schema.field(found).metadata or {}).get(b"unit", b"").decode()
+    if not own or not unit or own == unit:
+        return values
+    from astropy.units import Unit, UnitConversionError
+
+    try:
+        return np.asarray(values * Unit(own).to(Unit(unit)))
+    except UnitConversionError as error:
+        raise DataError(f"column {found!r} is in {own}, and cannot be the error of values in {unit}") from error
+
+
 def _correlations(catalog: Catalog, columns: Columns, pattern: str | None) -> dict[tuple[int, int], np.ndarray]:
     """Return the correlation coefficients of the pairs of columns that have some, by the columns' indices."""
-    found = {}
-    for i, a in enumerate(columns.names):
+    found: dict[tuple[int, int], np.ndarray] = {}
+    there = catalog.rows.column_names
+    for i, a in enumerate(columns.names if pattern else ()):
         for j, b in enumerate(columns.names[:i]):
-            for one, other in ((a, b), (b, a)):
-                name = pattern and column_of(catalog, pattern.format(a=one, b=other))
-                if name:
-                    found[i, j] = np.asarray(catalog.column(name), np.float64)[columns.rows]
-                    break
+            for name in (str(pattern).format(a=a, b=b), str(pattern).format(a=b, b=a)):
+                if name in there or any(other.startswith("x_") and other.endswith(f"_{name}") for other in there):
+                    found[i, j] = numbers(catalog.rows, resolved(name, there))[columns.rows]
     return found
 
 

@@ -37,19 +37,20 @@ class Snapshots:
         return self.row >= 0
 
 
-def snapshots_of(time: np.ndarray, tracer: np.ndarray, usable: np.ndarray) -> Snapshots:
+def snapshots_of(time: np.ndarray, tracer: np.ndarray, usable: np.ndarray, counts: np.ndarray) -> Snapshots:
     """Return n rows by snapshot and object; rows may stand in any order.
 
     Args:
         time: (n,) time of each row, or any number that rises with it; rows of equal times are one snapshot.
         tracer: (n,) number of the object that each row is of.
-        usable: (n,) bool, rows that can be clustered. Others count as not seen, but keep their time.
+        usable: (n,) bool, rows that can be clustered. Others count as not seen, but their times as looked at.
+        counts: (n,) bool, rows that are to be looked at at all.
 
     Raises:
         DataError: a row has no time or no number, or an object is twice in one snapshot.
     """
     for name, values in (("time", time), ("tracer", tracer)):
-        if lost := int((~np.isfinite(values)).sum()):
+        if lost := int((~np.isfinite(values[counts])).sum()):
             raise DataError(f"{lost} of {len(values)} rows have no `{name}`; every row of a snapshot needs one")
     times, snapshot = np.unique(time, return_inverse=True)
     names, index = np.unique(tracer, return_inverse=True)
