@@ -30,14 +30,10 @@ class FuzzyGroup:
     Attributes:
         clusters: their indices, ascending.
         clusterings: of which clusterings they are, ascending and distinct.
-        inside: greatest Jaccard index of two of them, FuzzyCat's intra; NaN of one alone.
-        outside: greatest Jaccard index in the tree with a cluster that is not of the group, FuzzyCat's inter.
     """
 
     clusters: np.ndarray
     clusterings: np.ndarray
-    inside: float
-    outside: float
 
 
 def groups_of(clusterings: Clusterings, least: int, min_jaccard: float = 0.5, window: int = 0) -> list[FuzzyGroup]:
@@ -49,11 +45,10 @@ def groups_of(clusterings: Clusterings, least: int, min_jaccard: float = 0.5, wi
         min_jaccard: Jaccard index from which on clusters of two clusterings are joined.
         window: clusterings less than this far apart in their order are compared; 0 for all.
     """
-    ends, index = tree(clusterings, window)
+    ends, _ = tree(clusterings, min_jaccard, window)
     c = len(clusterings)
     root = list(range(c))
     held = [1 << int(k) for k in clusterings.clustering]  # in which clusterings a group occurs, as bits
-    inside = [np.nan] * c
     firm = max(2, round(FIRM * least))
 
     def find(i: int) -> int:
@@ -61,27 +56,17 @@ def groups_of(clusterings: Clusterings, least: int, min_jaccard: float = 0.5, wi
             root[i] = i = root[root[i]]
         return i
 
-    refused: list[tuple[int, int, float]] = []
-    for (i, j), jaccard in zip(ends.tolist(), index.tolist(), strict=True):
+    for i, j in ends.tolist():
         a, b = sorted((find(i), find(j)))
         rarer = min(held[a].bit_count(), held[b].bit_count())
-        beside = rarer >= firm and (held[a] & held[b]).bit_count() >= BESIDE * rarer
-        if jaccard < min_jaccard or beside:
-            refused.append((i, j, jaccard))
+        if rarer >= firm and (held[a] & held[b]).bit_count() >= BESIDE * rarer:
             continue
         root[b] = a
         held[a] |= held[b]
-        inside[a] = float(np.nanmax([inside[a], inside[b], jaccard]))
-    outside = dict.fromkeys(range(c), 0.0)
-    for i, j, jaccard in refused:
-        for a in (find(i), find(j)):
-            outside[a] = max(outside[a], jaccard)
     of = np.array([find(i) for i in range(c)], np.int64)
     order = np.argsort(of, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], of[order][1:] != of[order][:-1]])) if c else np.zeros(0, np.int64)
-    found = []
-    for members in np.split(order, starts[1:]) if c else []:
-        a = int(of[members[0]])
-        if held[a].bit_count() >= least:
-            found.append(FuzzyGroup(members, np.unique(clusterings.clustering[members]), inside[a], outside[a]))
-    return found
+    heads, starts = np.unique(of[order], return_index=True)
+    parts = zip(heads.tolist(), np.split(order, starts[1:]), strict=True) if c else []
+    return [
+        FuzzyGroup(members, np.unique(clusterings.clustering[members])) for head, members in parts if held[head].bit_count() >= least
+    ]

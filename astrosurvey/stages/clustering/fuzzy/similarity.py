@@ -4,9 +4,9 @@ The Jaccard index of two clusters is what they share over what they hold togethe
 indices only a maximum spanning tree is kept: the groups that single linkage makes at any threshold are the tree's. It is grown by
 Prim's method, a cluster at a time, so no list of pairs is ever made: memory goes with the members, not with pairs.
 
-Members are held as bits, 64 points a word, with points that stay together side by side. Comparing two
-clusters then reads a few words; and pairs that cannot matter are passed over by their sizes alone, for
-the index is at most the smaller size over the larger.
+Members are held as bits, 64 points a word, with points that stay together side by side, the fullest words first. Comparing two
+clusters then reads a few words, and stops where what is left cannot lift the index above the best so far; pairs that cannot
+matter are passed over by their sizes alone, for the index is at most the smaller size over the larger.
 
 References:
     Jaccard (1912), New Phytologist 11, 37; Prim (1957), Bell Syst. Tech. J. 36, 1389;
@@ -26,7 +26,7 @@ GUIDES = 4
 """Clusterings whose clusters are looked at to bring points that stay together side by side."""
 
 
-def tree(clusterings: Clusterings, window: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def tree(clusterings: Clusterings, floor: float = 0.0, window: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Return a maximum spanning forest of the clusters under their Jaccard index.
 
     Two clusters of one clustering are never compared: they are two things. Where a clustering did not see all
@@ -34,6 +34,7 @@ def tree(clusterings: Clusterings, window: int = 0) -> tuple[np.ndarray, np.ndar
 
     Args:
         clusterings: of c clusters.
+        floor: clusters are connected from this index on.
         window: clusterings less than this far apart in their order are compared; 0 for all.
 
     Returns:
@@ -45,14 +46,16 @@ def tree(clusterings: Clusterings, window: int = 0) -> tuple[np.ndarray, np.ndar
     if c < 2:
         return ends, index
     seen, varying = _seen(clusterings)
-    reach = window if window > 0 else clusterings.n_clusterings
+    place = _together(clusterings)
+    sketch = _sketch(clusterings, place)
+    # Only what is above the best so far counts, so the best starts just below the floor.
+    best = np.full(c, np.nextafter(floor, 0.0))
+    about = (seen, varying, sketch, clusterings.clustering, window if window > 0 else clusterings.n_clusterings, best, ends, index)
     if clusterings.weight is None:
-        first, word, bits, sketch = _packed(clusterings)
-        edges = _grow_bits(first, word, bits, sketch, _words(clusterings), seen, varying, clusterings.clustering, reach, ends, index)
+        edges = _grow_bits(*_packed(clusterings, place), np.zeros(_words(clusterings), np.uint64), *about)
     else:
-        place = np.asarray(_together(clusterings), np.int32)
-        weights = (clusterings.first, clusterings.point, clusterings.weight)
-        edges = _grow_weights(*weights, _sketch(clusterings, place), clusterings.n_points, seen, varying, clusterings.clustering, reach, ends, index)
+        dense = np.zeros(clusterings.n_points, np.uint16)
+        edges = _grow_weights(clusterings.first, clusterings.point, clusterings.weight, dense, *about)
     order = np.lexsort([ends[:edges, 1], ends[:edges, 0], -index[:edges]])
     return ends[:edges][order], index[:edges][order]
 
@@ -85,35 +88,57 @@ def _together(clusterings: Clusterings) -> np.ndarray:
     return place
 
 
-def _packed(clusterings: Clusterings) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the members of all clusters as words of bits: where each cluster's begin, their numbers, their bits, and a sketch of each."""
-    place = _together(clusterings)
-    first = np.zeros(len(clusterings) + 1, np.int64)
+def _packed(clusterings: Clusterings, place: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the members of all clusters as words of bits.
+
+    Returns:
+        (c + 1,) int64, where each cluster's words begin; the fullest first.
+        (word,) int32, their numbers; uint64, their bits; and int32, how many bits this word and those after it have.
+    """
     dense = np.zeros(_words(clusterings), np.uint64)
-    nothing = np.zeros(0, np.int32), np.zeros(0, np.uint64)
-    _pack(clusterings.first, clusterings.point, place, dense, first, *nothing)
-    word, bits = np.empty(first[-1], np.int32), np.empty(first[-1], np.uint64)
-    _pack(clusterings.first, clusterings.point, place, dense, first, word, bits)
-    return first, word, bits, _sketch(clusterings, place)
+    first = np.zeros(len(clusterings) + 1, np.int64)
+    empty = np.zeros(0, np.int32), np.zeros(0, np.uint64), np.zeros(0, np.int32)
+    _pack(clusterings.first, clusterings.point, place, dense, first, *empty)
+    packed = np.empty(first[-1], np.int32), np.empty(first[-1], np.uint64), np.empty(first[-1], np.int32)
+    _pack(clusterings.first, clusterings.point, place, dense, first, *packed)
+    return first, *packed
 
 
 @serial
 def _pack(
-    begins: np.ndarray, point: np.ndarray, place: np.ndarray, dense: np.ndarray, first: np.ndarray, word: np.ndarray, bits: np.ndarray
+    begins: np.ndarray,
+    point: np.ndarray,
+    place: np.ndarray,
+    dense: np.ndarray,
+    first: np.ndarray,
+    word: np.ndarray,
+    bits: np.ndarray,
+    rest: np.ndarray,
 ) -> None:
     """Write each cluster's words that have a bit set; only where they begin if there is no room for them. `dense` is zero, and left so."""
+    touched, count = np.empty(dense.size, np.int32), np.empty(dense.size, np.int64)
     n = 0
     for cluster in range(begins.size - 1):
         for k in range(begins[cluster], begins[cluster + 1]):
             at = place[point[k]]
             dense[at >> 6] |= np.uint64(1) << np.uint64(at & 63)
+        m = 0
         for k in range(begins[cluster], begins[cluster + 1]):
             number = place[point[k]] >> 6
             if dense[number]:
+                touched[m], count[m] = number, _ones(dense[number])
                 if word.size:
-                    word[n], bits[n] = number, dense[number]
+                    word[n + m], bits[n + m] = number, dense[number]
                 dense[number] = np.uint64(0)
-                n += 1
+                m += 1
+        if word.size:
+            order = np.argsort(-count[:m], kind="mergesort")
+            word[n : n + m], bits[n : n + m] = touched[:m][order], bits[n : n + m][order]
+            left = 0
+            for k in range(m - 1, -1, -1):
+                left += count[order[k]]
+                rest[n + k] = left
+        n += m
         first[cluster + 1] = n
 
 
@@ -148,15 +173,25 @@ def _may_matter(i: int, j: int, best: float, sketch: np.ndarray, a: int, b: int,
 
 
 @helper
+def _needed(best: float, a: int, b: int) -> float:
+    """Return what two clusters must share more than for their index to exceed the best so far."""
+    return best * (a + b) / (1.0 + best)
+
+
+@helper
 def _take(left: np.ndarray, n: int, best: np.ndarray, link: np.ndarray, ends: np.ndarray, index: np.ndarray, m: int) -> tuple[int, int]:
     """Take the cluster most like one in the tree out of those left, the first of equals, write its edge, and return it and the edges."""
     at = 0
     for k in range(1, n):
-        if best[left[k]] > best[left[at]] or (best[left[k]] == best[left[at]] and left[k] < left[at]):
+        if link[left[k]] >= 0:
+            better = link[left[at]] < 0 or best[left[k]] > best[left[at]]
+            if better or (best[left[k]] == best[left[at]] and left[k] < left[at]):
+                at = k
+        elif link[left[at]] < 0 and left[k] < left[at]:
             at = k
     taken = left[at]
     left[at] = left[n - 1]
-    if best[taken] > 0.0:
+    if link[taken] >= 0:
         ends[m, 0], ends[m, 1] = min(taken, link[taken]), max(taken, link[taken])
         index[m] = best[taken]
         m += 1
@@ -168,18 +203,20 @@ def _grow_bits(
     first: np.ndarray,
     word: np.ndarray,
     bits: np.ndarray,
-    sketch: np.ndarray,
-    words: int,
+    rest: np.ndarray,
+    dense: np.ndarray,
     seen: np.ndarray,
     varying: bool,
+    sketch: np.ndarray,
     clustering: np.ndarray,
     reach: int,
+    best: np.ndarray,
     ends: np.ndarray,
     index: np.ndarray,
 ) -> int:
+    """Write the edges of the forest, and return how many they are; `dense` is zero."""
     c = clustering.size
-    best, link, left = np.zeros(c), np.zeros(c, np.int32), np.arange(1, c + 1)
-    dense = np.zeros(words, np.uint64)
+    link, left = np.full(c, -1, np.int32), np.arange(1, c + 1)
     i, m = 0, 0
     for n in range(c - 1, 0, -1):
         for w in range(first[i], first[i + 1]):
@@ -189,10 +226,13 @@ def _grow_bits(
             a = seen[i, clustering[j] if varying else 0]
             b = seen[j, clustering[i] if varying else 0]
             if _may_matter(i, j, best[j], sketch, a, b, clustering, reach):
-                shared = np.uint64(0)
+                needed = _needed(best[j], a, b)
+                shared = 0
                 for w in range(first[j], first[j + 1]):
-                    shared += _ones(dense[word[w]] & bits[w])
-                value = _index(np.int64(shared), a, b)
+                    if shared + rest[w] <= needed:
+                        break
+                    shared += np.int64(_ones(dense[word[w]] & bits[w]))
+                value = _index(shared, a, b)
                 if value > best[j]:
                     best[j], link[j] = value, i
         for w in range(first[i], first[i + 1]):
@@ -206,18 +246,19 @@ def _grow_weights(
     first: np.ndarray,
     point: np.ndarray,
     weight: np.ndarray,
-    sketch: np.ndarray,
-    points: int,
+    dense: np.ndarray,
     seen: np.ndarray,
     varying: bool,
+    sketch: np.ndarray,
     clustering: np.ndarray,
     reach: int,
+    best: np.ndarray,
     ends: np.ndarray,
     index: np.ndarray,
 ) -> int:
+    """Write the edges of the forest, and return how many they are; `dense` is zero."""
     c = clustering.size
-    best, link, left = np.zeros(c), np.zeros(c, np.int32), np.arange(1, c + 1)
-    dense = np.zeros(points, np.uint16)
+    link, left = np.full(c, -1, np.int32), np.arange(1, c + 1)
     i, m = 0, 0
     for n in range(c - 1, 0, -1):
         for w in range(first[i], first[i + 1]):
@@ -229,7 +270,7 @@ def _grow_weights(
             if _may_matter(i, j, best[j], sketch, a, b, clustering, reach):
                 shared = 0
                 for w in range(first[j], first[j + 1]):
-                    shared += min(dense[point[w]], weight[w])
+                    shared += np.int64(min(dense[point[w]], weight[w]))
                 value = _index(shared, a, b)
                 if value > best[j]:
                     best[j], link[j] = value, i

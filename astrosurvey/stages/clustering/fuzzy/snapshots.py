@@ -19,15 +19,13 @@ class Snapshots:
 
     Attributes:
         time: (t,) float64, ascending and distinct.
-        snapshot: (n,) int64, of which snapshot each row is.
-        tracer: (n,) int64, index of the object that each row is of.
+        snapshot: (n,) int64, of which snapshot each row is; -1 for rows that are not looked at.
         n_tracers: how many objects there are.
         row: (t, n_tracers) int64, the row of each object in each snapshot; -1 where it is not there.
     """
 
     time: np.ndarray
     snapshot: np.ndarray
-    tracer: np.ndarray
     n_tracers: int
     row: np.ndarray
 
@@ -49,24 +47,24 @@ def snapshots_of(time: np.ndarray, tracer: np.ndarray, usable: np.ndarray, count
     Raises:
         DataError: a row has no time or no number, or an object is twice in one snapshot.
     """
-    for name, values in (("time", time), ("tracer", tracer)):
-        if lost := int((~np.isfinite(values[counts])).sum()):
+    looked = np.flatnonzero(counts)
+    for name, values in (("time", time[looked]), ("tracer", tracer[looked])):
+        if lost := int((~np.isfinite(values)).sum()):
             raise DataError(f"{lost} of {len(values)} rows have no `{name}`; every row of a snapshot needs one")
-    times, snapshot = np.unique(time, return_inverse=True)
-    names, index = np.unique(tracer, return_inverse=True)
-    key = snapshot * np.int64(len(names)) + index
-    order = np.argsort(key, kind="stable")
-    twice = np.flatnonzero(key[order][1:] == key[order][:-1])
-    if len(twice):
-        at = order[twice[0]]
+    times, when = np.unique(time[looked], return_inverse=True)
+    names, which = np.unique(tracer[looked], return_inverse=True)
+    key = np.sort(when * np.int64(len(names)) + which)
+    if len(twice := key[1:][key[1:] == key[:-1]]):
+        at, name = divmod(int(twice[0]), len(names))
         raise DataError(
-            f"object {names[index[at]]:.0f} is {len(twice) + 1} times in the snapshot of time {time[at]:g}, or others are; "
-            "`tracer` must name a column in which each object of a snapshot has its own number"
+            f"object {names[name]:.0f} is twice in the snapshot of time {times[at]:g}, and {len(twice) - 1} others are; "
+            "`tracer` must name a column in which each object of a snapshot has a number of its own"
         )
-    row = np.full((len(times), len(names)), -1, np.int64)
-    rows = np.flatnonzero(usable)
-    row[snapshot[rows], index[rows]] = rows
-    return Snapshots(times, snapshot, index, len(names), row)
+    snapshot, row = np.full(len(time), -1, np.int64), np.full((len(times), len(names)), -1, np.int64)
+    snapshot[looked] = when
+    there = usable[looked]
+    row[when[there], which[there]] = looked[there]
+    return Snapshots(times, snapshot, len(names), row)
 
 
 def lasting(groups: Sequence[FuzzyGroup], present: np.ndarray, min_stability: float) -> tuple[list[FuzzyGroup], list[float]]:
