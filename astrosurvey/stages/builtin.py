@@ -34,6 +34,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+    from .evaluate.clustering.stage import EvaluateClustering
     from .evaluate.spectra.stage import EvaluateSpectra
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -96,6 +97,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         EvaluateDeblending,
         EvaluateSegmentation,
         EvaluateSpectra,
+        EvaluateClustering,
         ExportFits,
         ExportVOTable,
         ExportRegions,

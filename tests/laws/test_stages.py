@@ -20,6 +20,7 @@ from astrosurvey.stages.detection.unet.explain import ExplainDetection
 from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+from astrosurvey.stages.evaluate.clustering.stage import EvaluateClustering
 from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -49,6 +50,7 @@ from .examples import (
     classified,
     detected,
     emission_lines,
+    grouped,
     judged_spectra,
     known_redshifts,
     known_spectra,
@@ -677,6 +679,22 @@ class TestEvaluateSpectra(StageLaws):
 
     def wrong_nothing_to_judge(self):
         return Example({"truth": [judged_spectra(0)[0]]})
+
+
+class TestEvaluateClustering(StageLaws):
+    stage = EvaluateClustering
+
+    def example(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("points", "members", "truth")}, {"min_ari": 0.5})
+
+    def example_with_labels(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("points", "members", "sources")}, {"label": "structure"})
+
+    def wrong_without_truth(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("points", "members")})
 
 
 class TestMergeCatalogs(StageLaws):

@@ -38,7 +38,7 @@ INPUTS: Mapping[str, Any] = {
     "photometry": optional(Tiles.of(Catalog.of("photometry"))),
     "redshifts": optional(Tiles.of(Catalog.of("redshift"))),
 }
-"""Input ports of every clustering stage: catalogues of tiles, or the one that `catalog.merge` made of them."""
+"""Input ports of every clustering stage: catalogues of tiles, or the one that `catalog.merge` made of them; see `catalog_of`."""
 
 
 class FeatureConfig(StageConfig):
@@ -173,7 +173,7 @@ class Metric:
 
 
 def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None, redshifts: Tiles[Catalog] | None = None) -> Catalog:
-    """Return all tiles' sources as one catalogue to cluster, with photometry and `redshift` in columns beside them.
+    """Return all tiles' sources as one catalogue to cluster, by ascending id, with photometry and `redshift` in columns beside them.
 
     The columns beside are for reading only: no file of the table `source` has them.
 
@@ -184,9 +184,11 @@ def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None
 
     parts = [catalog for _, catalog in sources.items()]
     joined = Catalog.concatenate(parts) if parts else Catalog.empty("source")
-    ids = np.sort(joined.column("source_id"))
+    order = np.argsort(joined.column("source_id"), kind="stable")
+    joined = Catalog("source", joined.rows.take(pa.array(order)))
+    ids = joined.column("source_id")
     if (twice := ids[1:] == ids[:-1]).any():
-        raise DataError(f"source {ids[1:][twice][0]} is there {twice.sum() + 1} times; give the catalogues of one run, or merge them first")
+        raise DataError(f"source {ids[1:][twice][0]} is there more than once; give the catalogues of one run, or merge them first")
     rows = joined.rows
     try:
         if photometry is not None and (flux := [catalog for _, catalog in photometry.items()]):
