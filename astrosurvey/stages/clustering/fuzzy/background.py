@@ -42,6 +42,6 @@ def without_field(found: list[Membership], values: np.ndarray, box: np.ndarray, 
         around = np.arange(1, min(AROUND, len(near)) + 1)
         _, index = cKDTree(values[near], boxsize=box if box.any() else None).query(values[members], around)
         field = np.median(log_density[near][index], axis=1)
-        probability = probability * -np.expm1(np.minimum(field - log_density[members], 0.0))
-        kept.append(Membership(members[probability > 0], probability[probability > 0]))
+        real = probability * -np.expm1(np.minimum(field - log_density[members], 0.0))
+        kept.append(Membership(members[real > 0], real[real > 0]))
     return kept

@@ -61,11 +61,11 @@ class Clusterings:
     def __len__(self) -> int:
         return len(self.clustering)
 
-    def members(self, cluster: int) -> np.ndarray:
+    def members(self, cluster: int | np.integer) -> np.ndarray:
         """Return the points of a cluster, ascending."""
         return self.point[self.first[cluster] : self.first[cluster + 1]]
 
-    def weights(self, cluster: int) -> np.ndarray:
+    def weights(self, cluster: int | np.integer) -> np.ndarray:
         """Return (m,) int64 weights of a cluster's members, in 65535ths."""
         if self.weight is None:
             return np.full(self.first[cluster + 1] - self.first[cluster], FULL, np.int64)

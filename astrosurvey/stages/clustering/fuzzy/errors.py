@@ -73,7 +73,7 @@ def errors_of(
     for index, (name, unit) in enumerate(zip(names, columns.units, strict=True)):
         value = given[name]
         sigma[:, index] = _in_unit(catalog, value.replace("{column}", name), unit)[columns.rows] if isinstance(value, str) else value
-    usable = (np.isfinite(sigma) & (sigma >= 0)).all(axis=1)
+    usable = np.asarray((np.isfinite(sigma) & (sigma >= 0)).all(axis=1))
     pairs = _correlations(catalog, columns, correlations)
     if not pairs:
         return Errors(np.where(usable[:, None], sigma, 0.0), usable)

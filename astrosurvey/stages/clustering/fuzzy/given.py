@@ -11,9 +11,7 @@ from ....products import Catalog
 from .clusterings import Cluster
 
 
-def clusterings_in(
-    members: Tiles[Catalog], clusters: Tiles[Catalog] | None, source_ids: np.ndarray
-) -> tuple[list[list[Cluster]], int]:
+def clusterings_in(members: Tiles[Catalog], clusters: Tiles[Catalog] | None, source_ids: np.ndarray) -> tuple[list[list[Cluster]], int]:
     """Return the clusterings that catalogues of members hold, and how many members are no point.
 
     Each tile is a clustering, or one for each method that its clusters name.

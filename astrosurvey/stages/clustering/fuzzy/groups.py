@@ -67,6 +67,4 @@ def groups_of(clusterings: Clusterings, least: int, min_jaccard: float = 0.5, wi
     order = np.argsort(of, kind="stable")
     heads, starts = np.unique(of[order], return_index=True)
     parts = zip(heads.tolist(), np.split(order, starts[1:]), strict=True) if c else []
-    return [
-        FuzzyGroup(members, np.unique(clusterings.clustering[members])) for head, members in parts if held[head].bit_count() >= least
-    ]
+    return [FuzzyGroup(members, np.unique(clusterings.clustering[members])) for head, members in parts if held[head].bit_count() >= least]

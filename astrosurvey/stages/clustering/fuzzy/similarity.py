@@ -56,7 +56,7 @@ def tree(clusterings: Clusterings, floor: float = 0.0, window: int = 0) -> tuple
     else:
         dense = np.zeros(clusterings.n_points, np.uint16)
         edges = _grow_weights(clusterings.first, clusterings.point, clusterings.weight, dense, *about)
-    order = np.lexsort([ends[:edges, 1], ends[:edges, 0], -index[:edges]])
+    order = np.lexsort((ends[:edges, 1], ends[:edges, 0], -index[:edges]))
     return ends[:edges][order], index[:edges][order]
 
 
@@ -77,14 +77,14 @@ def _words(clusterings: Clusterings) -> int:
 
 def _together(clusterings: Clusterings) -> np.ndarray:
     """Return (point,) a place for each point, near to those of points that share its clusters; only speed hangs on it."""
-    keys = []
+    keys: list[np.ndarray] = []
     for guide in np.linspace(0, clusterings.n_clusterings - 1, GUIDES).astype(int):
         label = np.full(clusterings.n_points, -1, np.int32)
         for cluster in np.flatnonzero(clusterings.clustering == guide):  # the largest first, so the smallest has the last word
             label[clusterings.members(cluster)] = cluster
         keys.append(label)
     place = np.empty(clusterings.n_points, np.int64)
-    place[np.lexsort(keys)] = np.arange(clusterings.n_points)
+    place[np.lexsort(np.stack(keys))] = np.arange(clusterings.n_points)
     return place
 
 
@@ -231,7 +231,7 @@ def _grow_bits(
                 for w in range(first[j], first[j + 1]):
                     if shared + rest[w] <= needed:
                         break
-                    shared += np.int64(_ones(dense[word[w]] & bits[w]))
+                    shared += np.int64(_ones(dense[word[w]] & bits[w]))  # type: ignore[assignment]
                 value = _index(shared, a, b)
                 if value > best[j]:
                     best[j], link[j] = value, i
@@ -270,7 +270,7 @@ def _grow_weights(
             if _may_matter(i, j, best[j], sketch, a, b, clustering, reach):
                 shared = 0
                 for w in range(first[j], first[j + 1]):
-                    shared += np.int64(min(dense[point[w]], weight[w]))
+                    shared += np.int64(min(dense[point[w]], weight[w]))  # type: ignore[assignment]
                 value = _index(shared, a, b)
                 if value > best[j]:
                     best[j], link[j] = value, i

@@ -55,9 +55,9 @@ def snapshots_of(time: np.ndarray, tracer: np.ndarray, usable: np.ndarray, count
     names, which = np.unique(tracer[looked], return_inverse=True)
     key = np.sort(when * np.int64(len(names)) + which)
     if len(twice := key[1:][key[1:] == key[:-1]]):
-        at, name = divmod(int(twice[0]), len(names))
+        at, number = divmod(int(twice[0]), len(names))
         raise DataError(
-            f"object {names[name]:.0f} is twice in the snapshot of time {times[at]:g}, and {len(twice) - 1} others are; "
+            f"object {names[number]:.0f} is twice in the snapshot of time {times[at]:g}, and {len(twice) - 1} others are; "
             "`tracer` must name a column in which each object of a snapshot has a number of its own"
         )
     snapshot, row = np.full(len(time), -1, np.int64), np.full((len(times), len(names)), -1, np.int64)
@@ -82,9 +82,7 @@ def lasting(groups: Sequence[FuzzyGroup], present: np.ndarray, min_stability: fl
 
 def seen(clusterings: Clusterings, groups: Sequence[FuzzyGroup]) -> list[Mapping[int, np.ndarray]]:
     """Return the members of each fuzzy cluster in each snapshot that has it."""
-    return [
-        {int(t): members for t, (members, _) in zip(group.clusterings, unions(clusterings, group), strict=True)} for group in groups
-    ]
+    return [{int(t): members for t, (members, _) in zip(group.clusterings, unions(clusterings, group), strict=True)} for group in groups]
 
 
 def memberships_in_time(clusterings: Clusterings, groups: Sequence[FuzzyGroup], snapshots: Snapshots, window: int) -> list[Membership]:
