@@ -43,6 +43,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
+    from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
@@ -63,6 +64,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateSky,
         SimulateField,
         SimulateSpectra,
+        SimulateClusters,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,

@@ -29,6 +29,7 @@ from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
+from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
@@ -679,6 +680,19 @@ class TestEvaluateSpectra(StageLaws):
 
     def wrong_nothing_to_judge(self):
         return Example({"truth": [judged_spectra(0)[0]]})
+
+
+class TestSimulateClusters(StageLaws):
+    stage = SimulateClusters
+
+    def example(self):
+        return Example(config={"number": 60, "clumps": 2, "streams": 1, "noise": 0.01, "center": [150, 2]})
+
+    def example_of_a_snapshot(self):
+        return Example(config={"number": 60, "clumps": 4, "snapshots": 3}, tile=Tile("t0001", 5, 1))
+
+    def wrong_snapshot(self):
+        return Example(config={"number": 60, "snapshots": 3}, tile=Tile("t0003", 5, 3))
 
 
 class TestEvaluateClustering(StageLaws):
