@@ -28,6 +28,7 @@ MODULES: tuple[str, ...] = (
     "aperture",
     "resample",
     "morton",
+    "neighbours",
 )
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 
