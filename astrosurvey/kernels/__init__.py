@@ -29,6 +29,8 @@ MODULES: tuple[str, ...] = (
     "resample",
     "morton",
     "neighbours",
+    "edges",
+    "aggregate",
 )
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 

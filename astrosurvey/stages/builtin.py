@@ -34,6 +34,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+    from .evaluate.clustering.stage import EvaluateClustering
     from .evaluate.spectra.stage import EvaluateSpectra
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -42,6 +43,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
+    from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
@@ -62,6 +64,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateSky,
         SimulateField,
         SimulateSpectra,
+        SimulateClusters,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
@@ -96,6 +99,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         EvaluateDeblending,
         EvaluateSegmentation,
         EvaluateSpectra,
+        EvaluateClustering,
         ExportFits,
         ExportVOTable,
         ExportRegions,

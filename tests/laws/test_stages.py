@@ -20,6 +20,7 @@ from astrosurvey.stages.detection.unet.explain import ExplainDetection
 from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+from astrosurvey.stages.evaluate.clustering.stage import EvaluateClustering
 from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -28,6 +29,7 @@ from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
+from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
@@ -49,6 +51,7 @@ from .examples import (
     classified,
     detected,
     emission_lines,
+    grouped,
     judged_spectra,
     known_redshifts,
     known_spectra,
@@ -677,6 +680,35 @@ class TestEvaluateSpectra(StageLaws):
 
     def wrong_nothing_to_judge(self):
         return Example({"truth": [judged_spectra(0)[0]]})
+
+
+class TestSimulateClusters(StageLaws):
+    stage = SimulateClusters
+
+    def example(self):
+        return Example(config={"number": 60, "clumps": 2, "streams": 1, "noise": 0.01, "center": [150, 2]})
+
+    def example_of_a_snapshot(self):
+        return Example(config={"number": 60, "clumps": 4, "snapshots": 3}, tile=Tile("t0001", 5, 1))
+
+    def wrong_snapshot(self):
+        return Example(config={"number": 60, "snapshots": 3}, tile=Tile("t0003", 5, 3))
+
+
+class TestEvaluateClustering(StageLaws):
+    stage = EvaluateClustering
+
+    def example(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("points", "members", "truth")}, {"min_ari": 0.5})
+
+    def example_with_labels(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("points", "members", "sources")}, {"label": "structure"})
+
+    def wrong_without_truth(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("points", "members")})
 
 
 class TestMergeCatalogs(StageLaws):
