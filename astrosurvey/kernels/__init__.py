@@ -31,6 +31,7 @@ MODULES: tuple[str, ...] = (
     "neighbours",
     "edges",
     "aggregate",
+    "linkage",
 )
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 
