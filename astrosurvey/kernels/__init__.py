@@ -28,8 +28,10 @@ MODULES: tuple[str, ...] = (
     "aperture",
     "resample",
     "morton",
+    "neighbours",
     "edges",
     "aggregate",
+    "linkage",
 )
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 

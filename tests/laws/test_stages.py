@@ -11,6 +11,10 @@ import pytest
 from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
+from astrosurvey.stages.clustering.hdbscan.stage import Hdbscan
+from astrosurvey.stages.clustering.kmeans.stage import KMeans
+from astrosurvey.stages.clustering.mixture.stage import GaussianMixture
+from astrosurvey.stages.clustering.project.stage import Project
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
 from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.deblending.stage import WatershedDeblending
@@ -69,6 +73,7 @@ from .examples import (
     small_scorer,
     solutions,
     spectra,
+    starry,
     tile_image,
     truth,
 )
@@ -747,6 +752,56 @@ class TestMergeCatalogs(StageLaws):
     def wrong_without_footprint(self):
         nameless = detected(0)["sources"]
         return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
+
+
+class TestHdbscan(StageLaws):
+    stage = Hdbscan
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "min_samples": 5})
+
+    def example_soft(self):
+        settings = {"columns": ["ra", "dec"], "min_samples": 5, "select": "leaf", "min_cluster_size": 15, "soft": True}
+        return Example({"sources": starry()}, settings)
+
+    def example_too_few(self):
+        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]]}, {"columns": ["ra", "dec"], "min_cluster_size": 500})
+
+    def wrong_column(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "paralax"]})
+
+
+class TestGaussianMixture(StageLaws):
+    stage = GaussianMixture
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "max_components": 3, "starts": 1})
+
+    def example_without_background(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_components": 2, "background": False})
+
+    def wrong_box(self):
+        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "plain", "box": {"x": 1000.0}})
+
+
+class TestKMeans(StageLaws):
+    stage = KMeans
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_clusters": 3})
+
+    def wrong_box(self):
+        return Example({"sources": starry()}, {"columns": ["x", "y"], "n_clusters": 2, "metric": "plain", "box": {"x": 1000.0}})
+
+
+class TestProject(StageLaws):
+    stage = Project
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "x"]})
+
+    def wrong_box(self):
+        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "plain", "box": {"x": 1000.0}})
 
 
 class TestEvaluateDetection(StageLaws):
