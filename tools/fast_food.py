@@ -1,8 +1,8 @@
 """Write a mock galaxy catalogue of Corrfunc as text that `io.catalog` reads: `python tools/fast_food.py FILE.rdcz.ff FILE.ecsv`.
 
-The format ("fast food") is Fortran's unformatted one: each record stands between two copies of its length in bytes, an int32. Three
-records make the header: five int32 of which the second is the number of galaxies, nine float32, and one float32. Then come ra (deg), dec (deg) and cz
-(km/s), a float64 a galaxy each. Whatever follows is left out.
+The format ("fast food") is Fortran's unformatted one: each record stands between two copies of its length in bytes, an int32.
+Three records make the header: five int32 of which the second is the number of galaxies, nine float32, and one float32. Then come ra
+(deg), dec (deg) and cz (km/s), a float64 a galaxy each. Whatever follows is left out.
 
 References: Sinha & Garrison (2020), MNRAS 491, 3022 (Corrfunc; utils/ftread.h).
 """

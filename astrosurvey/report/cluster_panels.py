@@ -234,4 +234,4 @@ def _around(values: np.ndarray) -> tuple[float, float]:
 
 
 def _label(name: str, unit: str) -> str:
-    return f"{name}, {unit}" if unit else name
+    return f"{name}, {unit.replace('**-1', '⁻¹').replace('**-2', '⁻²')}" if unit else name
