@@ -38,6 +38,9 @@ def kernels_page() -> str:
     ]
     for kernel in kernels.load():
         lines += [f"## {kernel.name}", "", *doc(kernel.reference), ""]
+        if kernel.host:
+            lines += [f"On device `cuda`, too, it runs on the host: {kernel.host}.", ""]
+            continue
         lines += [
             "| CUDA function | threads a block | registers a thread | shared bytes | local bytes |",
             "| --- | --- | --- | --- | --- |",

@@ -264,6 +264,7 @@ def flags_page() -> str:
     """Return the page of the flag registry."""
     from astrosurvey.catalog.flags import (
         CLASSIFICATION,
+        CLUSTERING,
         PIXEL,
         SOURCE,
         SPECTRAL_LINE,
@@ -288,6 +289,7 @@ def flags_page() -> str:
         ("Redshifts", "Bits of the column `z_warning` of the table `redshift`; 0 is a safe redshift.", Z_WARNING),
         ("Lines of spectra", "Bits of the columns `flags` of the tables `spectral_line` and `spectral_index`.", SPECTRAL_LINE),
         ("Classifications", "Bits of the column `flags` of the table `classification`.", CLASSIFICATION),
+        ("Clustering", "Bits of the column `flags` of the table `cluster_point`.", CLUSTERING),
     ):
         lines += [f"## {title}", "", intro, "", "| bit | value | name | meaning |", "| --- | --- | --- | --- |"]
         lines += [f"| {flag.bit} | {flag.value} | `{flag.name}` | {cell(flag.meaning)} |" for flag in flags.flags]

@@ -169,3 +169,10 @@ Z_WARNING = FlagSet(
     (12, "DOUBTFUL", "the probability that this redshift is right is below nine tenths"),
 )
 """Bits of the column `z_warning` of the table `redshift`; 0 is a safe redshift."""
+
+CLUSTERING = FlagSet(
+    (0, "MISSING_VALUE", "a chosen column is empty, NaN or infinite: kept, but not clustered"),
+    (1, "NOT_PRIMARY", "another tile sees this source better, and it is clustered as that tile's: not clustered again"),
+    (2, "DUPLICATE", "coincides with another source in every chosen column"),
+)
+"""Bits of the column `flags` of the table `cluster_point`."""

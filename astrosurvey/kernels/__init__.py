@@ -27,6 +27,11 @@ MODULES: tuple[str, ...] = (
     "render",
     "aperture",
     "resample",
+    "morton",
+    "neighbours",
+    "edges",
+    "aggregate",
+    "linkage",
 )
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 

@@ -149,3 +149,12 @@ def download(array: Any) -> np.ndarray:
     pinned = torch.empty(array.shape, dtype=array.dtype, pin_memory=True)
     pinned.copy_(array)
     return pinned.numpy()
+
+
+def argsort(array: Any) -> Any:
+    """Return the order of a device array's elements, smallest first, equal ones as they stand; a device array."""
+    if SIMULATED:
+        return np.argsort(array, kind="stable")
+    import torch
+
+    return torch.argsort(array, stable=True)

@@ -45,6 +45,7 @@ class KernelSpec:
         atol: absolute tolerance.
         large: returns one tuple of arguments of a survey's size, to be run and timed where there is a GPU.
         float64: whether the CUDA twin may calculate in double precision, and why; "" for no.
+        host: why the CUDA twin runs on the host, with no launches; "" where it does not.
     """
 
     name: str
@@ -58,6 +59,7 @@ class KernelSpec:
     atol: float = 0.0
     large: Callable[[np.random.Generator], tuple[Any, ...]] | None = None
     float64: str = ""
+    host: str = ""
 
     def on(self, device: Literal["cpu", "cuda"]) -> Callable[..., Any]:
         """Return the twin that runs on a device."""

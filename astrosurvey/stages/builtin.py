@@ -25,6 +25,10 @@ def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
+    from .clustering.hdbscan.stage import Hdbscan
+    from .clustering.kmeans.stage import KMeans
+    from .clustering.mixture.stage import GaussianMixture
+    from .clustering.project.stage import Project
     from .deblending.fractional import TemplateDeblending
     from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
@@ -34,14 +38,17 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+    from .evaluate.clustering.stage import EvaluateClustering
     from .evaluate.spectra.stage import EvaluateSpectra
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
+    from .io.catalog.stage import ReadCatalog
     from .io.stage import ReadImage
     from .models.stage import LoadModel
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
+    from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
@@ -57,11 +64,13 @@ def register_stages(register: Callable[[type], None]) -> None:
 
     for stage in (
         ReadImage,
+        ReadCatalog,
         ReadSpectra,
         LabelSpectra,
         SimulateSky,
         SimulateField,
         SimulateSpectra,
+        SimulateClusters,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
@@ -91,11 +100,16 @@ def register_stages(register: Callable[[type], None]) -> None:
         CombineSpectra,
         MeasureLines,
         MergeCatalogs,
+        Hdbscan,
+        GaussianMixture,
+        KMeans,
+        Project,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,
         EvaluateSegmentation,
         EvaluateSpectra,
+        EvaluateClustering,
         ExportFits,
         ExportVOTable,
         ExportRegions,

@@ -1,5 +1,5 @@
 -- Generated from schemas/astrosurvey.yaml by `python -m astrosurvey.catalog.generate`; do not edit.
--- astrosurvey 1.2.0
+-- astrosurvey 1.3.0
 CREATE TABLE "run" (
     "run_id" VARCHAR NOT NULL,
     "title" VARCHAR,
@@ -622,3 +622,65 @@ COMMENT ON COLUMN "spectrum_truth"."subclass" IS 'one of the thirteen fine class
 COMMENT ON COLUMN "spectrum_truth"."z" IS 'redshift, of a star its radial velocity in units of the speed of light; NaN where there is none';
 COMMENT ON COLUMN "spectrum_truth"."snr" IS 'median over usable pixels of the flux without noise over its error';
 COMMENT ON COLUMN "spectrum_truth"."template" IS 'what the spectrum was made of';
+CREATE TABLE "cluster_point" (
+    "source_id" BIGINT NOT NULL,
+    "method" VARCHAR NOT NULL,
+    "cluster_id" BIGINT,
+    "probability" FLOAT,
+    "outlier_score" FLOAT,
+    "log_density" DOUBLE,
+    "position" BIGINT,
+    "flags" INTEGER NOT NULL,
+    PRIMARY KEY ("source_id", "method"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    FOREIGN KEY ("cluster_id") REFERENCES "cluster" ("cluster_id"),
+    CONSTRAINT "check_cluster_point_probability" CHECK ((isnan("probability") OR "probability" >= 0) AND (isnan("probability") OR "probability" <= 1) AND ("position" >= 0))
+);
+COMMENT ON TABLE "cluster_point" IS 'What a clustering method says of each source it was given, in a cluster or not.';
+COMMENT ON COLUMN "cluster_point"."source_id" IS 'the source';
+COMMENT ON COLUMN "cluster_point"."method" IS 'stage that clustered the sources';
+COMMENT ON COLUMN "cluster_point"."cluster_id" IS 'the cluster it is put into, the smallest where clusters lie inside each other; null for none';
+COMMENT ON COLUMN "cluster_point"."probability" IS 'probability of membership in that cluster';
+COMMENT ON COLUMN "cluster_point"."outlier_score" IS 'how far the source lies outside a cluster''s body; 0 is in its midst';
+COMMENT ON COLUMN "cluster_point"."log_density" IS 'natural logarithm of the density of sources around it, in the units of the scaled columns';
+COMMENT ON COLUMN "cluster_point"."position" IS 'place in the order in which every cluster is a run of neighbours, for the ordered-density plot';
+COMMENT ON COLUMN "cluster_point"."flags" IS 'bits of astrosurvey.catalog.flags.CLUSTERING';
+CREATE TABLE "cluster_truth" (
+    "source_id" BIGINT NOT NULL,
+    "tile_id" BIGINT NOT NULL,
+    "structure" INTEGER NOT NULL,
+    "structure_type" VARCHAR NOT NULL,
+    "tracer_id" BIGINT,
+    PRIMARY KEY ("source_id"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    FOREIGN KEY ("tile_id") REFERENCES "tile" ("tile_id"),
+    CONSTRAINT "check_cluster_truth_structure" CHECK (("structure" >= 0))
+);
+COMMENT ON TABLE "cluster_truth" IS 'To which structure a source belongs, known because it was simulated.';
+COMMENT ON COLUMN "cluster_truth"."source_id" IS 'the source';
+COMMENT ON COLUMN "cluster_truth"."tile_id" IS 'the tile, or snapshot, on which it was simulated';
+COMMENT ON COLUMN "cluster_truth"."structure" IS 'number of the structure it belongs to, the same on every tile; 0 for the background';
+COMMENT ON COLUMN "cluster_truth"."structure_type" IS 'what the structure is, such as clump, stream or background';
+COMMENT ON COLUMN "cluster_truth"."tracer_id" IS 'number of the object that the source is, the same in every snapshot; null where there is one snapshot';
+CREATE TABLE "cluster_event" (
+    "cluster_id" BIGINT NOT NULL,
+    "kind" VARCHAR NOT NULL,
+    "snapshot" INTEGER NOT NULL,
+    "time" DOUBLE NOT NULL,
+    "other_cluster_id" BIGINT,
+    "fraction" FLOAT,
+    "n_member" BIGINT NOT NULL,
+    PRIMARY KEY ("cluster_id", "kind"),
+    FOREIGN KEY ("cluster_id") REFERENCES "cluster" ("cluster_id"),
+    FOREIGN KEY ("other_cluster_id") REFERENCES "cluster" ("cluster_id"),
+    CONSTRAINT "check_cluster_event_kind" CHECK ("kind" IN ('birth', 'death', 'merger', 'split')),
+    CONSTRAINT "check_cluster_event_number" CHECK (("snapshot" >= 0) AND ("n_member" >= 1) AND (isnan("fraction") OR "fraction" >= 0) AND (isnan("fraction") OR "fraction" <= 1))
+);
+COMMENT ON TABLE "cluster_event" IS 'What happened to a cluster in the course of time.';
+COMMENT ON COLUMN "cluster_event"."cluster_id" IS 'the cluster that begins or ends';
+COMMENT ON COLUMN "cluster_event"."kind" IS 'birth or split where it begins, death or merger where it ends';
+COMMENT ON COLUMN "cluster_event"."snapshot" IS 'place in time, from 0, of the first snapshot that has the cluster, or of the first after the last that has it';
+COMMENT ON COLUMN "cluster_event"."time" IS 'time of that snapshot, in the simulation''s unit';
+COMMENT ON COLUMN "cluster_event"."other_cluster_id" IS 'the cluster that it split off from or merged into; null for a birth or a death';
+COMMENT ON COLUMN "cluster_event"."fraction" IS 'part of its members that the other cluster has just before it begins or just after it ends; null without another one';
+COMMENT ON COLUMN "cluster_event"."n_member" IS 'members in the first, or the last, snapshot that has it';

@@ -43,6 +43,9 @@ def test_every_table_of_the_design_is_there():
             "spectral_line",
             "spectral_index",
             "spectrum_truth",
+            "cluster_point",
+            "cluster_truth",
+            "cluster_event",
         ),
     ]
 

@@ -109,7 +109,7 @@ DEFAULTS = [
 
 @pytest.mark.parametrize(("page", "stage", "name", "value"), DEFAULTS)
 def test_defaults_in_the_prose_are_those_of_the_stages(page, stage, name, value):
-    config = plugins.load().stages[stage].Config()
+    config = plugins.load().stages[stage].Config.model_construct()  # settings without a default stay unset
     assert config.model_dump(mode="json")[name] == yaml.load(f"x: {value}", page).data["x"]
 
 
