@@ -18,6 +18,10 @@ TRAINING = {
     "calibrate-unet": ["tiles.count=2", "tiles.size=256"],
     "train-unet": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
     "train-spectra": ["tiles.count=2", "sim.number=20", "net.steps=2", "net.batch=4", "net.members=1", "net.width=4"],
+    "train-anomaly": [
+        *("tiles.count=2", "sim.number=12", "net.steps=2", "net.rows=4", "net.latent=2"),
+        *("net.encoder=[4,4,4,4]", "net.decoder=[4,4]"),
+    ],
     "train-deblender": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
 }
 """Examples that train, and what makes a toy of them; what they are worth, the tests of the built-in models say."""
