@@ -25,6 +25,10 @@ def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
+    from .clustering.hdbscan.stage import Hdbscan
+    from .clustering.kmeans.stage import KMeans
+    from .clustering.mixture.stage import GaussianMixture
+    from .clustering.project.stage import Project
     from .deblending.fractional import TemplateDeblending
     from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
@@ -38,6 +42,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .evaluate.spectra.stage import EvaluateSpectra
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
+    from .io.catalog.stage import ReadCatalog
     from .io.stage import ReadImage
     from .models.stage import LoadModel
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
@@ -59,6 +64,7 @@ def register_stages(register: Callable[[type], None]) -> None:
 
     for stage in (
         ReadImage,
+        ReadCatalog,
         ReadSpectra,
         LabelSpectra,
         SimulateSky,
@@ -94,6 +100,10 @@ def register_stages(register: Callable[[type], None]) -> None:
         CombineSpectra,
         MeasureLines,
         MergeCatalogs,
+        Hdbscan,
+        GaussianMixture,
+        KMeans,
+        Project,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,

@@ -63,6 +63,20 @@ def truth(index: int) -> Any:
 
 
 @cache
+def starry() -> Any:
+    """Return the sources of two tiles, of a field with two clusters of stars in it, at the seam of right ascension."""
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    ra = np.concatenate([rng.normal(0, 0.05, 50), rng.normal(0.5, 0.1, 50), rng.uniform(-1, 1.5, 100)]) % 360
+    dec = np.concatenate([rng.normal(0, 0.05, 50), rng.normal(0.5, 0.1, 50), rng.uniform(-1, 1.5, 100)])
+    pixels = {"x": (ra + 180) % 360 * 10, "y": dec * 10, "x_min": 0, "x_max": 1, "y_min": 0, "y_max": 1, "n_pixels": 1}
+    rows = {"source_id": np.arange(200), "tile_id": 1, "ra": ra, "dec": dec, "significance": 9.0, "n_child": 0, "primary": True, "flags": 0}
+    both = Catalog.from_columns("source", {**rows, **pixels})
+    return [Catalog("source", both.rows.take(np.arange(k, 200, 2))) for k in range(2)]
+
+
+@cache
 def spectra() -> Any:
     """Return three spectra on one grid: one clean, one with bad pixels and a gap, one without data."""
     import numpy as np

@@ -11,6 +11,10 @@ import pytest
 from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
+from astrosurvey.stages.clustering.hdbscan.stage import Hdbscan
+from astrosurvey.stages.clustering.kmeans.stage import KMeans
+from astrosurvey.stages.clustering.mixture.stage import GaussianMixture
+from astrosurvey.stages.clustering.project.stage import Project
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
 from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.deblending.stage import WatershedDeblending
@@ -24,6 +28,7 @@ from astrosurvey.stages.evaluate.clustering.stage import EvaluateClustering
 from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
+from astrosurvey.stages.io.catalog.stage import ReadCatalog
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
@@ -68,6 +73,7 @@ from .examples import (
     small_scorer,
     solutions,
     spectra,
+    starry,
     tile_image,
     truth,
 )
@@ -111,6 +117,29 @@ class TestReadImage(StageLaws):
     def wrong_file(self, tmp_path):
         (tmp_path / "no.fits").write_text("this is no FITS file")
         return Example(config={"path": str(tmp_path / "no.fits"), "bands": ["g"]})
+
+
+class TestReadCatalog(StageLaws):
+    stage = ReadCatalog
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        path = tmp_path / "stars.csv"
+        path.write_text("name,RA_ICRS,DE_ICRS,Plx\na,10.5,-3,4.5\nb,359.5,2,\nc,,,1\n")
+        return path
+
+    def example(self, file):
+        return Example(config={"path": str(file)})
+
+    def example_with_settings(self, file):
+        return Example(config={"path": str(file), "id": "name", "extra": ["plx"], "units": {"Plx": "mas"}, "missing": [4.5]})
+
+    def wrong_column(self, file):
+        return Example(config={"path": str(file), "extra": ["parallax"]})
+
+    def empty(self, tmp_path):
+        (tmp_path / "none.csv").write_text("ra,dec\n")
+        return Example(config={"path": str(tmp_path / "none.csv")})
 
 
 class TestReadSpectra(StageLaws):
@@ -723,6 +752,56 @@ class TestMergeCatalogs(StageLaws):
     def wrong_without_footprint(self):
         nameless = detected(0)["sources"]
         return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
+
+
+class TestHdbscan(StageLaws):
+    stage = Hdbscan
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "min_samples": 5})
+
+    def example_soft(self):
+        settings = {"columns": ["ra", "dec"], "min_samples": 5, "select": "leaf", "min_cluster_size": 15, "soft": True}
+        return Example({"sources": starry()}, settings)
+
+    def example_too_few(self):
+        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]]}, {"columns": ["ra", "dec"], "min_cluster_size": 500})
+
+    def wrong_column(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "paralax"]})
+
+
+class TestGaussianMixture(StageLaws):
+    stage = GaussianMixture
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "max_components": 3, "starts": 1})
+
+    def example_without_background(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_components": 2, "background": False})
+
+    def wrong_box(self):
+        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "plain", "box": {"x": 1000.0}})
+
+
+class TestKMeans(StageLaws):
+    stage = KMeans
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_clusters": 3})
+
+    def wrong_box(self):
+        return Example({"sources": starry()}, {"columns": ["x", "y"], "n_clusters": 2, "metric": "plain", "box": {"x": 1000.0}})
+
+
+class TestProject(StageLaws):
+    stage = Project
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "x"]})
+
+    def wrong_box(self):
+        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "plain", "box": {"x": 1000.0}})
 
 
 class TestEvaluateDetection(StageLaws):

@@ -13,17 +13,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from ...catalog.schema import SchemaError, suggestion
 from ...core.product import Tiles, optional
 from ...core.stage import DataError, StageConfig
 from ...products import Catalog
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DIRECTION = ("ra", "dec")
 CENTRAL = 0.6826894921370859
@@ -180,6 +181,8 @@ def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None
     Raises:
         DataError: two tiles share an id, or no redshift says of which source it is.
     """
+    import pyarrow as pa
+
     from ...catalog.wide import wide_view
 
     parts = [catalog for _, catalog in sources.items()]
@@ -202,6 +205,9 @@ def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None
 
 def _redshifts(sources: Catalog, tiles: Tiles[Catalog]) -> np.ndarray:
     """Return (n,) the redshift of rank 0 of each source; NaN where there is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     parts = [catalog.rows.select(["source_id", "rank", "z"]) for _, catalog in tiles.items()]
     rows = pa.concat_tables(parts) if parts else Catalog.empty("redshift").rows
     rows = rows.filter(pc.and_(pc.equal(rows.column("rank"), 0), pc.is_valid(rows.column("source_id"))))
@@ -249,6 +255,9 @@ def resolved(name: str, there: list[str]) -> str:
 
 def numbers(rows: pa.Table, name: str) -> np.ndarray:
     """Return a column as (n,) float64, with NaN for null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     column = rows.column(name)
     if pa.types.is_boolean(column.type) or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         kind = "text" if pa.types.is_string(column.type) else str(column.type)

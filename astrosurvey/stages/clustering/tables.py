@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from ...catalog.flags import CLUSTERING
 from ...catalog.ids import TILE_BITS, object_ids
 from ...products import Catalog
 from .features import Points
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 OUTPUTS: Mapping[str, Any] = {
     "clusters": Catalog.of("cluster"),
@@ -167,6 +169,8 @@ def _points(
     position: np.ndarray | None,
     outlier_score: np.ndarray | None,
 ) -> Catalog:
+    import pyarrow as pa
+
     if not len(catalog):
         return Catalog.empty("cluster_point")
     probability, score = np.full(len(points), np.nan), np.full(len(points), np.nan)

@@ -17,7 +17,7 @@ class Selection:
     Attributes:
         clusters: (k,) the clusters of the condensed tree that were taken, none inside another.
         label: (n,) int64, which of them each point is in; -1 for none.
-        probability: (n,) lambda at which the point falls out over the largest of its cluster; 0 outside.
+        probability: (n,) lambda at which the point falls out over that at which the cluster ends, at most 1; 0 outside.
         stability: (k,) from 0 to 1, how much of its density a cluster stands out by: the mean over its points of
             1 - birth / lambda.
     """
@@ -47,6 +47,14 @@ def densest(tree: CondensedTree) -> np.ndarray:
     for c, parent in enumerate(tree.parent[:-1]):  # children come first
         largest[parent] = max(largest[parent], largest[c])
     return largest
+
+
+def _ends(tree: CondensedTree) -> np.ndarray:
+    """Return (cluster,) lambda at which a cluster splits into its children or loses its last point."""
+    last = np.zeros(len(tree.parent))
+    np.maximum.at(last, tree.cluster, tree.level)
+    np.maximum.at(last, tree.parent[:-1], tree.birth[:-1])
+    return last
 
 
 def outlier_scores(tree: CondensedTree) -> np.ndarray:
@@ -85,7 +93,7 @@ def select(tree: CondensedTree, method: Literal["eom", "leaf"], epsilon: float, 
     inside = label >= 0
     at = np.where(inside, label, 0)
     k = len(clusters)
-    probability = np.where(inside, tree.level / densest(tree)[clusters][at], 0.0) if k else np.zeros(len(label))
+    probability = np.where(inside, np.minimum(tree.level / _ends(tree)[clusters][at], 1), 0.0) if k else np.zeros(len(label))
     share = np.where(inside, 1 - tree.birth[clusters][at] / tree.level, 0.0) if k else np.zeros(len(label))
     members = np.bincount(at, inside, k)[:k]
     return Selection(clusters, label, probability, np.bincount(at, share, k)[:k] / np.maximum(members, 1))

@@ -42,4 +42,5 @@ def grow(points: Points, min_samples: int, min_cluster_size: int, device: Litera
         return Hierarchy(order, values, None)
     indices, squared = neighbours.cpu(values, min_samples, points.box)
     core = np.ascontiguousarray(squared[:, -1])
-    return Hierarchy(order, values, condense(*linkage.KERNEL.on(device)(values, core, indices, squared, points.box), min_cluster_size))
+    point, into, height = linkage.KERNEL.on(device)(values, core, indices, squared, points.box)
+    return Hierarchy(order, values, condense(point, into, height, min_cluster_size))

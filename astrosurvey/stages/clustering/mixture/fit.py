@@ -101,29 +101,28 @@ def _start(values: np.ndarray, hold: np.ndarray) -> Mixture:
     span = np.ptp(values, axis=0)
     volume = float(np.log(np.where(span > 0, span, 1.0)).sum())
     empty = Mixture(np.zeros(k + 1), np.zeros((k, d)), np.tile(np.eye(d), (k, 1, 1)), -volume)
-    sums = _Sums(values, None, hold)
-    return sums.maximum(empty)
+    return _Sums(values, empty, hold).maximum(empty)
 
 
 class _Sums:
-    """What a maximisation needs of the points: sums weighted by memberships, taken block by block."""
+    """What a maximisation needs of the points: sums weighted by memberships, those of the mixture or given ones, block by block."""
 
-    def __init__(self, values: np.ndarray, mixture: Mixture | None, hold: np.ndarray | None = None) -> None:
+    def __init__(self, values: np.ndarray, mixture: Mixture, hold: np.ndarray | None = None) -> None:
         self.n, self.log_likelihood = len(values), 0.0
         self.floor = FLOOR * np.maximum(values.var(axis=0), np.finfo(float).tiny)
-        parts = []
+        k, d = mixture.mean.shape
+        self.count, self.first, self.second = np.zeros(k + 1), np.zeros((k, d)), np.zeros((k, d, d))
         for first in range(0, len(values), BLOCK):
             x = values[first : first + BLOCK]
-            if mixture is not None:
-                hold_x, log_density = mixture(x)
+            if hold is None:
+                r, log_density = mixture(x)
                 self.log_likelihood += float(log_density.sum())
             else:
-                assert hold is not None
-                hold_x = hold[first : first + BLOCK]
-            r = hold_x[:, :-1]
-            centred = [(r[:, c, None] * x).T @ x for c in range(r.shape[1])]
-            parts.append((hold_x.sum(axis=0), r.T @ x, np.array(centred).reshape(r.shape[1], x.shape[1], x.shape[1])))
-        self.count, self.first, self.second = (sum(part[i] for part in parts) for i in range(3))
+                r = hold[first : first + BLOCK]
+            self.count += r.sum(axis=0)
+            self.first += r[:, :k].T @ x
+            for c in range(k):
+                self.second[c] += (r[:, c, None] * x).T @ x
 
     def maximum(self, before: Mixture) -> Mixture:
         """Return the mixture that is likeliest with these memberships; a Gaussian without points stays as it was."""

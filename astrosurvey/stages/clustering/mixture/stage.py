@@ -66,7 +66,8 @@ class GaussianMixture(Stage):
             found = mixture(values, numbers, settings.background, settings.starts, ctx.rng)
             probability, log_density = found(values)
         likeliest = probability.argmax(axis=1)
-        groups, number = [], np.full(len(found.weight), -1)
+        groups: list[Group] = []
+        number = np.full(len(found.weight), -1)
         for c in range(len(found.mean)):
             members = np.flatnonzero((probability[:, c] >= settings.least_probability) | (likeliest == c))
             if len(members):

@@ -30,7 +30,7 @@ class Project(Stage):
     name = "clustering.project"
     scope = "survey"
     inputs = INPUTS
-    outputs: Mapping[str, Any] = {"embeddings": Catalog.of("embedding")}
+    outputs = {"embeddings": Catalog.of("embedding")}
 
     class Config(FeatureConfig):
         """Settings of `clustering.project`."""
@@ -85,10 +85,14 @@ class Project(Stage):
         return found
 
     def _umap(self, ctx: Context, values: np.ndarray) -> np.ndarray:
+        import warnings
+
         import numpy as np
 
         try:
-            from umap import UMAP
+            with warnings.catch_warnings():  # it tells everybody what else could be installed
+                warnings.simplefilter("ignore", ImportWarning)
+                from umap import UMAP
         except ImportError as error:
             raise DataError("UMAP is not installed; pip install 'astrosurvey[umap]', or set `method: pca`") from error
         if len(values) < self.config.components + 3:
