@@ -78,6 +78,7 @@ from .examples import (
     starry,
     tile_image,
     truth,
+    witnesses,
 )
 
 
@@ -634,6 +635,9 @@ class TestSpectralAnomaly(StageLaws):
     def example_baseline(self):
         return Example({"spectra": lined_spectra(1)[0], "redshifts": known_redshifts(1), "model": small_anomaly()}, {"density": "forest"})
 
+    def example_with_witnesses(self):
+        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_anomaly(), **witnesses(0)})
+
     def wrong_model(self):
         return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_detector()})
 
@@ -649,6 +653,10 @@ class TestTrainAnomaly(StageLaws):
 
     def example(self):
         return Example(self.tiles(0, 1), self.SMALL)
+
+    def example_with_witnesses(self):
+        heard = {port: [witnesses(number)[port] for number in (0, 1)] for port in ("fits", "classes")}
+        return Example({**self.tiles(0, 1), **heard, "redshifts": [known_redshifts(number) for number in (0, 1)]}, self.SMALL)
 
     def empty_without_known_objects(self):
         tiles = self.tiles(0, 1)
@@ -886,7 +894,9 @@ class TestExportFits(_Exports, StageLaws):
 
     def example_of_spectra(self):
         _, classes, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
-        return Example({"classes": list(classes), "redshifts": list(redshifts)})
+        return Example(
+            {"classes": list(classes), "anomalies": [witnesses(0)["classes"], witnesses(1)["classes"]], "redshifts": list(redshifts)}
+        )
 
     def example_wide(self):
         return Example(self.example().inputs, {"layout": "wide"})
