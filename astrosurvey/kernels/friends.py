@@ -368,7 +368,8 @@ def _example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
     uneven = rng.uniform(0.5, 1.5, 140)
     one, none = np.ones(150), np.zeros(3)
     return [
-        (cloud, 0.5, 0.0, one, none), (plane, 0.15, 0.0, uneven, np.array([2.0, 0.0])), (lattice, 1.0, 0.0, one[:130], np.array([9.0, 9.0])),
+        (cloud, 0.5, 0.0, one, none), (plane, 0.15, 0.0, uneven, np.array([2.0, 0.0])),
+        (lattice, 1.0, 0.0, one[:130], np.array([9.0, 9.0])),
         (seen, 0.6, 3.0, one[:140], none), (seen, 0.6, 3.0, uneven, none), (same, 0.1, 0.0, one[:80], none[:2]),
         (rng.normal(size=(70, 20)), 5.5, 0.0, one[:70], np.zeros(20)),
         (cloud[:, :1].copy(), 0.01, 0.0, one, none[:1]),
