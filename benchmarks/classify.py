@@ -24,10 +24,12 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 import numpy as np
 import torch
 from astropy.io import fits
+from scoring import auroc
 
 from astrosurvey import Model, Spectra, plugins
 from astrosurvey.catalog.flags import SPECTRUM_PIXEL
 from astrosurvey.networks.spectrum import SpectrumEnsemble, folded
+from astrosurvey.stages.evaluate.spectra.calibration import calibration_error
 from astrosurvey.stages.models.load import precision_on
 from astrosurvey.stages.simulate.spectra.draw import SHARES, Drawer
 from astrosurvey.stages.simulate.spectra.grid import LogGrid
@@ -43,6 +45,7 @@ from astrosurvey.stages.spectra.classify.predict import Predictions, predict
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
 from astrosurvey.stages.spectra.planes import measured
 from astrosurvey.stages.spectra.read import read_spectra
+from astrosurvey.stages.spectra.skylines import marks
 from astrosurvey.stages.spectra.stage import ReadSpectra
 
 LOG = logging.getLogger("benchmark")
@@ -143,8 +146,9 @@ def desi(subject: Subject, data: Path) -> dict[str, Any]:
     with np.load(data / "spectra" / "desi" / "desi_asinh_z.npz", allow_pickle=False) as archive:
         stored, valid, wave, z = (archive[name] for name in ("asinh_flux", "valid", "wave", "z_true"))
     flux = np.where(valid, np.sinh(stored.astype(np.float64)), np.nan)
-    ivar = np.where(valid, np.nan_to_num(measured(flux)), 0).astype(np.float32)
-    mask = np.where(ivar > 0, 0, SPECTRUM_PIXEL["NO_DATA"]).astype(np.int32)
+    sky = marks(wave.astype(np.float64))
+    ivar = np.where(valid, np.nan_to_num(measured(flux, sky != 0)), 0).astype(np.float32)
+    mask = sky | np.where(ivar > 0, 0, SPECTRUM_PIXEL["NO_DATA"]).astype(np.int32)
     spectra = Spectra(flux.astype(np.float32), ivar, mask, wave.astype(np.float64), np.arange(len(z)), "")
     return redshift_scores(subject.ask(spectra), z, np.ones(len(z), bool))
 
@@ -236,9 +240,7 @@ def coarse_scores(found: Predictions, kind: np.ndarray) -> dict[str, Any]:
     """Return accuracy and calibration of the coarse class."""
     right = best_class(found) == kind
     confidence = found.coarse.max(axis=1)
-    which = np.minimum((confidence * 15).astype(int), 14)
-    ece = sum(abs(confidence[which == k].mean() - right[which == k].mean()) * (which == k).mean() for k in np.unique(which))
-    return {"coarse": fraction(right), "ece": float(ece)}
+    return {"coarse": fraction(right), "ece": calibration_error(confidence, right)}
 
 
 def redshift_scores(found: Predictions, z: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
@@ -253,13 +255,6 @@ def redshift_scores(found: Predictions, z: np.ndarray, rows: np.ndarray) -> dict
         "redshift_within_1_sigma": fraction(pull < 1),
         "redshift_within_2_sigma": fraction(pull < 2),
     }
-
-
-def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
-    """Return the chance that an unknown spectrum scores higher than a known one."""
-    order = np.sort(known)
-    below, upto = (np.searchsorted(order, unknown, side) for side in ("left", "right"))
-    return float((below + upto).mean() / 2 / len(known))
 
 
 def fraction(values: Sequence[bool] | np.ndarray) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -388,7 +389,8 @@ def small_anomaly() -> Any:
     rng = np.random.default_rng(5)
     with seeded(5):
         network = SpectralAutoencoder(**config).eval()
-    found = {name: rng.normal(size=400) for name in STRANGE} | {"snr": rng.uniform(0.5, 30, 400), "pixels": np.full(400, 2000.0)}
+    named = (*STRANGE, "misfit", "nothing_known")
+    found = {name: rng.normal(size=400) for name in named} | {"snr": rng.uniform(0.5, 30, 400), "pixels": np.full(400, 2000.0)}
     calibrations = {density: calibrate(found, density) for density in ("flow", "forest")}
     return to_model(Trained(network, config, History(), calibrations, {}), {"data": "none"}, 1e-3)
 
@@ -418,6 +420,24 @@ def lined_spectra(number: int) -> tuple[Any, Any]:
         "template": "a line",
     }
     return Spectra(flux, ivar, mask, wave, ids), Catalog.from_columns("spectrum_truth", truth)
+
+
+@cache
+def witnesses(number: int) -> dict[str, Any]:
+    """Return what templates leave of `lined_spectra`, and what a classifier says of all but the last one."""
+    import numpy as np
+
+    from astrosurvey.stages.spectra.classes import COARSE
+
+    spectra, _ = lined_spectra(number)
+    smooth = np.where(spectra.mask == 0, 3.0, np.nan).astype(np.float32)
+    ids = np.repeat(spectra.ids[:7], len(COARSE))
+    probability = np.tile(np.array([0.1, 0.8, 0.05, 0.02, 0.03]), 7)
+    columns = {"object_table": "spectrum", "object_id": ids, "classifier": "net/coarse", "label": list(COARSE) * 7, "flags": 0}
+    return {
+        "fits": replace(spectra, flux=smooth),
+        "classes": Catalog.from_columns("classification", {**columns, "probability": probability}),
+    }
 
 
 @cache

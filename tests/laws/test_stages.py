@@ -28,6 +28,7 @@ from astrosurvey.stages.evaluate.clustering.stage import EvaluateClustering
 from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
+from astrosurvey.stages.io.catalog.stage import ReadCatalog
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
@@ -75,6 +76,7 @@ from .examples import (
     starry,
     tile_image,
     truth,
+    witnesses,
 )
 
 
@@ -116,6 +118,29 @@ class TestReadImage(StageLaws):
     def wrong_file(self, tmp_path):
         (tmp_path / "no.fits").write_text("this is no FITS file")
         return Example(config={"path": str(tmp_path / "no.fits"), "bands": ["g"]})
+
+
+class TestReadCatalog(StageLaws):
+    stage = ReadCatalog
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        path = tmp_path / "stars.csv"
+        path.write_text("name,RA_ICRS,DE_ICRS,Plx\na,10.5,-3,4.5\nb,359.5,2,\nc,,,1\n")
+        return path
+
+    def example(self, file):
+        return Example(config={"path": str(file)})
+
+    def example_with_settings(self, file):
+        return Example(config={"path": str(file), "id": "name", "extra": ["plx"], "units": {"Plx": "mas"}, "missing": [4.5]})
+
+    def wrong_column(self, file):
+        return Example(config={"path": str(file), "extra": ["parallax"]})
+
+    def empty(self, tmp_path):
+        (tmp_path / "none.csv").write_text("ra,dec\n")
+        return Example(config={"path": str(tmp_path / "none.csv")})
 
 
 class TestReadSpectra(StageLaws):
@@ -608,6 +633,9 @@ class TestSpectralAnomaly(StageLaws):
     def example_baseline(self):
         return Example({"spectra": lined_spectra(1)[0], "redshifts": known_redshifts(1), "model": small_anomaly()}, {"density": "forest"})
 
+    def example_with_witnesses(self):
+        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_anomaly(), **witnesses(0)})
+
     def wrong_model(self):
         return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_detector()})
 
@@ -623,6 +651,10 @@ class TestTrainAnomaly(StageLaws):
 
     def example(self):
         return Example(self.tiles(0, 1), self.SMALL)
+
+    def example_with_witnesses(self):
+        heard = {port: [witnesses(number)[port] for number in (0, 1)] for port in ("fits", "classes")}
+        return Example({**self.tiles(0, 1), **heard, "redshifts": [known_redshifts(number) for number in (0, 1)]}, self.SMALL)
 
     def empty_without_known_objects(self):
         tiles = self.tiles(0, 1)
@@ -838,7 +870,9 @@ class TestExportFits(_Exports, StageLaws):
 
     def example_of_spectra(self):
         _, classes, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
-        return Example({"classes": list(classes), "redshifts": list(redshifts)})
+        return Example(
+            {"classes": list(classes), "anomalies": [witnesses(0)["classes"], witnesses(1)["classes"]], "redshifts": list(redshifts)}
+        )
 
     def example_wide(self):
         return Example(self.example().inputs, {"layout": "wide"})
