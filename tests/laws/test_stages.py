@@ -874,6 +874,10 @@ class TestExportFits(_Exports, StageLaws):
             {"classes": list(classes), "anomalies": [witnesses(0)["classes"], witnesses(1)["classes"]], "redshifts": list(redshifts)}
         )
 
+    def example_of_clusters(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("sources", "clusters", "members", "points")})
+
     def example_wide(self):
         return Example(self.example().inputs, {"layout": "wide"})
 
