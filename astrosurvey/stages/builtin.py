@@ -25,6 +25,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
+    from .clustering.fuzzy.stage import FuzzyClustering
     from .clustering.hdbscan.stage import Hdbscan
     from .clustering.kmeans.stage import KMeans
     from .clustering.mixture.stage import GaussianMixture
@@ -101,6 +102,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         MeasureLines,
         MergeCatalogs,
         Hdbscan,
+        FuzzyClustering,
         GaussianMixture,
         KMeans,
         Project,
