@@ -40,7 +40,7 @@ def grow(points: Points, min_samples: int, min_cluster_size: int, device: Litera
     values = np.ascontiguousarray(points.values[order])
     if len(values) < min_cluster_size:
         return Hierarchy(order, values, None)
-    indices, squared = neighbours.cpu(values, min_samples, points.box)
+    indices, squared = neighbours.KERNEL.on(device)(values, min_samples, points.box)
     core = np.ascontiguousarray(squared[:, -1])
     point, into, height = linkage.KERNEL.on(device)(values, core, indices, squared, points.box)
     return Hierarchy(order, values, condense(point, into, height, min_cluster_size))
