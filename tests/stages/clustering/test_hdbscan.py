@@ -13,7 +13,7 @@ from astrosurvey.stages.clustering.features import Points
 from astrosurvey.stages.clustering.hdbscan.select import densest, outlier_scores, select
 from astrosurvey.stages.clustering.hdbscan.soft import best_memberships
 from astrosurvey.stages.clustering.hdbscan.stage import Hdbscan
-from astrosurvey.stages.clustering.hdbscan.tree import grow
+from astrosurvey.stages.clustering.hdbscan.tree import grow, smallest_cluster
 
 from ..running import run, tiles_of
 from .fields import catalog, clumps
@@ -127,6 +127,10 @@ def members(result):
 def clean():
     values, _ = clumps()
     return {"a": values[:, 0], "b": values[:, 1]}
+
+
+def test_the_smallest_cluster_grows_with_the_catalogue_and_shrinks_with_the_dimension():
+    assert [smallest_cluster(n, d) for n, d in ((100, 2), (100_000, 2), (100_000, 5))] == [20, 200, 80]
 
 
 def test_the_stage_writes_its_tables():

@@ -27,6 +27,11 @@ class Hierarchy:
     tree: CondensedTree | None
 
 
+def smallest_cluster(n: int, dimension: int) -> int:
+    """Return how many points a cluster has at least where nothing else is said: fewer in more dimensions, in which chance makes smaller ones."""
+    return max(20, n // (250 * dimension))
+
+
 def grow(points: Points, min_samples: int, min_cluster_size: int, device: Literal["cpu", "cuda"]) -> Hierarchy:
     """Return the hierarchy of points.
 
