@@ -28,7 +28,7 @@ class Hierarchy:
 
 
 def smallest_cluster(n: int, dimension: int) -> int:
-    """Return how many points a cluster has at least where nothing else is said: fewer in more dimensions, in which chance makes smaller ones."""
+    """Return how many points a cluster has at least by default: fewer in more dimensions, in which chance makes smaller ones."""
     return max(20, n // (250 * dimension))
 
 
