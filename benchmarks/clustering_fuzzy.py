@@ -96,9 +96,8 @@ def one_draw(values: np.ndarray, sigma: np.ndarray, seed: int) -> Found:
 
 def ours(values: np.ndarray, sigma: np.ndarray, seed: int) -> Found:
     """clustering.fuzzy as it is set, with as many draws as the peers."""
-    from astrosurvey.stages.clustering.fuzzy.stage import FuzzyClustering
-
     from astrosurvey.stages.clustering.fuzzy import flow
+    from astrosurvey.stages.clustering.fuzzy.stage import FuzzyClustering
 
     columns = [f"p{k + 1}" for k in range(values.shape[1])]
     catalog = mock_catalog(

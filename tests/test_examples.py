@@ -30,9 +30,10 @@ SIMULATED_SPECTRA = ROOT / "examples" / "simulate-spectra.yaml"
 REDSHIFT = ROOT / "examples" / "redshift.yaml"
 SPECTRA_SURVEY = ROOT / "examples" / "spectra-survey.yaml"
 SIMULATED_CLUSTERS = ROOT / "examples" / "clusters.yaml"
+SNAPSHOTS = ROOT / "examples" / "snapshots.yaml"
 OPEN_CLUSTERS = ROOT / "examples" / "open-clusters.yaml"
 OF_CATALOGUES = [OPEN_CLUSTERS]
-WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT, SIMULATED_CLUSTERS, *OF_CATALOGUES]
+WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT, SIMULATED_CLUSTERS, SNAPSHOTS, *OF_CATALOGUES]
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA + OF_CATALOGUES]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
@@ -96,6 +97,14 @@ def test_the_example_of_simulated_clusters(tmp_path):
     page = report.write(tmp_path / "run").read_text()
     assert 'id="clusters"' in page
     assert "cannot be shown" not in page
+
+
+def test_the_example_of_snapshots(tmp_path):
+    small = ["tiles.count=6", "sim.snapshots=6", "sim.number=1500", "sim.clumps=6", "sim.streams=0", "sim.births=1", "sim.dissolutions=1"]
+    result = astrosurvey.run(astrosurvey.load(SNAPSHOTS, overrides=[*small, "sim.mergers=1"]), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    assert {"birth", "death"} <= set(result.read("follow", "events", Catalog).column("kind").tolist())
+    assert result.read("score", "metrics", Metrics)["ari.members"].value > 0.8
 
 
 @pytest.mark.parametrize("example", TRAINING)
