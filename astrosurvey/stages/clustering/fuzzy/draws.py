@@ -28,4 +28,4 @@ def hdbscan(points: Points, neighbours: int, min_cluster_size: int | None, devic
     if hierarchy.tree is None:
         return []
     found = select(hierarchy.tree, "eom", 0.0, single=False)
-    return [Cluster(hierarchy.order[found.label == label]) for label in range(len(found.clusters))]
+    return [Cluster(hierarchy.order[found.label == label].astype(np.int32)) for label in range(len(found.clusters))]
