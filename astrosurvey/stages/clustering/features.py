@@ -187,9 +187,10 @@ def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None
 
     parts = [catalog for _, catalog in sources.items()]
     joined = Catalog.concatenate(parts) if parts else Catalog.empty("source")
-    order = np.argsort(joined.column("source_id"), kind="stable")
-    joined = Catalog("source", joined.rows.take(pa.array(order)))
     ids = joined.column("source_id")
+    if (ids[1:] < ids[:-1]).any():
+        joined = Catalog("source", joined.rows.take(pa.array(np.argsort(ids, kind="stable"))))
+        ids = joined.column("source_id")
     if (twice := ids[1:] == ids[:-1]).any():
         raise DataError(f"source {ids[1:][twice][0]} is there more than once; give the catalogues of one run, or merge them first")
     rows = joined.rows
