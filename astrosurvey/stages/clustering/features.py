@@ -241,11 +241,17 @@ def columns_of(catalog: Catalog, config: FeatureConfig) -> Columns:
 
 
 def resolved(name: str, there: list[str]) -> str:
-    """Return the column that a setting means: that of this name, or the only plugin's column that ends in it."""
-    if name in there:
-        return name
+    """Return the column that a setting means: that of this name, or the only plugin's column that ends in it.
+
+    A catalogue that brings an `x` of its own may mean that one or the pixel's, so such a name is an error. Directions are
+    always the table's own: readers fill these with what they take to be positions.
+    """
     short = {other: other.split("_", 2)[2] for other in there if other.startswith("x_") and other.count("_") >= 2}
     meant = [other for other, end in short.items() if end == name]
+    if name in there:
+        if not meant or name in DIRECTION:
+            return name
+        meant = [name, *meant]
     if len(meant) == 1:
         return meant[0]
     if meant:

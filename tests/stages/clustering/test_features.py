@@ -180,6 +180,13 @@ def test_wrong_columns_are_refused_with_a_suggestion():
         points(made, columns=["parallax", "x_demo_parallax"])
 
 
+def test_a_catalogues_own_x_is_not_taken_for_a_pixel():
+    made = catalog(x=RNG.random(20), z=RNG.random(20), ra=np.full(20, 7.0), dec=RNG.random(20))
+    with pytest.raises(DataError, match="'x' could be x or x_demo_x; name one of these"):
+        points(made, columns="xz")
+    assert points(made, columns=["x_demo_x", "z"]).names == ("x_demo_x", "z")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
