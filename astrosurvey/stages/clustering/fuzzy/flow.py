@@ -11,7 +11,8 @@ import numpy as np
 from ....core.product import Tiles
 from ....core.stage import Context, DataError
 from ....products import Catalog
-from ..features import Columns, Points, columns_of, metric_of
+from ..features import Columns, Points, columns_of
+from ..metric import metric_of
 from ..tables import Group, cluster_ids, write_tables
 from . import draws, snapshots
 from .background import without_field
@@ -105,6 +106,10 @@ def _agreed(ctx: Context, config: Any, points: Points, clusterings: Clusterings)
     """Return the clusters on which clusterings of the same points agree."""
     if clusterings.n_clusterings == 1:
         ctx.log.warning("there is one clustering only: its clusters are as they are, and their stability says nothing")
+    if len(clusterings) == 0:
+        ctx.log.warning(
+            "not one clustering has a cluster; there are %d points, and densities follow from %d", len(points), config.neighbours
+        )
     least = max(1, int(np.ceil(config.min_stability * clusterings.n_clusterings)))
     groups = groups_of(clusterings, least, config.min_jaccard)
     log_density = draws.log_density(points, config.neighbours, ctx.device)
