@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from astrosurvey import Catalog, Tiles
 from astrosurvey.core.stage import DataError
-from astrosurvey.stages.clustering.features import FeatureConfig, catalog_of, columns_of, metric_of, points_of
+from astrosurvey.stages.clustering.features import FeatureConfig, catalog_of, columns_of, points_of
+from astrosurvey.stages.clustering.metric import metric_of
 
 LOG = logging.getLogger("test")
 RNG = np.random.default_rng(5)

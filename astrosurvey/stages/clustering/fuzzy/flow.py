@@ -11,7 +11,8 @@ import numpy as np
 from ....core.product import Tiles
 from ....core.stage import Context, DataError
 from ....products import Catalog
-from ..features import Columns, Points, columns_of, metric_of
+from ..features import Columns, Points, columns_of
+from ..metric import metric_of
 from ..tables import Group, cluster_ids, write_tables
 from . import draws, snapshots
 from .background import without_field
