@@ -180,11 +180,19 @@ def _clustering(run: Run, stage: str, title: str, outputs: dict[str, Path], inpu
         lives=_lives(outputs, inputs, tables),
         map=picture,
         map_title=caption,
-        cards=[Card(style(k + 1), k + 1, _said(tables.clusters, k), panels(sources, tables.numbers, _probable(*members[k]), k + 1)) for k in chosen],
+        cards=[_card(tables, sources, k, *members[k]) for k in chosen],
+            Card(style(k + 1), k + 1, _said(tables.clusters, k), panels(sources, tables.numbers, _probable(*members[k]), k + 1))
+            for k in chosen
+        ],
         header=header,
         rows=rows,
         total=len(members),
     )
+
+
+def _card(tables: _Tables, sources: Sources, place: int, rows: np.ndarray, probability: np.ndarray) -> Card:
+    pictures = panels(sources, tables.numbers, _probable(rows, probability), place + 1)
+    return Card(style(place + 1), place + 1, _said(tables.clusters, place), pictures)
 
 
 def _probable(rows: np.ndarray, probability: np.ndarray) -> np.ndarray:
