@@ -181,9 +181,6 @@ def _clustering(run: Run, stage: str, title: str, outputs: dict[str, Path], inpu
         map=picture,
         map_title=caption,
         cards=[_card(tables, sources, k, *members[k]) for k in chosen],
-            Card(style(k + 1), k + 1, _said(tables.clusters, k), panels(sources, tables.numbers, _probable(*members[k]), k + 1))
-            for k in chosen
-        ],
         header=header,
         rows=rows,
         total=len(members),
