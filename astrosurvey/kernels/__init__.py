@@ -30,6 +30,7 @@ MODULES: tuple[str, ...] = (
     "morton",
     "edges",
     "aggregate",
+    "linkage",
 )
 """The files that hold a kernel, named after it, in the order of the documentation; each has a `KERNEL`."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import MODULES, load
 
-LOOPS = {"flood": "_basins"}
+LOOPS = {"flood": "_basins", "linkage": "_spanning"}
 """The file that holds a kernel's CPU loops, where it is not the kernel's own; nothing in that one is compiled."""
 
 

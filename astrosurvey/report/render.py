@@ -18,6 +18,7 @@ from ..core.digests import write_atomically
 from . import text, yamltext
 from .cards import Card, cards
 from .citations import Citation, citations
+from .clusters import ClustersSection, make_clusters
 from .counts import make_counts
 from .gather import Run, gather
 from .graph import picture
@@ -69,6 +70,7 @@ def report(root: Path) -> str:
     sources = attempt("The sources", lambda: make_sources(run, sky), Shown())
     truth = attempt("The truth", lambda: make_truth(run, sky), Truth())
     spectra = attempt("The spectra", lambda: make_spectra(run), SpectraSection())
+    clusters = attempt("The clusters", lambda: make_clusters(run), ClustersSection())
     made = attempt("The stages", lambda: cards(run), list[Card]())
     stages = attempt("The installed stages", _installed, dict[str, type]())
     cited, uncited = attempt("What to cite", lambda: citations(run, stages), (list[Citation](), list[str]()))
@@ -79,6 +81,7 @@ def report(root: Path) -> str:
         "sources": sources,
         "truth": truth,
         "spectra": spectra,
+        "clusters": clusters,
         "flags": flag_meanings(),
         "metrics": attempt("The metrics", lambda: metric_groups(run, notes), list[Group]()),
         "counts": attempt("The counts", lambda: make_counts(sources.statistics), None),
@@ -89,7 +92,7 @@ def report(root: Path) -> str:
         "version": __version__,
         "data": attempt("The map", lambda: text.embedded(_data(sky, sources, truth)), text.embedded(_data(Sky(), Shown(), Truth()))),
     }
-    context["notes"] = [*run.problems, *sky.notes, *sources.notes, *truth.notes, *spectra.notes, *notes, *uncited]
+    context["notes"] = [*run.problems, *sky.notes, *sources.notes, *truth.notes, *spectra.notes, *clusters.notes, *notes, *uncited]
     return page("index.html.j2", context)
 
 

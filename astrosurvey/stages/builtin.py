@@ -25,6 +25,10 @@ def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
+    from .clustering.hdbscan.stage import Hdbscan
+    from .clustering.kmeans.stage import KMeans
+    from .clustering.mixture.stage import GaussianMixture
+    from .clustering.project.stage import Project
     from .deblending.fractional import TemplateDeblending
     from .deblending.persistence import PersistenceDeblending
     from .deblending.stage import WatershedDeblending
@@ -34,6 +38,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+    from .evaluate.clustering.stage import EvaluateClustering
     from .evaluate.spectra.stage import EvaluateSpectra
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -42,6 +47,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
+    from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
     from .simulate.stage import SimulateSky
@@ -62,6 +68,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateSky,
         SimulateField,
         SimulateSpectra,
+        SimulateClusters,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
@@ -91,11 +98,16 @@ def register_stages(register: Callable[[type], None]) -> None:
         CombineSpectra,
         MeasureLines,
         MergeCatalogs,
+        Hdbscan,
+        GaussianMixture,
+        KMeans,
+        Project,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,
         EvaluateSegmentation,
         EvaluateSpectra,
+        EvaluateClustering,
         ExportFits,
         ExportVOTable,
         ExportRegions,

@@ -662,3 +662,25 @@ COMMENT ON COLUMN "cluster_truth"."tile_id" IS 'the tile, or snapshot, on which 
 COMMENT ON COLUMN "cluster_truth"."structure" IS 'number of the structure it belongs to, the same on every tile; 0 for the background';
 COMMENT ON COLUMN "cluster_truth"."structure_type" IS 'what the structure is, such as clump, stream or background';
 COMMENT ON COLUMN "cluster_truth"."tracer_id" IS 'number of the object that the source is, the same in every snapshot; null where there is one snapshot';
+CREATE TABLE "cluster_event" (
+    "cluster_id" BIGINT NOT NULL,
+    "kind" VARCHAR NOT NULL,
+    "snapshot" INTEGER NOT NULL,
+    "time" DOUBLE NOT NULL,
+    "other_cluster_id" BIGINT,
+    "fraction" FLOAT,
+    "n_member" BIGINT NOT NULL,
+    PRIMARY KEY ("cluster_id", "kind"),
+    FOREIGN KEY ("cluster_id") REFERENCES "cluster" ("cluster_id"),
+    FOREIGN KEY ("other_cluster_id") REFERENCES "cluster" ("cluster_id"),
+    CONSTRAINT "check_cluster_event_kind" CHECK ("kind" IN ('birth', 'death', 'merger', 'split')),
+    CONSTRAINT "check_cluster_event_number" CHECK (("snapshot" >= 0) AND ("n_member" >= 1) AND (isnan("fraction") OR "fraction" >= 0) AND (isnan("fraction") OR "fraction" <= 1))
+);
+COMMENT ON TABLE "cluster_event" IS 'What happened to a cluster in the course of time.';
+COMMENT ON COLUMN "cluster_event"."cluster_id" IS 'the cluster that begins or ends';
+COMMENT ON COLUMN "cluster_event"."kind" IS 'birth or split where it begins, death or merger where it ends';
+COMMENT ON COLUMN "cluster_event"."snapshot" IS 'place in time, from 0, of the first snapshot that has the cluster, or of the first after the last that has it';
+COMMENT ON COLUMN "cluster_event"."time" IS 'time of that snapshot, in the simulation''s unit';
+COMMENT ON COLUMN "cluster_event"."other_cluster_id" IS 'the cluster that it split off from or merged into; null for a birth or a death';
+COMMENT ON COLUMN "cluster_event"."fraction" IS 'part of its members that the other cluster has just before it begins or just after it ends; null without another one';
+COMMENT ON COLUMN "cluster_event"."n_member" IS 'members in the first, or the last, snapshot that has it';

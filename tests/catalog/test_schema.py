@@ -45,6 +45,7 @@ def test_every_table_of_the_design_is_there():
             "spectrum_truth",
             "cluster_point",
             "cluster_truth",
+            "cluster_event",
         ),
     ]
 

@@ -63,6 +63,20 @@ def truth(index: int) -> Any:
 
 
 @cache
+def starry() -> Any:
+    """Return the sources of two tiles, of a field with two clusters of stars in it, at the seam of right ascension."""
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    ra = np.concatenate([rng.normal(0, 0.05, 50), rng.normal(0.5, 0.1, 50), rng.uniform(-1, 1.5, 100)]) % 360
+    dec = np.concatenate([rng.normal(0, 0.05, 50), rng.normal(0.5, 0.1, 50), rng.uniform(-1, 1.5, 100)])
+    pixels = {"x": (ra + 180) % 360 * 10, "y": dec * 10, "x_min": 0, "x_max": 1, "y_min": 0, "y_max": 1, "n_pixels": 1}
+    rows = {"source_id": np.arange(200), "tile_id": 1, "ra": ra, "dec": dec, "significance": 9.0, "n_child": 0, "primary": True, "flags": 0}
+    both = Catalog.from_columns("source", {**rows, **pixels})
+    return [Catalog("source", both.rows.take(np.arange(k, 200, 2))) for k in range(2)]
+
+
+@cache
 def spectra() -> Any:
     """Return three spectra on one grid: one clean, one with bad pixels and a gap, one without data."""
     import numpy as np
@@ -155,6 +169,30 @@ def judged_spectra(index: int) -> tuple[Any, Any, Any]:
         Catalog.from_columns("classification", {**classes, "probability": probability}),
         Catalog.from_columns("redshift", redshifts),
     )
+
+
+@cache
+def grouped() -> dict[str, list[Any]]:
+    """Return twelve sources, the two structures that they belong to, and the clusters that a method finds, each in two parts."""
+    import numpy as np
+
+    from astrosurvey.stages.clustering.features import FeatureConfig, points_of
+    from astrosurvey.stages.clustering.tables import Group, write_tables
+
+    n, structure = 12, np.repeat([1, 2, 0], 4)
+    values = structure + np.linspace(0, 0.1, n)
+    pixels = {"x": values, "y": 0.0, "x_min": 0, "x_max": 4, "y_min": 0, "y_max": 1, "n_pixels": 1}
+    rows = {"source_id": np.arange(n), "tile_id": 0, **pixels, "significance": 5.0, "n_child": 0, "primary": True, "flags": 0}
+    sources = Catalog.from_columns("source", {**rows, "x_demo_structure": structure})
+    points = points_of(sources, FeatureConfig(columns=["x"]), logging.getLogger("laws"))
+    groups = [Group(np.arange(5), np.full(5, 0.8)), Group(np.arange(5, 8), np.full(3, 0.9))]
+    kinds = np.array(["background", "clump", "stream"])[structure]
+    truth = {"source_id": np.arange(n), "tile_id": 0, "structure": structure, "structure_type": kinds}
+    tables = write_tables(sources, points, groups, "clustering.test")
+    tables |= {"sources": sources, "truth": Catalog.from_columns("cluster_truth", truth)}
+    return {
+        name: [Catalog(whole.table, whole.rows.slice(0, 6)), Catalog(whole.table, whole.rows.slice(6))] for name, whole in tables.items()
+    }
 
 
 @cache

@@ -11,6 +11,10 @@ import pytest
 from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
+from astrosurvey.stages.clustering.hdbscan.stage import Hdbscan
+from astrosurvey.stages.clustering.kmeans.stage import KMeans
+from astrosurvey.stages.clustering.mixture.stage import GaussianMixture
+from astrosurvey.stages.clustering.project.stage import Project
 from astrosurvey.stages.deblending.fractional import TemplateDeblending
 from astrosurvey.stages.deblending.persistence import PersistenceDeblending
 from astrosurvey.stages.deblending.stage import WatershedDeblending
@@ -20,6 +24,7 @@ from astrosurvey.stages.detection.unet.explain import ExplainDetection
 from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UNetDetection
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
+from astrosurvey.stages.evaluate.clustering.stage import EvaluateClustering
 from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -28,6 +33,7 @@ from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
+from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.simulate.stage import SimulateSky
@@ -49,6 +55,7 @@ from .examples import (
     classified,
     detected,
     emission_lines,
+    grouped,
     judged_spectra,
     known_redshifts,
     known_spectra,
@@ -65,6 +72,7 @@ from .examples import (
     small_scorer,
     solutions,
     spectra,
+    starry,
     tile_image,
     truth,
 )
@@ -679,6 +687,35 @@ class TestEvaluateSpectra(StageLaws):
         return Example({"truth": [judged_spectra(0)[0]]})
 
 
+class TestSimulateClusters(StageLaws):
+    stage = SimulateClusters
+
+    def example(self):
+        return Example(config={"number": 60, "clumps": 2, "streams": 1, "noise": 0.01, "center": [150, 2]})
+
+    def example_of_a_snapshot(self):
+        return Example(config={"number": 60, "clumps": 4, "snapshots": 3}, tile=Tile("t0001", 5, 1))
+
+    def wrong_snapshot(self):
+        return Example(config={"number": 60, "snapshots": 3}, tile=Tile("t0003", 5, 3))
+
+
+class TestEvaluateClustering(StageLaws):
+    stage = EvaluateClustering
+
+    def example(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("points", "members", "truth")}, {"min_ari": 0.5})
+
+    def example_with_labels(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("points", "members", "sources")}, {"label": "structure"})
+
+    def wrong_without_truth(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("points", "members")})
+
+
 class TestMergeCatalogs(StageLaws):
     stage = MergeCatalogs
 
@@ -691,6 +728,56 @@ class TestMergeCatalogs(StageLaws):
     def wrong_without_footprint(self):
         nameless = detected(0)["sources"]
         return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
+
+
+class TestHdbscan(StageLaws):
+    stage = Hdbscan
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "min_samples": 5})
+
+    def example_soft(self):
+        settings = {"columns": ["ra", "dec"], "min_samples": 5, "select": "leaf", "min_cluster_size": 15, "soft": True}
+        return Example({"sources": starry()}, settings)
+
+    def example_too_few(self):
+        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]]}, {"columns": ["ra", "dec"], "min_cluster_size": 500})
+
+    def wrong_column(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "paralax"]})
+
+
+class TestGaussianMixture(StageLaws):
+    stage = GaussianMixture
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "max_components": 3, "starts": 1})
+
+    def example_without_background(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_components": 2, "background": False})
+
+    def wrong_box(self):
+        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "plain", "box": {"x": 1000.0}})
+
+
+class TestKMeans(StageLaws):
+    stage = KMeans
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_clusters": 3})
+
+    def wrong_box(self):
+        return Example({"sources": starry()}, {"columns": ["x", "y"], "n_clusters": 2, "metric": "plain", "box": {"x": 1000.0}})
+
+
+class TestProject(StageLaws):
+    stage = Project
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "x"]})
+
+    def wrong_box(self):
+        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "plain", "box": {"x": 1000.0}})
 
 
 class TestEvaluateDetection(StageLaws):

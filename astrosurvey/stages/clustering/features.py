@@ -13,17 +13,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from ...catalog.schema import SchemaError, suggestion
 from ...core.product import Tiles, optional
 from ...core.stage import DataError, StageConfig
 from ...products import Catalog
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DIRECTION = ("ra", "dec")
 CENTRAL = 0.6826894921370859
@@ -38,7 +39,7 @@ INPUTS: Mapping[str, Any] = {
     "photometry": optional(Tiles.of(Catalog.of("photometry"))),
     "redshifts": optional(Tiles.of(Catalog.of("redshift"))),
 }
-"""Input ports of every clustering stage: catalogues of tiles, or the one that `catalog.merge` made of them."""
+"""Input ports of every clustering stage: catalogues of tiles, or the one that `catalog.merge` made of them; see `catalog_of`."""
 
 
 class FeatureConfig(StageConfig):
@@ -173,20 +174,24 @@ class Metric:
 
 
 def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None, redshifts: Tiles[Catalog] | None = None) -> Catalog:
-    """Return all tiles' sources as one catalogue to cluster, with photometry and `redshift` in columns beside them.
+    """Return all tiles' sources as one catalogue to cluster, by ascending id, with photometry and `redshift` in columns beside them.
 
     The columns beside are for reading only: no file of the table `source` has them.
 
     Raises:
         DataError: two tiles share an id, or no redshift says of which source it is.
     """
+    import pyarrow as pa
+
     from ...catalog.wide import wide_view
 
     parts = [catalog for _, catalog in sources.items()]
     joined = Catalog.concatenate(parts) if parts else Catalog.empty("source")
-    ids = np.sort(joined.column("source_id"))
+    order = np.argsort(joined.column("source_id"), kind="stable")
+    joined = Catalog("source", joined.rows.take(pa.array(order)))
+    ids = joined.column("source_id")
     if (twice := ids[1:] == ids[:-1]).any():
-        raise DataError(f"source {ids[1:][twice][0]} is there {twice.sum() + 1} times; give the catalogues of one run, or merge them first")
+        raise DataError(f"source {ids[1:][twice][0]} is there more than once; give the catalogues of one run, or merge them first")
     rows = joined.rows
     try:
         if photometry is not None and (flux := [catalog for _, catalog in photometry.items()]):
@@ -200,6 +205,9 @@ def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None
 
 def _redshifts(sources: Catalog, tiles: Tiles[Catalog]) -> np.ndarray:
     """Return (n,) the redshift of rank 0 of each source; NaN where there is none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     parts = [catalog.rows.select(["source_id", "rank", "z"]) for _, catalog in tiles.items()]
     rows = pa.concat_tables(parts) if parts else Catalog.empty("redshift").rows
     rows = rows.filter(pc.and_(pc.equal(rows.column("rank"), 0), pc.is_valid(rows.column("source_id"))))
@@ -218,20 +226,20 @@ def columns_of(catalog: Catalog, config: FeatureConfig) -> Columns:
     Raises:
         DataError: there is no such column, several columns could be meant, or one holds no numbers.
     """
-    found = [_resolved(name, catalog.rows.column_names) for name in config.columns]
+    found = [resolved(name, catalog.rows.column_names) for name in config.columns]
     if len(set(found)) != len(found):
         raise DataError(f"`columns` names one column twice: {', '.join(name for name in found if found.count(name) > 1)}")
     values = np.empty((len(catalog), len(found)))
     units = []
     for index, name in enumerate(found):
-        values[:, index] = _numbers(catalog.rows, name)
+        values[:, index] = numbers(catalog.rows, name)
         units.append((catalog.rows.schema.field(name).metadata or {}).get(b"unit", b"").decode())
     keep = np.isfinite(values).all(axis=1) & catalog.column("primary")
     rows = np.flatnonzero(keep).astype(np.int64)
     return Columns(tuple(config.columns), tuple(units), values[rows], rows, len(catalog))
 
 
-def _resolved(name: str, there: list[str]) -> str:
+def resolved(name: str, there: list[str]) -> str:
     """Return the column that a setting means: that of this name, or the only plugin's column that ends in it."""
     if name in there:
         return name
@@ -245,8 +253,11 @@ def _resolved(name: str, there: list[str]) -> str:
     raise DataError(f"the catalogue has no column {name!r}{suggestion(name, known)}")
 
 
-def _numbers(rows: pa.Table, name: str) -> np.ndarray:
+def numbers(rows: pa.Table, name: str) -> np.ndarray:
     """Return a column as (n,) float64, with NaN for null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     column = rows.column(name)
     if pa.types.is_boolean(column.type) or not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         kind = "text" if pa.types.is_string(column.type) else str(column.type)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from ...catalog.flags import CLUSTERING
 from ...catalog.ids import TILE_BITS, object_ids
 from ...products import Catalog
 from .features import Points
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 OUTPUTS: Mapping[str, Any] = {
     "clusters": Catalog.of("cluster"),
@@ -70,19 +72,25 @@ def write_tables(
         assigned: (n,) which group a point is put into, -1 for none; left out: the smallest group that it is in.
         outlier_score: (n,) of each point; left out: that of its group.
     """
-    ids = catalog.column("source_id")
-    of_point = ids[points.rows]
+    of_point = catalog.column("source_id")[points.rows]
     order, level = _ordered(groups, of_point)
-    number = int.from_bytes(hashlib.sha256(method.encode()).digest()[:8], "big") >> (64 - TILE_BITS)
-    cluster_ids = np.empty(len(groups), np.int64)
-    cluster_ids[order] = object_ids(number, len(groups))
+    ids = cluster_ids(catalog, points, groups, method)
     if assigned is None:
         assigned = _smallest(groups, level, len(points))
     return {
-        "clusters": _clusters(catalog, points, groups, method, order, level, cluster_ids),
-        "members": _members(groups, order, cluster_ids, of_point),
-        "points": _points(catalog, points, groups, method, cluster_ids, np.asarray(assigned), log_density, position, outlier_score),
+        "clusters": _clusters(catalog, points, groups, method, order, level, ids),
+        "members": _members(groups, order, ids, of_point),
+        "points": _points(catalog, points, groups, method, ids, np.asarray(assigned), log_density, position, outlier_score),
     }
+
+
+def cluster_ids(catalog: Catalog, points: Points, groups: Sequence[Group], method: str) -> np.ndarray:
+    """Return (group,) the ids that `write_tables` gives the clusters."""
+    order, _ = _ordered(groups, catalog.column("source_id")[points.rows])
+    number = int.from_bytes(hashlib.sha256(method.encode()).digest()[:8], "big") >> (64 - TILE_BITS)
+    ids = np.empty(len(groups), np.int64)
+    ids[order] = object_ids(number, len(groups))
+    return ids
 
 
 def _ordered(groups: Sequence[Group], of_point: np.ndarray) -> tuple[list[int], list[int]]:
@@ -113,15 +121,15 @@ def _clusters(
     method: str,
     order: Sequence[int],
     level: Sequence[int],
-    cluster_ids: np.ndarray,
+    ids: np.ndarray,
 ) -> Catalog:
     if not groups:
         return Catalog.empty("cluster")
     listed = [groups[index] for index in order]
-    parent = np.array([cluster_ids[group.parent] if group.parent >= 0 else 0 for group in listed])
+    parent = np.array([ids[group.parent] if group.parent >= 0 else 0 for group in listed])
     ra, dec = _mean_directions(catalog, points, listed)
     columns = {
-        "cluster_id": cluster_ids[list(order)],
+        "cluster_id": ids[list(order)],
         "parent_cluster_id": np.ma.MaskedArray(parent, [group.parent < 0 for group in listed]),
         "method": method,
         "level": [level[index] for index in order],
@@ -134,7 +142,7 @@ def _clusters(
     return Catalog.from_columns("cluster", columns)
 
 
-def _members(groups: Sequence[Group], order: Sequence[int], cluster_ids: np.ndarray, of_point: np.ndarray) -> Catalog:
+def _members(groups: Sequence[Group], order: Sequence[int], ids: np.ndarray, of_point: np.ndarray) -> Catalog:
     if not groups:
         return Catalog.empty("cluster_member")
     parts: dict[str, list[np.ndarray]] = {"cluster_id": [], "source_id": [], "probability": [], "outlier_score": []}
@@ -143,7 +151,7 @@ def _members(groups: Sequence[Group], order: Sequence[int], cluster_ids: np.ndar
         sources = of_point[group.members]
         rows = np.argsort(sources)
         score = np.full(len(rows), np.nan) if group.outlier_score is None else group.outlier_score
-        for name, values in zip(parts, (np.full(len(rows), cluster_ids[index]), sources, group.probability, score), strict=True):
+        for name, values in zip(parts, (np.full(len(rows), ids[index]), sources, group.probability, score), strict=True):
             parts[name].append(np.asarray(values)[rows])
     columns: dict[str, Any] = {name: np.concatenate(values) for name, values in parts.items()}
     columns["outlier_score"] = _or_null(columns["outlier_score"])
@@ -155,12 +163,14 @@ def _points(
     points: Points,
     groups: Sequence[Group],
     method: str,
-    cluster_ids: np.ndarray,
+    ids: np.ndarray,
     assigned: np.ndarray,
     log_density: np.ndarray | None,
     position: np.ndarray | None,
     outlier_score: np.ndarray | None,
 ) -> Catalog:
+    import pyarrow as pa
+
     if not len(catalog):
         return Catalog.empty("cluster_point")
     probability, score = np.full(len(points), np.nan), np.full(len(points), np.nan)
@@ -186,7 +196,7 @@ def _points(
 
     all_points = np.ones(len(points), bool)
     has_cluster = assigned >= 0
-    of_point = cluster_ids[assigned] if len(groups) else np.zeros(len(points), np.int64)
+    of_point = ids[assigned] if len(groups) else np.zeros(len(points), np.int64)
     columns = {
         "source_id": catalog.column("source_id"),
         "method": method,

@@ -1,0 +1,1 @@
+"""HDBSCAN*: clusters of any density."""

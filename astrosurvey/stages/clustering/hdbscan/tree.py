@@ -1,0 +1,46 @@
+"""From points to their condensed tree: neighbours, mutual reachability, single linkage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ....kernels import linkage, morton, neighbours
+from ....kernels._condensed import CondensedTree, condense
+from ..features import Points
+
+
+@dataclass(frozen=True, eq=False)
+class Hierarchy:
+    """Points in canonical order, and how they hang together.
+
+    Attributes:
+        order: (n,) int64, which point stands at each place; everything below is in this order.
+        values: (n, d) float64, coordinates.
+        tree: the condensed tree; None where there are fewer points than make a cluster.
+    """
+
+    order: np.ndarray
+    values: np.ndarray
+    tree: CondensedTree | None
+
+
+def grow(points: Points, min_samples: int, min_cluster_size: int, device: Literal["cpu", "cuda"]) -> Hierarchy:
+    """Return the hierarchy of points.
+
+    Args:
+        points: n of them.
+        min_samples: a point's core distance is that to the nearest point of this rank, itself counted.
+        min_cluster_size: points that a cluster has at least.
+        device: where neighbours are looked for and joined.
+    """
+    order = morton.KERNEL.on(device)(points.values)
+    values = np.ascontiguousarray(points.values[order])
+    if len(values) < min_cluster_size:
+        return Hierarchy(order, values, None)
+    indices, squared = neighbours.cpu(values, min_samples, points.box)
+    core = np.ascontiguousarray(squared[:, -1])
+    point, into, height = linkage.KERNEL.on(device)(values, core, indices, squared, points.box)
+    return Hierarchy(order, values, condense(point, into, height, min_cluster_size))

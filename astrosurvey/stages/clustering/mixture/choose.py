@@ -1,0 +1,39 @@
+"""How many Gaussians: fits from several starts, and the number that Schwarz's criterion prefers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .fit import Mixture, fit, refine
+
+ENOUGH = 20_000
+"""Points from which starts and numbers of Gaussians are tried; the fit that is kept goes on with all of them."""
+HALF = 0.5
+"""Part of the points that is background, to begin with."""
+
+
+def mixture(values: np.ndarray, numbers: range, background: bool, starts: int, rng: np.random.Generator) -> Mixture:
+    """Return the best mixture of as many Gaussians as one of the numbers.
+
+    Args:
+        values: (n, d) points in an order in which neighbours are near, so that every m-th is a fair sample; n at least 1.
+        numbers: of Gaussians to try, rising.
+        background: whether there is a uniform component.
+        starts: divisions by k-means from which each fit begins.
+        rng: where these begin.
+    """
+    from sklearn.cluster import KMeans
+
+    some = values[:: max(len(values) // ENOUGH, 1)]
+    distinct = len(np.unique(some, axis=0))
+    best, least = None, np.inf
+    for k in sorted({min(k, distinct) for k in numbers}):
+        tried = []
+        for _ in range(starts if k > 1 else 1):
+            label = KMeans(k, n_init=1, random_state=int(rng.integers(2**31))).fit(some).labels_
+            tried.append(fit(some, label, k, HALF if background else 0.0))
+        found = max(tried, key=lambda m: m.log_likelihood)
+        if (criterion := found.bic(len(some))) < least:
+            best, least = found, criterion
+    assert best is not None
+    return refine(values, best)

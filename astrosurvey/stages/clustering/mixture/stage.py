@@ -1,0 +1,79 @@
+"""Gaussian mixtures: a density made of few Gaussians, and of background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from ....core.product import Tiles
+from ....core.stage import Context, Stage
+from ....products import Catalog
+from ..features import INPUTS, FeatureConfig
+from ..tables import OUTPUTS
+
+
+class GaussianMixture(Stage):
+    """Describe the density by a few Gaussians over a uniform background, with each source's probability for each of them.
+
+    The number of Gaussians is given, or chosen by Schwarz's criterion (BIC). A source is a member of every Gaussian for
+    which its probability is not small, and is assigned to the likeliest; if that is the background, to none.
+
+    References:
+        Dempster, Laird & Rubin (1977), JRSS B 39, 1; Banfield & Raftery (1993), Biometrics 49, 803 (uniform background);
+        Schwarz (1978), Ann. Stat. 6, 461.
+    """
+
+    name = "clustering.gaussian_mixture"
+    scope = "survey"
+    inputs = INPUTS
+    outputs = OUTPUTS
+
+    class Config(FeatureConfig):
+        """Settings of `clustering.gaussian_mixture`."""
+
+        n_components: int | None = Field(None, ge=1, description="number of Gaussians; left out: the best by BIC, up to `max_components`")
+        max_components: int = Field(10, ge=1, description="the most Gaussians that are tried where their number is not given")
+        background: bool = Field(True, description="whether there is a uniform component, for what belongs to no Gaussian")
+        starts: int = Field(3, ge=1, description="divisions from which each fit begins, of which the best is kept")
+        least_probability: float = Field(0.1, gt=0, le=1, description="of this probability on, a source is listed as a member")
+
+    def run(
+        self, ctx: Context, *, sources: Tiles[Catalog], photometry: Tiles[Catalog] | None, redshifts: Tiles[Catalog] | None
+    ) -> Mapping[str, Any]:
+        """Return clusters, their members, and every source as a point with the density there."""
+        import numpy as np
+        from threadpoolctl import threadpool_limits
+
+        from ....kernels import morton
+        from ..features import catalog_of, points_of
+        from ..tables import Group, write_tables
+        from .choose import mixture
+        from .plane import flattened
+
+        settings = self.config
+        catalog = catalog_of(sources, photometry, redshifts)
+        points = points_of(catalog, settings, ctx.log)
+        if not len(points):
+            return write_tables(catalog, points, [], self.name)
+        order = morton.KERNEL.on(ctx.device)(points.values)
+        values = flattened(points, self.name)[order]
+        numbers = range(1, settings.max_components + 1)
+        if settings.n_components is not None:
+            numbers = range(settings.n_components, settings.n_components + 1)
+        with threadpool_limits(1):  # a sum over threads depends on their number
+            found = mixture(values, numbers, settings.background, settings.starts, ctx.rng)
+            probability, log_density = found(values)
+        likeliest = probability.argmax(axis=1)
+        groups: list[Group] = []
+        number = np.full(len(found.weight), -1)
+        for c in range(len(found.mean)):
+            members = np.flatnonzero((probability[:, c] >= settings.least_probability) | (likeliest == c))
+            if len(members):
+                number[c] = len(groups)
+                groups.append(Group(order[members], probability[members, c]))
+        ctx.log.info("%d Gaussians; the background has %.1f %% of the points", len(found.mean), 100 * found.weight[-1])
+        assigned, density = np.empty(len(points), np.int64), np.empty(len(points))
+        assigned[order], density[order] = number[likeliest], log_density + np.log(len(points))
+        return write_tables(catalog, points, groups, self.name, log_density=density, assigned=assigned)

@@ -1,0 +1,1 @@
+"""Clusters against the structures that are known to be there."""

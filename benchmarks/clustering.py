@@ -1,0 +1,248 @@
+"""Clustering beside other tools: `python benchmarks/clustering.py [--data FOLDER] [--part mocks gaia ...] [--out FILE.json]`.
+
+Ours, and astrolink (Oliver et al. 2024, arXiv:2312.14632), hdbscan (McInnes et al. 2017), fast_hdbscan, scikit-learn and fuzzycategories
+(Oliver et al. 2024, arXiv:2411.03229) on the same data; `pip install astrosurvey[benchmarks]` has them. Each method runs in a process of
+its own on one thread. What is compiled is compiled on a part of the data before the clock runs, and counted as `warm_up_s`. Medians over
+the seeds.
+
+The parts, in minutes on an idle machine at the defaults:
+- mocks (6): clumps, streams and a background in 2, 3 and 6 dimensions;
+- gaia (1): members of nine open clusters with a synthetic field; FOLDER holds the table;
+- costs (4): CPU seconds and memory at 10^6 points, and how they grow from 10^5;
+- cold (1): a process that does nothing but cluster a thousand points, with what is compiled in a folder that it finds;
+- nulls (1): boxes without structure;
+- fuzzy (1): points with errors;
+- clusterings (1): a thousand clusterings put together.
+
+Figures go to FILE.json at once. A run that is begun again goes on where it stopped; `--again` forgets the chosen parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1]))
+from clustering_data import GAIA_FIELDS, gaia, on_the_sphere, scaled
+from clustering_tools import METHODS, OURS, PEERS
+
+from astrosurvey.stages.simulate.clusters.mock import gaussian_box, mock, uniform_box
+
+HERE = Path(__file__).parent
+DIMENSIONS = (2, 3, 6)
+SIZES = (10_000, 100_000)
+TOO_SLOW = {("scikit-learn HDBSCAN", 100_000)}
+"""Half a minute and more for each data set."""
+MILLION = {"astrolink 0.5.4": DIMENSIONS[1:], "fast_hdbscan": (3,)}
+"""Which peers cluster 10^6 points, and in how many dimensions."""
+NULLS = {"uniform": uniform_box, "gaussian": gaussian_box}
+
+
+class Results:
+    """Figures by part, case and method; written whenever there are new ones."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.parts: dict[str, dict[str, dict[str, Any]]] = json.loads(path.read_text()) if path.exists() else {}
+
+    def missing(self, part: str, cases: Sequence[str], method: str) -> list[str]:
+        """Return the cases of which a method's figures are not there."""
+        return [case for case in cases if method not in self.parts.get(part, {}).get(case, {})]
+
+    def add(self, part: str, case: str, method: str, figures: dict[str, Any]) -> None:
+        """Keep figures."""
+        self.parts.setdefault(part, {}).setdefault(case, {})[method] = figures
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(self.parts, indent=1) + "\n")
+        print(f"{part}, {case}, {method}: " + ", ".join(f"{key} {_n(value)}" for key, value in figures.items()), file=sys.stderr)
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return the environment of a method's process: one thread."""
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+    return {**os.environ, **limits, **more}
+
+
+def run(method: str, sets: Sequence[np.ndarray], repeats: int = 1) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Run a method on data sets, one after the other in a process of its own; return the labels and the costs."""
+    with tempfile.TemporaryDirectory() as name:
+        given, out = Path(name) / "in.npz", Path(name) / "out.npz"
+        np.savez(given, repeats=repeats, **{f"points_{place}": points for place, points in enumerate(sets)})
+        subprocess.run([sys.executable, str(HERE / "clustering_tools.py"), method, str(given), str(out)], check=True, env=environment())
+        with np.load(out) as stored:
+            return [stored[f"labels_{place}"] for place in range(len(sets))], json.loads(str(stored["notes"]))
+
+
+def scores(truth: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return how well flat labels agree with the truth; -1 is no cluster in both."""
+    from astrosurvey.stages.evaluate.clustering.scores import adjusted_rand, groups_of, match
+
+    groups = groups_of(labels)
+    everything, members = adjusted_rand(truth, labels)
+    best = match(truth, groups)
+    return {
+        "ari": everything,
+        "ari_members": members,
+        "n": len(groups),
+        "recovered": float(best.recovered.mean()),
+        "purity": float(np.nan_to_num(best.purity).mean()),
+        "completeness": float(best.completeness.mean()),
+        "false": int(best.false.sum()),
+    }
+
+
+def compare(
+    results: Results, part: str, methods: Sequence[str], cases: Sequence[str], make: Callable[[str], tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Run methods on data sets with known truth and keep their scores."""
+    for method in methods:
+        todo = results.missing(part, cases, method)
+        if not todo:
+            continue
+        made = [make(case) for case in todo]
+        labels, notes = run(method, [points for points, _ in made])
+        for case, (_, truth), found, seconds in zip(todo, made, labels, notes["cpu_s"], strict=True):
+            results.add(part, case, method, {**scores(truth, found), "cpu_s": seconds, "warm_up_s": notes["warm_up_s"]})
+
+
+def mocks(results: Results, options: argparse.Namespace) -> None:
+    def make(case: str) -> tuple[np.ndarray, np.ndarray]:
+        d, n, seed = (int(word[1:]) for word in case.split())
+        made = mock(np.random.default_rng(seed), n, d)
+        return scaled(made.values), made.labels
+
+    for n in SIZES:
+        cases = [f"d{d} n{n} s{seed}" for d in DIMENSIONS for seed in options.seeds]
+        compare(results, "mocks", [m for m in options.methods if (m, n) not in TOO_SLOW], cases, make)
+
+
+def nearby(results: Results, options: argparse.Namespace) -> None:
+    if options.data is None:
+        print("gaia is left out: there is no --data", file=sys.stderr)
+        return
+
+    def make(case: str) -> tuple[np.ndarray, np.ndarray]:
+        field, seed = case.split()
+        values, truth = gaia(options.data, field, int(seed[1:]))
+        return scaled(on_the_sphere(values)), truth
+
+    compare(results, "gaia", options.methods, [f"{field} s{seed}" for field in GAIA_FIELDS for seed in options.seeds], make)
+
+
+def costs(results: Results, options: argparse.Namespace) -> None:
+    for method in options.methods:
+        sizes = [(3, 100_000), *((d, 1_000_000) for d in (DIMENSIONS[1:] if method in OURS else MILLION.get(method, ())))]
+        for d, n in sizes:
+            case = f"d{d} n{n}"
+            if not results.missing("costs", [case], method):
+                continue
+            points = scaled(mock(np.random.default_rng(1), n, d).values)
+            # The repeats are those of a quick method alone: half a minute is measured well enough by one.
+            _, notes = run(method, [points], options.repeats if method in OURS or n < 1_000_000 else 1)
+            figures = {"cpu_s": notes["cpu_s"][0], **{key: notes[key] for key in ("warm_up_s", "start_mib", "peak_mib")}}
+            results.add("costs", case, method, figures)
+
+
+def cold(results: Results, options: argparse.Namespace) -> None:
+    for method in options.methods:
+        if not results.missing("cold", ["thousand points"], method):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            figures: dict[str, float] = {}
+            for state in ("empty", "warm", "warm"):
+                command = [sys.executable, str(HERE / "clustering_tools.py"), method, "cold"]
+                begin, before = time.perf_counter(), os.times()
+                subprocess.run(command, check=True, env=environment(NUMBA_CACHE_DIR=folder))
+                after = os.times()
+                figures[f"{state}_cpu_s"] = after.children_user + after.children_system - before.children_user - before.children_system
+                figures[f"{state}_wall_s"] = time.perf_counter() - begin
+        results.add("cold", "thousand points", method, figures)
+
+
+def nulls(results: Results, options: argparse.Namespace) -> None:
+    for method in options.methods:
+        if "astrolink" not in method:
+            continue  # the others state no probability of finding what is not there
+        for d in DIMENSIONS:
+            for kind, draw in NULLS.items():
+                case = f"{kind} d{d}"
+                if not results.missing("nulls", [case], method):
+                    continue
+                sets = [draw(np.random.default_rng([d, seed]), options.null_points, d) for seed in range(options.boxes)]
+                labels, _ = run(method, sets)
+                found = np.array([len(np.unique(label[label >= 0])) for label in labels])
+                results.add(
+                    "nulls", case, method, {"any": float((found > 0).mean()), "mean": float(found.mean()), "worst": int(found.max())}
+                )
+
+
+PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {
+    "mocks": mocks,
+    "gaia": nearby,
+    "costs": costs,
+    "cold": cold,
+    "nulls": nulls,
+}
+
+
+def medians(cases: dict[str, dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return figures by case, without its seed, and method: medians over the seeds."""
+    grouped: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for case, methods in cases.items():
+        name = " ".join(word for word in case.split() if not (word[0] == "s" and word[1:].isdigit()))
+        for method, figures in methods.items():
+            grouped.setdefault(name, {}).setdefault(method, []).append(figures)
+    return {
+        name: {method: {key: float(np.median([one[key] for one in many])) for key in many[0]} for method, many in methods.items()}
+        for name, methods in grouped.items()
+    }
+
+
+def table(part: str, cases: dict[str, dict[str, Any]]) -> str:
+    """Return a part's figures as a Markdown table."""
+    rows = medians(cases)
+    keys = list(dict.fromkeys(key for methods in rows.values() for figures in methods.values() for key in figures))
+    lines = [f"| {part} | method | {' | '.join(keys)} |", "| --- " * (len(keys) + 2) + "|"]
+    for case, methods in rows.items():
+        lines += [f"| {case} | {method} | {' | '.join(_n(figures.get(key)) for key in keys)} |" for method, figures in methods.items()]
+    return "\n".join(lines)
+
+
+def _n(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with the table of Gaia's members")
+    parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="all that are installed, when left out")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--boxes", type=int, default=100, help="without structure, of each kind and number of dimensions")
+    parser.add_argument("--null-points", type=int, default=5000)
+    parser.add_argument("--repeats", type=int, default=3, help="of which the fastest counts")
+    parser.add_argument("--again", action="store_true", help="forget what is known of the chosen parts")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "clustering.json")
+    options = parser.parse_args()
+    options.methods = options.methods or [*OURS, *PEERS]
+    results = Results(options.out)
+    for part in options.part:
+        if options.again:
+            results.parts.pop(part, None)
+        PARTS[part](results, options)
+    for part, cases in results.parts.items():
+        print(f"\n{table(part, cases)}")
+
+
+if __name__ == "__main__":
+    main()
