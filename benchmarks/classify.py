@@ -43,6 +43,7 @@ from astrosurvey.stages.spectra.classify.predict import Predictions, predict
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
 from astrosurvey.stages.spectra.planes import measured
 from astrosurvey.stages.spectra.read import read_spectra
+from astrosurvey.stages.spectra.skylines import marks
 from astrosurvey.stages.spectra.stage import ReadSpectra
 
 LOG = logging.getLogger("benchmark")
@@ -143,8 +144,9 @@ def desi(subject: Subject, data: Path) -> dict[str, Any]:
     with np.load(data / "spectra" / "desi" / "desi_asinh_z.npz", allow_pickle=False) as archive:
         stored, valid, wave, z = (archive[name] for name in ("asinh_flux", "valid", "wave", "z_true"))
     flux = np.where(valid, np.sinh(stored.astype(np.float64)), np.nan)
-    ivar = np.where(valid, np.nan_to_num(measured(flux)), 0).astype(np.float32)
-    mask = np.where(ivar > 0, 0, SPECTRUM_PIXEL["NO_DATA"]).astype(np.int32)
+    sky = marks(wave.astype(np.float64))
+    ivar = np.where(valid, np.nan_to_num(measured(flux, sky != 0)), 0).astype(np.float32)
+    mask = sky | np.where(ivar > 0, 0, SPECTRUM_PIXEL["NO_DATA"]).astype(np.int32)
     spectra = Spectra(flux.astype(np.float32), ivar, mask, wave.astype(np.float64), np.arange(len(z)), "")
     return redshift_scores(subject.ask(spectra), z, np.ones(len(z), bool))
 

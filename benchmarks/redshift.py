@@ -19,7 +19,9 @@ import os
 import platform
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"))
@@ -29,11 +31,9 @@ import torch
 from astropy.table import Table
 
 from astrosurvey import Catalog, Context, Model, Spectra, Tile, plugins
-from astrosurvey.catalog.flags import SPECTRUM_PIXEL
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
 from astrosurvey.stages.spectra.combine.stage import CombineSpectra
-from astrosurvey.stages.spectra.planes import measured
 from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.stages.spectra.templates import read_library
@@ -60,11 +60,11 @@ class Methods:
         self.network, self.weights = (Model.read(models[name]) for name in ("spectra-v1", "combine-v1"))
         self.plain = PlainScan(data / "templates")
 
-    def answers(self, spectra: Spectra) -> dict[str, Answers]:
+    def answers(self, spectra: Spectra, catalog: Catalog | None = None) -> dict[str, Answers]:
         """Return the best answers of each method."""
         net = dict(ClassifySpectra().run(context(), spectra=spectra, model=self.network))
-        alone = self.scan.run(context(), spectra=spectra, catalog=None, seeds=None)["redshifts"]
-        seeded = self.scan.run(context(), spectra=spectra, catalog=None, seeds=net["redshifts"])["redshifts"]
+        alone = self.scan.run(context(), spectra=spectra, catalog=catalog, seeds=None)["redshifts"]
+        seeded = self.scan.run(context(), spectra=spectra, catalog=catalog, seeds=net["redshifts"])["redshifts"]
         both = CombineSpectra().run(context(), scan=seeded, network_classes=net["classes"], network=net["redshifts"], model=self.weights)[
             "redshifts"
         ]
@@ -96,13 +96,16 @@ def most_probable(table: Catalog, ids: np.ndarray) -> np.ndarray:
 
 
 class PlainScan:
-    """The textbook's scan, as the peer: no sky weights, no multiplied polynomials, no exact fits, no penalties."""
+    """The textbook's scan, as the peer: no sky weights, no multiplied polynomials, no forest, no exact fits, no penalties."""
 
     def __init__(self, folder: Path) -> None:
         from astrosurvey.stages.spectra.redshift.sets import scan_sets
 
+        library = read_library(folder)
+        # Of analytic quasars no forest is taken out.
+        library = replace(library, eigen_quasars=replace(library.eigen_quasars, origin="analytic"))
         names = ("eigen_stars", "eigen_galaxies", "eigen_quasars")
-        self.sets = scan_sets(read_library(folder), names, (0.0, 1.3), (0.05, 7.0), 1000.0)
+        self.sets = [replace(one, edge=-math.inf) for one in scan_sets(library, names, (0.0, 1.7), (0.05, 7.0), 1000.0)]
 
     def answers(self, spectra: Spectra) -> Answers:
         """Return the smallest chi-square's class and redshift."""
@@ -198,14 +201,15 @@ def lamost(methods: Methods, data: Path, side: str) -> dict[str, Any]:
 
 
 def desi(methods: Methods, data: Path, side: str) -> dict[str, Any]:
-    """Bar 10: DESI spectra that have lost level, scale and errors; all count, whatever their class."""
+    """Bar 10: DESI spectra that have lost level, scale and errors, as `io.spectra` reads them; all count, whatever their class."""
     with np.load(data / "spectra" / "desi" / "desi_asinh_z.npz", allow_pickle=False) as archive:
         stored, valid, wave, z = (archive[name] for name in ("asinh_flux", "valid", "wave", "z_true"))
-    flux = np.where(valid, np.sinh(stored.astype(np.float64)), np.nan)
-    ivar = np.where(valid, np.nan_to_num(measured(flux)), 0).astype(np.float32)
-    mask = np.where(ivar > 0, 0, SPECTRUM_PIXEL["NO_DATA"]).astype(np.int32)
-    spectra = Spectra(flux.astype(np.float32), ivar, mask, wave.astype(np.float64), np.arange(len(z)), "")
-    found = methods.answers(spectra)
+    table = Table({"wave": np.broadcast_to(wave, stored.shape), "flux": np.where(valid, np.sinh(stored.astype(np.float64)), np.nan)})
+    with TemporaryDirectory() as folder:
+        table.write(Path(folder) / "desi.fits")
+        origin = {"wave_unit": "Angstrom", "medium": "vacuum", "unit": "relative", "errors": "measured"}
+        read = ReadSpectra(ReadSpectra.Config(path=f"{folder}/desi.fits", **origin)).run(context())
+    found = methods.answers(read["spectra"], read["catalog"])
     every = np.ones(len(z), bool)
     return {name: {k: v for k, v in judged(one, np.full(len(z), ""), z, every).items() if "class" not in k} for name, one in found.items()}
 

@@ -114,10 +114,19 @@ def build_rows(table: Table, columns: Mapping[str, Any]) -> pa.Table:
             fields.append(arrow_field(table[name], array.type))
             arrays.append(array)
         elif name not in table:
-            array = _portable(name, _plain(columns[name], n))
+            array = portable(name, _plain(columns[name], n))
             fields.append(pa.field(name, array.type))
             arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def described_as(rows: pa.Table, like: pa.Table, names: list[str]) -> pa.Table:
+    """Return rows whose plugins' columns of these names have the units and descriptions that they have in other rows."""
+    fields = [
+        field.with_metadata(like.schema.field(field.name).metadata) if field.name in names and is_plugin_column(field.name) else field
+        for field in rows.schema
+    ]
+    return rows.cast(pa.schema(fields))
 
 
 def to_arrow(column: Column, values: Any, n: int, table: str) -> pa.Array:
@@ -225,7 +234,7 @@ def is_portable(kind: pa.DataType) -> bool:
     return kind in _TYPES.values()
 
 
-def _portable(name: str, array: pa.Array) -> pa.Array:
+def portable(name: str, array: pa.Array) -> pa.Array:
     """Return a plugin's column in a type that every reader knows."""
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     kind = _WIDER.get(kind, kind)

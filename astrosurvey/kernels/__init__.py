@@ -28,6 +28,7 @@ MODULES: tuple[str, ...] = (
     "aperture",
     "resample",
     "morton",
+    "neighbours",
     "edges",
     "aggregate",
     "linkage",

@@ -144,9 +144,16 @@ class Catalog:
             return to_numpy(self.rows, name)
 
     def replace(self, **columns: Any) -> Catalog:
-        """Return the catalogue with some columns replaced or filled; see `from_columns` for what they may be."""
+        """Return the catalogue with some columns replaced or filled; see `from_columns` for what they may be.
+
+        Plugins' columns that are not replaced keep their units.
+        """
+        from ..catalog.arrow import described_as
+
         held = {name: self.rows.column(name) for name in self.rows.column_names}
-        return Catalog.from_columns(self.table, {**held, **columns}, self.meta)
+        made = Catalog.from_columns(self.table, {**held, **columns}, self.meta)
+        kept = [name for name in held if name not in columns]
+        return Catalog(self.table, described_as(made.rows, self.rows, kept), self.meta)
 
     def to_astropy(self) -> AstropyTable:
         """Return an astropy Table with units, descriptions and UCDs, in which nulls are masked."""

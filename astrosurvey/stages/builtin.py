@@ -42,6 +42,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .evaluate.spectra.stage import EvaluateSpectra
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
+    from .io.catalog.stage import ReadCatalog
     from .io.stage import ReadImage
     from .models.stage import LoadModel
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
@@ -63,6 +64,7 @@ def register_stages(register: Callable[[type], None]) -> None:
 
     for stage in (
         ReadImage,
+        ReadCatalog,
         ReadSpectra,
         LabelSpectra,
         SimulateSky,

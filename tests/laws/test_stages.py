@@ -28,6 +28,7 @@ from astrosurvey.stages.evaluate.clustering.stage import EvaluateClustering
 from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
+from astrosurvey.stages.io.catalog.stage import ReadCatalog
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
@@ -116,6 +117,29 @@ class TestReadImage(StageLaws):
     def wrong_file(self, tmp_path):
         (tmp_path / "no.fits").write_text("this is no FITS file")
         return Example(config={"path": str(tmp_path / "no.fits"), "bands": ["g"]})
+
+
+class TestReadCatalog(StageLaws):
+    stage = ReadCatalog
+
+    @pytest.fixture
+    def file(self, tmp_path):
+        path = tmp_path / "stars.csv"
+        path.write_text("name,RA_ICRS,DE_ICRS,Plx\na,10.5,-3,4.5\nb,359.5,2,\nc,,,1\n")
+        return path
+
+    def example(self, file):
+        return Example(config={"path": str(file)})
+
+    def example_with_settings(self, file):
+        return Example(config={"path": str(file), "id": "name", "extra": ["plx"], "units": {"Plx": "mas"}, "missing": [4.5]})
+
+    def wrong_column(self, file):
+        return Example(config={"path": str(file), "extra": ["parallax"]})
+
+    def empty(self, tmp_path):
+        (tmp_path / "none.csv").write_text("ra,dec\n")
+        return Example(config={"path": str(tmp_path / "none.csv")})
 
 
 class TestReadSpectra(StageLaws):

@@ -85,7 +85,7 @@ def build(
     count = np.diff(np.append(first, len(order)))
     node[order] = np.repeat(np.arange(len(first)), count)
     values = np.ascontiguousarray(points.values[order[first]])
-    indices, squared = neighbours.cpu(values, k, points.box)
+    indices, squared = neighbours.KERNEL.on(device)(values, k, points.box)
     weight = count.astype(np.float64) if weights is None else _summed(weights, node, first)
     connected = min(linked(points.dimension, k) if link is None else link, max(indices.shape[1], 1))
     log_density, *graph = edges.KERNEL.on(device)(indices, squared, weight, points.dimension, connected)

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from .readers import SpectrumFile
 
 WINDOW = 256
-"""Pixels over which errors are measured when the file has none."""
+"""Pixels over which errors are measured when the file has none,"""
+PIECE = 16
+"""and on the sky up to this many."""
+LEAST_SHARED, FEWEST = 0.1, 4
+"""A correlation of neighbours below this is taken for none; and windows, fewer than which tell no slope of it."""
 
 _SAMPLE = 10_000
 _LARGEST = float(np.finfo(np.float32).max)
@@ -60,7 +64,7 @@ def finished(file: SpectrumFile, given: Gridded, said: Mapping[str, Any], *, in_
     good = np.isfinite(flux) & ((mask & SPECTRUM_UNUSABLE) == 0)
     with np.errstate(all="ignore"):
         if given.noise is None:
-            ivar = measured(np.where(good, flux, np.nan))
+            ivar = measured(np.where(good, flux, np.nan), marks(given.wave) != 0 if in_sky_frame else None)
         else:
             ivar = _inverse_variance(np.asarray(given.noise, np.float64), said["errors"]) / np.square(scale)
     good &= np.isfinite(ivar) & (ivar > 0)
@@ -90,14 +94,21 @@ def _require_range(file: SpectrumFile, flux: np.ndarray, ivar: np.ndarray) -> No
         raise file.bad(f"has fluxes of about {size}, beyond what float32 can hold", "check `unit` and what the errors are (`columns`)")
 
 
-def measured(flux: np.ndarray) -> np.ndarray:
+def measured(flux: np.ndarray, sky: np.ndarray | None = None) -> np.ndarray:
     """Return inverse variances from the scatter of each pixel against its neighbours but one.
 
-    The median of |2 f(i) - f(i-2) - f(i+2)| is blind to what changes slowly, and to noise that neighbours share.
-    It is taken in windows and interpolated between their middles.
+    The median of |2 f(i) - f(i-2) - f(i+2)| is blind to what changes slowly, and to noise that neighbours share. It is taken in windows and
+    interpolated between their middles. Two things that it does not see are added:
+
+    - What neighbours share, as after a resampling. With the correlation c, a sum over many pixels has 1 + 2 c times the variance
+      of independent ones, and by so much variances are raised; c follows from the same median of immediate neighbours.
+    - Residuals of sky lines, too few to move a median. On the pixels of `sky` the scatter is a root mean square over a few of them.
+
+    So emission on a sky line counts as noise, and in bright spectra lines do that are as narrow as two pixels.
 
     Args:
         flux: (n, pixel); NaN where there is none.
+        sky: (pixel,) or (n, pixel) bool, what lies on sky lines or in telluric bands; None: nothing.
 
     Returns:
         (n, pixel) float64; NaN where nothing could be measured.
@@ -107,17 +118,56 @@ def measured(flux: np.ndarray) -> np.ndarray:
     n, pixels = flux.shape
     if pixels < 5:
         return np.full(flux.shape, np.nan)
-    change = np.abs(2 * flux[:, 2:-2] - flux[:, :-4] - flux[:, 4:])
+    change = 2 * flux[:, 2:-2] - flux[:, :-4] - flux[:, 4:]
+    beside = 2 * flux[:, 2:-2] - flux[:, 1:-3] - flux[:, 3:-1]
     edges = np.linspace(0, change.shape[1], max(change.shape[1] // WINDOW, 1) + 1).astype(int)
     middles = 0.5 * (edges[:-1] + edges[1:]) + 2
+    sky = np.broadcast_to(False if sky is None else sky, flux.shape)
     ivar = np.full(flux.shape, np.nan)
     for row in range(n):
-        pieces = [change[row, a:b][np.isfinite(change[row, a:b])] for a, b in pairwise(edges)]
-        sigma = np.array([1.482602 / np.sqrt(6) * np.median(piece) if len(piece) else np.nan for piece in pieces])
+        sigma, near = (np.array([_scatter(plane[row, a:b]) for a, b in pairwise(edges)]) for plane in (change, beside))
         known = np.isfinite(sigma) & (sigma > 0)
         if known.any():
-            ivar[row] = np.interp(np.arange(pixels), middles[known], sigma[known]) ** -2.0
+            error = np.interp(np.arange(pixels), middles[known], sigma[known])
+            shared = _shared(middles[known], near[known] / sigma[known], pixels)
+            error[2:-2] *= _on_sky(change[row] / error[2:-2], sky[row, 2:-2])
+            ivar[row] = 1 / (error**2 * (1 + 2 * shared))
     return ivar
+
+
+def _scatter(change: np.ndarray) -> float:
+    """Return the error of a pixel from second differences; NaN without any."""
+    there = np.abs(change[np.isfinite(change)])
+    return float(1.482602 / np.sqrt(6) * np.median(there)) if len(there) else np.nan
+
+
+def _shared(middles: np.ndarray, ratio: np.ndarray, pixels: int) -> np.ndarray:
+    """Return the correlation of neighbours, (pixel,): a straight line through that in windows, 0 if it is not clearly there.
+
+    Args:
+        middles: (window,) pixels.
+        ratio: (window,) of the scatter against neighbours to that against the next but one: its square is 1 - 4/3 of the correlation.
+        pixels: of the spectrum.
+    """
+    found = 0.75 * (1 - ratio**2)
+    found = found[np.isfinite(found)]
+    if not len(found) or found.mean() < LEAST_SHARED:
+        return np.zeros(pixels)
+    if len(found) < FEWEST or len(found) < len(middles):
+        return np.full(pixels, found.mean())
+    return np.clip(np.polynomial.Polynomial.fit(middles, found, 1)(np.arange(pixels)), 0, 0.75)
+
+
+def _on_sky(change: np.ndarray, sky: np.ndarray) -> np.ndarray:
+    """Return by what errors are to be multiplied, 1 or more: on the sky the root mean square of changes, in errors, over some pixels."""
+    out = np.ones(len(change))
+    bounds = np.flatnonzero(np.diff(np.r_[False, sky, False].astype(np.int8)))
+    for start, stop in bounds.reshape(-1, 2):
+        for piece in np.array_split(np.arange(start, stop), -(-(stop - start) // PIECE)):
+            there = change[piece][np.isfinite(change[piece])]
+            if len(there):
+                out[piece] = max(1.0, float(np.sqrt(np.mean(there**2) / 6)))
+    return out
 
 
 def describe(

@@ -28,7 +28,7 @@ class ReadSpectra(Stage):
     (the Earth's motion); Stoehr et al. (2008), ASP Conf. Ser. 394, 505 (errors from scatter).
     """
 
-    name, version, scope = "io.spectra", 1, "tile"
+    name, version, scope = "io.spectra", 2, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {}
     outputs: ClassVar[Mapping[str, Any]] = {"spectra": Spectra, "catalog": Catalog.of("spectrum", fills=["name"])}
 

@@ -122,6 +122,29 @@ def test_errors_are_measured_from_scatter():
     assert np.isnan(measured(np.zeros((1, 3)))).all()
 
 
+def test_measured_errors_know_what_neighbours_share():
+    rng = np.random.default_rng(5)
+    noise = rng.normal(size=(8, 8001))
+    flux = 50 + 0.5 * (noise[:, 1:] + noise[:, :-1])  # the variance is 1/2, and neighbours correlate by 1/2
+    assert np.nanmean(measured(flux) ** -0.5) == pytest.approx(1, abs=0.06)
+    growing = 50 + np.where(np.arange(8000) < 4000, noise[:, 1:], flux - 50)
+    error = measured(growing) ** -0.5
+    assert np.nanmean(error[:, :500]) == pytest.approx(1, abs=0.25)
+
+
+def test_measured_errors_know_the_residuals_of_sky_lines():
+    rng = np.random.default_rng(6)
+    flux = 50 + rng.normal(size=(8, 4000))
+    sky = np.zeros(4000, bool)
+    sky[1000:1012] = sky[3000:3100] = True
+    flux[:, 1000:1012] += rng.normal(0, 10, (8, 12))
+    error = measured(flux, sky) ** -0.5
+    assert np.median(error[:, 1000:1012]) == pytest.approx(10, rel=0.3)
+    assert np.median(error[:, 3000:3100]) == pytest.approx(1.05, abs=0.15)
+    assert np.median(error[:, 1020:2900]) == pytest.approx(1, abs=0.05)
+    np.testing.assert_array_equal(measured(flux, np.tile(sky, (8, 1))), measured(flux, sky))
+
+
 def test_the_earths_motion():
     """At the pole of the ecliptic it is nothing but the day's turn, towards the apex of the orbit 30 km/s."""
     site, mjd = (149.0661, -31.27704, 1164.0), np.array([57373.5, 57373.5])

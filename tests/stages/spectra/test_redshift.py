@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from functools import cache
 
@@ -12,6 +13,7 @@ import torch
 from astrosurvey.catalog.flags import SPECTRUM, SPECTRUM_PIXEL, Z_WARNING
 from astrosurvey.core.stage import DataError
 from astrosurvey.products import Catalog, Spectra
+from astrosurvey.stages.spectra.forest import mean_transmission
 from astrosurvey.stages.spectra.redshift import answer
 from astrosurvey.stages.spectra.redshift.answer import differences, distinct
 from astrosurvey.stages.spectra.redshift.archetypes import BINNED, ArchetypeScan
@@ -124,6 +126,48 @@ def test_the_curve_of_single_templates_is_that_of_a_fit_of_the_binned_spectrum()
     assert np.unravel_index(curve.argmax(), curve.shape) == (list(scan.shifts).index(4), 1)
 
 
+def quasars(edge=FIRST - 350.5):
+    """A set whose templates the forest absorbs blueward of a pixel that the shifts move through the spectrum."""
+    flux = np.stack([features(20 + k, 40, 2600, 3.0, 0.8) - (k > 0) for k in range(2)])
+    return ScanSet("eigen_quasars", "quasar", flux, FIRST - 800, ("q 0", "q 1"), False, (300, 700), edge)
+
+
+def absorbed(spectra, edge, shift):
+    """The same spectra behind the forest, of objects at a shift."""
+    number = FIRST + np.arange(PIXELS)
+    flux = np.where(number - shift < edge, mean_transmission(spectra.wave) * spectra.flux, spectra.flux).astype(np.float32)
+    return dataclasses.replace(spectra, flux=flux)
+
+
+def test_the_curve_behind_the_forest_is_that_of_a_fit_of_absorbed_templates():
+    templates = quasars()
+    block = first_block(absorbed(made(templates, 0, 500.0, count=2), templates.edge, 500.0), [templates])
+    curve = BasisScan(templates, block.first, block.pixels, "cpu").curve(Prepared(block, 2, 10)).numpy()
+    for shift in (300, 480, 500, 651):
+        number = block.first - shift + np.arange(block.pixels)
+        light = templates.segment(block.first - shift, block.pixels) * np.where(number < templates.edge, block.forest.numpy(), 1)
+        for row in range(2):
+            root = np.sqrt(block.ivar[row].numpy())
+            added = block.polynomials[row, :2].numpy()
+            left = [chi2_of(np.concatenate(columns) * root, block.flux[row].numpy() * root) for columns in ((added,), (added, light))]
+            assert curve[row, shift - 300] == pytest.approx(left[0] - left[1], rel=1e-6)
+
+
+def test_the_forest_moves_no_redshift_and_is_in_the_model():
+    templates = quasars()
+    given = absorbed(made(templates, 0, 500.3, snr=50.0, count=4), templates.edge, 500.3)
+    found, fits = scanned(given, of=[templates])
+    shift = np.log1p(best(found)["z"]) / STEP
+    assert np.abs(shift - 500.3).max() < 0.05
+    assert np.nanmedian(np.abs(fits.flux - given.flux)) < 2 / 50
+    blind, _ = scanned(given, of=[dataclasses.replace(templates, edge=-np.inf)])
+    assert (best(blind)["chi2"] > 3 * best(found)["chi2"]).all()
+
+
+def chi2_of(columns, flux):
+    return float(np.sum((flux - np.linalg.lstsq(columns.T, flux, rcond=None)[0] @ columns) ** 2))
+
+
 @pytest.mark.parametrize("shift", [120.0, 120.3, 120.5, 120.9])
 def test_a_fit_finds_the_part_of_a_pixel(shift):
     galaxy = sets()[1]
@@ -190,8 +234,17 @@ def test_solutions_are_distinct_and_ordered_with_every_class_among_them():
         assert np.diff(np.sort(velocity)).min() >= 1000
     assert distinct(np.array([1.0, 2, 3, 4]), np.array([0.0, 999, 1001, 50]), ["galaxy"] * 3 + ["star"]) == [0, 2, 3]
     many = distinct(np.arange(8.0), np.arange(8) * 2000.0, ["galaxy"] * 7 + ["star"])
-    assert many == [0, 1, 2, 3, 7, 4, 5, 6]
-    np.testing.assert_array_equal(differences(np.array([1.0, 4.5, 3.0])), [2.0, np.nan, 1.5])
+    assert many == [0, 1, 2, 3, 7]
+    np.testing.assert_array_equal(differences(np.array([1.0, 4.5, 3.0]), [0, 2, 1]), [2.0, 1.5, np.nan])
+
+
+def test_what_is_near_a_seed_is_in_the_table_whatever_its_rank():
+    score, velocity, classes = np.arange(9.0), np.arange(9) * 2000.0, ["galaxy"] * 8 + ["star"]
+    assert distinct(score, velocity, classes) == [0, 1, 2, 3, 8]
+    seeds = [12100.0, 300.0, np.nan, 15000.0, 14900.0]  # the third and the last are near nothing of their class
+    assert distinct(score, velocity, classes, seeds, ["galaxy", "", "galaxy", "", "star"]) == [0, 1, 2, 3, 6, 8]
+    close = distinct(np.array([0.0, 1.0]), np.array([0.0, 900.0]), ["galaxy"] * 2, [1500.0], ["galaxy"])
+    assert close == [0, 1]  # within 1000 km/s of the better one, but that is not near the seed
 
 
 def test_seeds_are_looked_at():

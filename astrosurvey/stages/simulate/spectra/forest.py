@@ -5,8 +5,7 @@ transmission is exactly exp(-τ_eff(z)); the scatter about the mean, and its cor
 profile, are about those of observed spectra.
 
 References:
-    Faucher-Giguère et al. (2008), ApJ 681, 831 (τ_eff = 0.0018 (1 + z)^3.92, for z of 2 to 4.2); Becker et al. (2013), MNRAS 430,
-    2067 (the same to z of 5); Bi & Davidsen (1997), ApJ 479, 523 (lognormal forest); Prochaska et al. (2009), ApJ 705, L113.
+    Bi & Davidsen (1997), ApJ 479, 523 (lognormal forest); Prochaska et al. (2009), ApJ 705, L113; of τ_eff, see `spectra.forest`.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from functools import cache
 
 import numpy as np
 
+from ...spectra.forest import ALPHA, effective_depth
 from .grid import LIGHT, LogGrid
 
-ALPHA, BETA, LIMIT = 1215.67, 1025.72, 911.75
+BETA, LIMIT = 1025.72, 911.75
 SERIES = ((ALPHA, 1.0), (BETA, 0.16), (972.54, 0.056), (949.74, 0.026))
 """Å, and optical depth relative to Lyα's (oscillator strength times wavelength)."""
 SCATTER = 1.6
@@ -29,11 +29,6 @@ METALS = {
     "CIV": ((1548.20, 1.0), (1550.77, 0.65), (1393.76, 0.4), (1402.77, 0.25), (1334.53, 0.3), (1526.71, 0.2)),
 }  # fmt: skip
 """Å and relative strength of the lines of an absorber."""
-
-
-def effective_depth(z: np.ndarray) -> np.ndarray:
-    """Return the effective optical depth of the Lyα forest: -ln of the mean transmission."""
-    return np.asarray(0.0018 * (1 + z) ** 3.92)
 
 
 def transmission(rng: np.random.Generator, wave: np.ndarray, z: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ Share = Annotated[float, Field(ge=0)]
 Redshift = Annotated[float, Field(ge=0)]
 
 SHARES: dict[ClassName, float] = {"star": 0.32, "galaxy": 0.32, "quasar": 0.27, "sky": 0.05, "unknown": 0.04}
-GALAXY_Z, QUASAR_Z = (0.0, 1.2), (0.03, 6.9)
+GALAXY_Z, QUASAR_Z = (0.0, 1.7), (0.03, 6.9)
 STEPS = 20
 """How many steps of 1e-4 a pixel may be wide."""
 
@@ -30,7 +30,7 @@ class SimulateSpectra(Stage):
     Faucher-Giguère et al. (2008), ApJ 681, 831; Kewley et al. (2013), ApJ 774, 100.
     """
 
-    name, version, scope = "simulate.spectra", 1, "tile"
+    name, version, scope = "simulate.spectra", 2, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {}
     outputs: ClassVar[Mapping[str, Any]] = {
         "spectra": Spectra,
@@ -72,7 +72,7 @@ class SimulateSpectra(Stage):
         def _makes_sense(self) -> Self:
             if not 0 < self.snr[0] <= self.snr[1]:
                 raise ValueError("`snr` must be two positive numbers in order")
-            for name, most in (("galaxy_z", 1.5), ("quasar_z", 6.95)):
+            for name, most in (("galaxy_z", 2.0), ("quasar_z", 6.95)):
                 low, high = getattr(self, name)
                 if not low <= high <= most:
                     raise ValueError(f"`{name}` must be two redshifts in order, up to {most}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,9 @@ from ..classes import COARSE
 SAME = 0.0033
 """|dz| / (1 + z) up to which two redshifts are the same: 1000 km/s."""
 KINDS = COARSE[:3]
+MEANT = {"star": SAME, "galaxy": SAME, "quasar": 0.015}
+"""The same, up to which a network may mean a solution of the templates: of real quasars, whose broad lines are of many shapes and displaced
+against each other, it tells the redshift no better, and the templates must."""
 NONE = ("sky", "unknown", "galaxy", "quasar")
 """Candidates without a redshift: empty sky, a thing that is none of the classes, a galaxy or a quasar at none of the redshifts."""
 
@@ -28,7 +32,7 @@ class Candidate:
         behind: by how much the template fit is worse than the best one, in chi-square, scaled by that of the best one per degree of
             freedom; NaN if the templates do not know of it.
         lead: by how much the next one is worse, in the same measure.
-        mass: the network's probability of a redshift near this one and of this class.
+        mass: the network's probability of this class and of redshifts by which it may mean this one.
         row: of the template fit's table; -1 for none.
         bits: Z_WARNING bits of the template fit.
     """
@@ -117,20 +121,21 @@ def _take_classes(held: dict[int, Evidence], classes: Catalog) -> None:
 
 def _take_network(held: dict[int, Evidence], network: Catalog) -> None:
     columns = (network.column(name).tolist() for name in ("spectrum_id", "rank", "z", "z_err", "spectral_class", "probability"))
+    heard: dict[int, list[tuple[str, float, float]]] = defaultdict(list)
     for one, rank, z, z_err, kind, probability in zip(*columns, strict=True):
         if one not in held or kind not in KINDS or not np.isfinite(z):
             continue
-        evidence, found = held[one], False
+        evidence = held[one]
         if rank == 0:
             evidence.spoken = kind, float(z)
-        for candidate in evidence.candidates:
-            if candidate.kind == kind and same(candidate.z, z):
-                candidate.mass += float(np.nan_to_num(probability))
-                found = True
-        if not found:
-            evidence.candidates.append(Candidate(kind, float(z), float(z_err), mass=float(np.nan_to_num(probability))))
+        if not any(candidate.kind == kind and same(candidate.z, z) for candidate in evidence.candidates):
+            evidence.candidates.append(Candidate(kind, float(z), float(z_err)))
+        heard[one].append((kind, float(z), float(np.nan_to_num(probability))))
+    for one, said in heard.items():
+        for candidate in held[one].candidates:
+            candidate.mass = sum(p for kind, z, p in said if candidate.kind == kind and same(candidate.z, z, MEANT[kind]))
 
 
-def same(one: float, other: float) -> bool:
+def same(one: float, other: float, apart: float = SAME) -> bool:
     """Tell whether two redshifts are the same."""
-    return abs(one - other) < SAME * (1 + other)
+    return abs(one - other) < apart * (1 + other)

@@ -29,7 +29,7 @@ class CombineSpectra(Stage):
     """
 
     name = "spectra.combine"
-    version = 1
+    version = 2
     inputs = {
         "scan": Catalog.of("redshift", needs=("z", "z_err", "spectral_class", "chi2", "delta_chi2")),
         "network_classes": optional(Catalog.of("classification")),

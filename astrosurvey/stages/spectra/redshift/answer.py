@@ -22,9 +22,12 @@ SMALL = 15.0
 FEATURELESS = 80.0
 """A template must be better than a smooth curve by more than this: the greatest of thousands of independent redshifts in pure noise
 is better by 30 once in a hundred spectra, and what is left of the sky is not pure noise."""
-ERROR: Mapping[str, tuple[float, float]] = {"star": (1.35, 12.0), "galaxy": (1.7, 9.0), "quasar": (2.0, 100.0)}
+ERROR: Mapping[str, tuple[float, float]] = {"star": (1.0, 15.0), "galaxy": (2.2, 5.0), "quasar": (3.8, 5.0), "broad": (3.9, 250.0)}
 """By what the errors of the fit are multiplied, and what is added to them in quadrature, km/s: the templates' own zero points and
-shapes, which no fit knows of. From simulated spectra, whose templates are others than those that are fitted."""
+shapes, which no fit knows of. From simulated spectra, whose templates are others than those that are fitted, by
+`tools/redshift_errors.py`. `broad` are quasars without narrow lines within reach."""
+NARROW = 0.95
+"""Redshift of quasars behind which [O III] is redder than most spectra reach, and only broad lines, which are displaced, are left."""
 NEGATIVE = 0.1
 OUTLIERS = 0.05
 COVERED = 0.5
@@ -35,6 +38,23 @@ DECIMALS = 10
 DIGITS = 6
 """Of a chi-square that are kept, and as many decimals of its differences, for the same reason."""
 METHOD = "spectra.redshift"
+
+
+@dataclass(frozen=True, eq=False)
+class Seeds:
+    """Redshifts near which solutions are looked for as well.
+
+    Attributes:
+        z: (row, seed); NaN for none.
+        kind: (row, seed) text, coarse class; empty for none.
+    """
+
+    z: np.ndarray
+    kind: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Seeds:
+        """Return those of some rows."""
+        return Seeds(self.z[rows], self.kind[rows])
 
 
 @dataclass
@@ -67,7 +87,14 @@ class Rows:
 
 
 def answers(
-    block: Block, numbers: np.ndarray, found: Sequence[Candidates], smooth: np.ndarray, flags: np.ndarray, orders: Orders, rows: Rows
+    block: Block,
+    numbers: np.ndarray,
+    found: Sequence[Candidates],
+    smooth: np.ndarray,
+    flags: np.ndarray,
+    orders: Orders,
+    seeds: Seeds,
+    rows: Rows,
 ) -> np.ndarray:
     """Add the block's solutions to the table, and return the best models, (row, pixel) float32, NaN where there is none.
 
@@ -78,6 +105,7 @@ def answers(
         smooth: (row,) chi-square of a smooth curve.
         flags: (row,) Z_WARNING bits known beforehand.
         orders: of the polynomials.
+        seeds: the best fit of a seed's class near it is in the table, too, whatever its rank.
         rows: the table.
     """
     owner = np.concatenate([np.full(len(c.rows), k) for k, c in enumerate(found)]) if found else np.empty(0, int)
@@ -93,15 +121,15 @@ def answers(
             scale = max(1.0, float(flat["chi2"][members].min()) / max(int(used[row]) - parameters, 1))
             score = flat["chi2"][members] + scale * flat["penalty"][members]
             classes = [found[k].templates.spectral_class for k in owner[members]]
-            kept = distinct(score, flat["velocity"][members], classes)
-            chosen.append((row, [int(members[k]) for k in kept], score[kept], scale))
+            near = LIGHT * np.log1p(seeds.z[row])
+            kept = distinct(score, flat["velocity"][members], classes, near.tolist(), seeds.kind[row].tolist())
+            chosen.append((row, [int(members[k]) for k in kept], differences(score, kept), scale))
         else:
             rows.add_nothing(int(numbers[row]), int(flags[row]))
-    light = _lights(block, found, owner, place, [member for _, ranked, _, _ in chosen for member in ranked[:RANKS]], orders)
-    for row, ranked, score, scale in chosen:
-        delta = differences(score)
+    light = _lights(block, found, owner, place, [member for _, ranked, _, _ in chosen for member in ranked], orders)
+    for row, ranked, delta, scale in chosen:
         little = used[row] < max(COVERED * _reached(block, row), FEW)
-        for rank, member in enumerate(ranked[:RANKS]):
+        for rank, member in enumerate(ranked):
             one, k = found[owner[member]], int(place[member])
             below, off, fit = light[member]
             rest = float(smooth[row]) - float(one.chi2[k])
@@ -137,35 +165,50 @@ def answers(
 
 def standard_error(one: Candidates, k: int, scale: float) -> float:
     """Return the error of a redshift: the fit's, widened by its chi-square per degree of freedom, and that of the templates."""
-    factor, floor = ERROR[one.templates.spectral_class]
+    factor, floor = ERROR[error_kind(one.templates.spectral_class, float(one.z[k]))]
     return float(np.hypot(factor * float(one.z_err[k]) * scale**0.5, (1 + float(one.z[k])) * floor / LIGHT))
 
 
-def distinct(score: np.ndarray, velocity: np.ndarray, classes: Sequence[str]) -> list[int]:
-    """Return candidates from the best to the worst, without those that repeat a better one.
+def error_kind(spectral_class: str, z: float) -> str:
+    """Return the entry of `ERROR` for a class and a redshift."""
+    return "broad" if spectral_class == "quasar" and z > NARROW else spectral_class
 
-    Two are the same if they are of one class and less than 1000 km/s apart, 100 km/s for stars. The best of each
-    class is among the first five.
+
+def distinct(
+    score: np.ndarray, velocity: np.ndarray, classes: Sequence[str], seeds: Sequence[float] = (), kinds: Sequence[str] = ()
+) -> list[int]:
+    """Return the candidates that go into the table, from the best to the worst, without those that repeat a better one.
+
+    Two are the same if they are of one class and less than 1000 km/s apart, 100 km/s for stars. There are five, the best of each
+    class among them, and the best near every seed that none of these is near.
+
+    Args:
+        score: (candidate,) the smaller the better.
+        velocity: (candidate,) km/s.
+        classes: of the candidates.
+        seeds: km/s, NaN for none.
+        kinds: classes of the seeds; empty for any.
     """
     kept: list[int] = []
-    for k in np.argsort(score, kind="stable"):
+    for k in np.argsort(score, kind="stable").tolist():
         apart = APART_STARS if classes[k] == "star" else APART
         if not any(classes[k] == classes[m] and abs(velocity[k] - velocity[m]) < apart for m in kept):
-            kept.append(int(k))
+            kept.append(k)
     first: dict[str, int] = {}
     for k in kept:
         first.setdefault(classes[k], k)
     best = sorted({*kept[: RANKS - len(first)], *first.values()}, key=kept.index)
-    rest = [k for k in kept if k not in best]
-    return sorted([*best, *rest[: RANKS - len(best)]], key=kept.index) + rest[RANKS - len(best) :]
+    best += [k for k in kept if k not in best][: RANKS - len(best)]
+    for seed, kind in zip(seeds, kinds, strict=True):
+        near = [k for k, name in enumerate(classes) if kind in (name, "") and abs(velocity[k] - seed) < APART]
+        if near and not set(near) & set(best):
+            best.append(min(near, key=lambda k: float(score[k])))
+    return sorted(best, key=lambda k: float(score[k]))
 
 
-def differences(score: np.ndarray) -> np.ndarray:
-    """Return by how much the next worse of distinct solutions is worse than each; NaN if there is none."""
-    order = np.argsort(score, kind="stable")
-    out = np.full(len(score), np.nan)
-    out[order[:-1]] = np.diff(score[order])
-    return out
+def differences(score: np.ndarray, kept: Sequence[int]) -> np.ndarray:
+    """Return by how much the next of the candidates in the table is worse than each, (kept,); NaN for the last."""
+    return np.append(np.diff(score[kept]), np.nan)
 
 
 def _lights(

@@ -13,6 +13,7 @@ import torch
 from ....catalog.flags import SPECTRUM_PIXEL
 from ....core.stage import Context
 from ....products import Spectra
+from ..forest import mean_transmission
 from ..resample.rows import resampled
 from ..templates import LOG_STEP
 from .sets import ScanSet
@@ -69,6 +70,12 @@ class Block:
         return torch.stack(values, dim=1)
 
     @cached_property
+    def forest(self) -> torch.Tensor:
+        """(pixel,) float64, mean transmission of the Lyα forest in light that was emitted blueward of Lyα."""
+        wave = 10 ** (LOG_STEP * (self.first + self.offset + np.arange(self.pixels)))
+        return torch.from_numpy(mean_transmission(wave)).to(self.flux.device)
+
+    @cached_property
     def used(self) -> torch.Tensor:
         """(row,) how many pixels are usable."""
         return (self.ivar > 0).sum(dim=1)
@@ -79,15 +86,16 @@ def reach(sets: Sequence[ScanSet]) -> tuple[int, int]:
     return max(s.first + s.shifts[0] for s in sets), min(s.first + s.flux.shape[1] + s.shifts[1] for s in sets)
 
 
-def blocks(ctx: Context, spectra: Spectra, limits: tuple[int, int], sky_weight: float) -> Iterator[tuple[np.ndarray, Block]]:
+def blocks(ctx: Context, spectra: Spectra, limits: tuple[int, int], sky_weight: np.ndarray | float) -> Iterator[tuple[np.ndarray, Block]]:
     """Yield row numbers (row,) and those spectra; spectra with fewer than `LEAST_PIXELS` usable pixels in reach are passed over.
 
     Args:
         ctx: says on what device and in what batches.
         spectra: on any grid.
         limits: numbers of the first pixel to use and of the one behind the last.
-        sky_weight: by what the inverse variances of pixels on sky lines and in telluric bands are multiplied.
+        sky_weight: by what the inverse variances of pixels on sky lines and in telluric bands are multiplied; (spectrum,) or for all.
     """
+    sky_weight = np.broadcast_to(np.float32(sky_weight), len(spectra))
     if len(spectra) == 0 or spectra.flux.shape[1] < 2:
         return
     on_grid = _numbered(spectra.wave) if spectra.shared else None
@@ -113,8 +121,9 @@ def blocks(ctx: Context, spectra: Spectra, limits: tuple[int, int], sky_weight: 
             enough = good.sum(axis=1) >= LEAST_PIXELS
             if enough.any():
                 flux, ivar, mask = (plane[enough][:, cut] for plane in (part.flux, part.ivar, part.mask))
-                ivar = ivar * np.where(mask & SKY, np.float32(sky_weight), np.float32(1))
-                yield rows.start + numbers[enough], _block(flux, ivar, good[enough], first, offset, ctx.device)
+                numbers = rows.start + numbers[enough]
+                ivar = ivar * np.where(mask & SKY, sky_weight[numbers, None], np.float32(1))
+                yield numbers, _block(flux, ivar, good[enough], first, offset, ctx.device)
         ctx.progress(min(rows.stop, len(spectra)), len(spectra))
 
 

@@ -8,11 +8,18 @@ variances w, and taken out of the flux, the normal matrix of the templates is
 in which every sum over pixels is a correlation with w, w P_p or w f: one Fourier transform gives it at all shifts. What is left
 is a system of a few unknowns at each.
 
+The forest in front of quasars multiplies templates blueward of Lyα by a transmission F(i) that depends on the observed pixel
+alone. So templates are cut in two there, and the blue parts are correlated with w F^2, w F P_p and w F f; as the parts do not
+overlap, the transforms add.
+
 References: Glazebrook, Offer & Deeley (1998), ApJ 492, 98; Bolton et al. (2012), AJ 144, 144.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 
 from .block import Block
@@ -39,28 +46,43 @@ class BasisScan:
         self.shifts = self.high - self.low + 1
         segment = templates.segment(first - self.high, pixels + self.shifts - 1)
         self.size = fast_size(segment.shape[1])
-        values = torch.from_numpy(segment).to(device)
-        self.pairs = [(k, m) for k in range(len(values)) for m in range(k + 1)]
-        self.vectors = torch.fft.rfft(values, n=self.size)
-        self.products = torch.fft.rfft(torch.stack([values[k] * values[m] for k, m in self.pairs]), n=self.size)
+        number = np.arange(first - self.high, first - self.high + segment.shape[1])
+        parts = [number >= templates.edge, number < templates.edge] if templates.absorbed else [np.ones(len(number), bool)]
+        self.pairs = [(k, m) for k in range(len(segment)) for m in range(k + 1)]
+        self.vectors, self.products = [], []
+        for part in parts:
+            values = torch.from_numpy(segment * part).to(device)
+            self.vectors.append(torch.fft.rfft(values, n=self.size))
+            self.products.append(torch.fft.rfft(torch.stack([values[k] * values[m] for k, m in self.pairs]), n=self.size))
 
     def curve(self, prepared: Prepared) -> torch.Tensor:
         """Return (row, shift): by how much chi-square falls from the polynomials' when the templates join them."""
-        weight, flux, nuisance = (torch.fft.rfft(plane, n=self.size).conj() for plane in prepared.planes)
-        right = [self._back(flux * vector) for vector in self.vectors]
-        mixed = [self._back(nuisance * vector) for vector in self.vectors]
+        weight, flux, nuisance = prepared.planes
+        through = [None, prepared.forest][: len(self.vectors)]
+        weights = self._along([weight if f is None else weight * f**2 for f in through])
+        fluxes, nuisances = (self._along([plane if f is None else plane * f for f in through]) for plane in (flux, nuisance))
+        vectors = list(zip(*self.vectors, strict=True))
+        right = [self._back(fluxes, vector) for vector in vectors]
+        mixed = [self._back(nuisances, vector) for vector in vectors]
         matrix = {}
-        for (k, m), product in zip(self.pairs, self.products, strict=True):
-            entry = self._back(weight * product)
+        for (k, m), product in zip(self.pairs, zip(*self.products, strict=True), strict=True):
+            entry = self._back(weights, product)
             if k == m:
                 entry = entry * (1 + RIDGE)
-            for p in range(nuisance.shape[1]):
+            for p in range(prepared.planes[2].shape[1]):
                 entry = torch.addcmul(entry, mixed[k][:, p], mixed[m][:, p], value=-1)
             matrix[k, m] = entry
         return gains(matrix, right).flip(-1)
 
-    def _back(self, spectrum: torch.Tensor) -> torch.Tensor:
-        return torch.fft.irfft(spectrum, n=self.size)[..., : self.shifts]
+    def _along(self, planes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        return [torch.fft.rfft(plane, n=self.size).conj() for plane in planes]
+
+    def _back(self, planes: Sequence[torch.Tensor], templates: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the sum of the parts' correlations."""
+        total = planes[0] * templates[0]
+        for plane, template in zip(planes[1:], templates[1:], strict=True):
+            total = torch.addcmul(total, plane, template)
+        return torch.fft.irfft(total, n=self.size)[..., : self.shifts]
 
 
 class Prepared:
@@ -76,6 +98,7 @@ class Prepared:
         smooth: (row,) float64, of the other one.
         nothing: (row,) float64, of no model at all.
         planes: w and w f (row, pixel), and w P (row, term, pixel), with P orthonormal and taken out of f.
+        forest: see `block.Block`.
     """
 
     def __init__(self, block: Block, terms: int, smooth: int) -> None:
@@ -88,6 +111,7 @@ class Prepared:
         kept = basis[:, :terms]
         rest = block.flux - (along[:, None, :terms] @ kept)[:, 0]
         self.planes = (block.ivar, block.ivar * rest, block.ivar[:, None] * kept)
+        self.forest = block.forest
 
 
 def orthonormal(block: Block, terms: int) -> torch.Tensor:

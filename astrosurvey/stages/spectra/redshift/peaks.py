@@ -13,6 +13,8 @@ from .sets import LIGHT, STEP, ScanSet
 
 APART = 1000.0
 """km/s between distinct redshifts of galaxies and quasars."""
+SEEN = 500.0
+"""km/s from a seed."""
 APART_STARS = 100.0
 """km/s between distinct velocities of stars."""
 
@@ -64,7 +66,9 @@ def vertex(curve: torch.Tensor, rows: torch.Tensor, at: torch.Tensor) -> torch.T
 
 
 def near_seeds(templates: ScanSet, curve: torch.Tensor, seeds: np.ndarray, offset: float, peaks: Peaks) -> Peaks:
-    """Return peaks, and the highest point of the curve within `APART` of every seed that lies in the range.
+    """Return peaks, and the highest point of the curve within `SEEN` of every seed that lies in the range.
+
+    A fit that begins there ends within `APART` of the seed, whether or not there is a peak: so what is thought of a seed can be judged.
 
     Args:
         templates: whose curve it is.
@@ -73,7 +77,7 @@ def near_seeds(templates: ScanSet, curve: torch.Tensor, seeds: np.ndarray, offse
         offset: of the block, pixels.
         peaks: found without them.
     """
-    half = math.ceil(APART / LIGHT / STEP)
+    half = math.ceil(SEEN / LIGHT / STEP)
     with np.errstate(invalid="ignore"):
         centre = np.round(np.log1p(seeds) / STEP - offset) - templates.shifts[0]
         inside = (centre >= 0) & (centre < curve.shape[1])

@@ -103,6 +103,10 @@ def _columns(
 ) -> torch.Tensor:
     """Return (candidate, column, pixel) float64: values, their slopes with the shift, additive polynomials."""
     values, slopes = _gathered(templates, block, which, parts)
+    if templates.absorbed:
+        number = block.first + torch.arange(block.pixels, device=block.flux.device) - parts[:, None] / FRACTIONS
+        through = torch.where(number < templates.edge, block.forest, torch.ones_like(block.forest))[:, None]
+        values, slopes = values * through, slopes * through
     if not templates.single:
         return torch.cat([values, slopes, block.polynomials[rows, : orders.additive]], dim=1)
     times = block.polynomials[rows, : orders.multiplicative]

@@ -10,7 +10,7 @@ from ....catalog.flags import SPECTRUM, Z_WARNING
 from ....core.stage import Context, DataError
 from ....products import Catalog, Spectra
 from ..templates import LOG_STEP
-from .answer import Rows, answers
+from .answer import Rows, Seeds, answers
 from .block import Block, blocks, reach
 from .scan import Choices, Scanner
 from .sets import ScanSet
@@ -38,14 +38,17 @@ def measure(
     if spectra.ids.dtype.kind not in "iu":
         raise DataError("the ids of these spectra are text, and catalogues need the numbers that io.spectra gives; wire its spectra here")
     flags = flags_of(spectra.ids, catalog)
-    near = seeds_of(spectra.ids, seeds) if seeds is not None else None
+    near = seeds_of(spectra.ids, seeds) if seeds is not None else Seeds(np.empty((len(spectra), 0)), np.empty((len(spectra), 0), "U8"))
     scanner = Scanner(sets, choices, ctx.device)
     rows = Rows()
     flux = np.full(spectra.flux.shape, np.nan, np.float32)
     fitted = np.zeros(len(spectra), bool)
-    for numbers, block in blocks(ctx, spectra, reach(sets), choices.sky_weight):
-        found, smooth = scanner.scan(block, near[numbers] if near is not None else None)
-        model = answers(block, numbers, found, smooth, flags[numbers], choices.orders, rows)
+    # Errors that were measured know what is left of the sky.
+    weight = np.where(flags & Z_WARNING["MEASURED_ERRORS"], 1.0, choices.sky_weight)
+    for numbers, block in blocks(ctx, spectra, reach(sets), weight):
+        mine = near.take(numbers)
+        found, smooth = scanner.scan(block, mine.z)
+        model = answers(block, numbers, found, smooth, flags[numbers], choices.orders, mine, rows)
         fitted[numbers] = True
         for number, shape in zip(numbers, model, strict=True):
             flux[number] = on_grid_of(spectra.wave_of(int(number)), block, shape)
@@ -77,12 +80,14 @@ def flags_of(ids: np.ndarray, catalog: Catalog | None) -> np.ndarray:
     return out
 
 
-def seeds_of(ids: np.ndarray, seeds: Catalog) -> np.ndarray:
-    """Return (n, rank) redshifts to look near, NaN where there is none."""
+def seeds_of(ids: np.ndarray, seeds: Catalog) -> Seeds:
+    """Return the redshifts to look near, by rank."""
     place = {one: k for k, one in enumerate(ids.tolist())}
     rank = seeds.column("rank")
-    out = np.full((len(ids), int(rank.max()) + 1 if len(rank) else 0), np.nan)
-    for one, k, z in zip(seeds.column("spectrum_id").tolist(), rank.tolist(), seeds.column("z").tolist(), strict=True):
+    shape = len(ids), int(rank.max()) + 1 if len(rank) else 0
+    out = Seeds(np.full(shape, np.nan), np.full(shape, "", "U8"))
+    columns = (seeds.column(name).tolist() for name in ("spectrum_id", "rank", "z", "spectral_class"))
+    for one, k, z, kind in zip(*columns, strict=True):
         if one in place:
-            out[place[one], k] = z
+            out.z[place[one], k], out.kind[place[one], k] = z, kind or ""
     return out

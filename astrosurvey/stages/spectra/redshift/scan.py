@@ -98,7 +98,7 @@ class Scanner:
         self._grid: tuple[int, int] | None = None
         self._scans: list[BasisScan | ArchetypeScan] = []
 
-    def scan(self, block: Block, seeds: np.ndarray | None = None) -> tuple[list[Candidates], np.ndarray]:
+    def scan(self, block: Block, seeds: np.ndarray) -> tuple[list[Candidates], np.ndarray]:
         """Return each set's candidates, and (row,) chi-square of a smooth curve.
 
         Args:
@@ -113,9 +113,7 @@ class Scanner:
                 peaks = single_peaks(scan, scan.curve(block), max(choices.peaks - 1, 1), choices.mates)
             else:
                 curve = scan.curve(prepared)
-                peaks = basis_peaks(templates, curve, choices.peaks)
-                if seeds is not None:
-                    peaks = near_seeds(templates, curve, seeds, block.offset, peaks)
+                peaks = near_seeds(templates, curve, seeds, block.offset, basis_peaks(templates, curve, choices.peaks))
             if len(peaks.rows):
                 found.append(self._candidates(templates, block, peaks))
         return found, prepared.smooth.cpu().numpy()

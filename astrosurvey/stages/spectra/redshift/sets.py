@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from ..forest import ALPHA, mean_transmission
 from ..templates import LOG_STEP, Library, TemplateSet
 
 STEP = LOG_STEP * math.log(10)
@@ -17,6 +18,10 @@ LIGHT = 299792.458
 """km/s."""
 FRACTIONS = 8
 """Parts of a pixel by which templates can be shifted."""
+
+TYPICAL, BLUEST = 2.5, 3800.0
+"""Redshift of the quasars that published templates were made of where they show the forest; and Å: what lies blueward of it in these is
+from quasars of higher redshifts, at which it is observed here."""
 
 CLASS_OF = {
     "stars": "star",
@@ -47,6 +52,8 @@ class ScanSet:
         names: (k,) of the templates.
         single: whether templates are fitted one at a time.
         shifts: the least and the greatest shift to try, pixels.
+        edge: number, with its fraction, of the pixel blueward of which the Lyα forest absorbs, so that templates there are multiplied
+            by its transmission where they are observed; below all pixels where nothing absorbs.
     """
 
     name: str
@@ -56,9 +63,15 @@ class ScanSet:
     names: tuple[str, ...]
     single: bool
     shifts: tuple[int, int]
+    edge: float = -math.inf
+
+    @property
+    def absorbed(self) -> bool:
+        """Whether the Lyα forest absorbs a part of the templates."""
+        return self.edge > -math.inf
 
     def segment(self, first: int, pixels: int) -> np.ndarray:
-        """Return (k, pixels) of the templates from pixel number `first` on."""
+        """Return (k, pixels) of the templates from pixel number `first` on, as they are without the forest."""
         return self.flux[:, np.clip(np.arange(first, first + pixels) - self.first, 0, self.flux.shape[1] - 1)]
 
     @cached_property
@@ -103,8 +116,19 @@ def _scan_set(name: str, templates: TemplateSet, limits: tuple[float, float]) ->
         low, high = max(low, templates.redshifts[0]), min(high, templates.redshifts[1])
     shifts = math.floor(math.log1p(low) / STEP), math.ceil(math.log1p(high) / STEP)
     flux = _filled(templates.flux.astype(np.float64))
+    edge = -math.inf
+    if spectral_class == "quasar":
+        edge = math.log10(ALPHA) / LOG_STEP
+        if templates.origin != "analytic":  # those hold no forest
+            flux = _unabsorbed(flux, templates.wave)
     flux /= np.sqrt(np.mean(flux**2, axis=1, keepdims=True))
-    return ScanSet(name, spectral_class, flux, templates.first, templates.names, not templates.eigen, shifts)
+    return ScanSet(name, spectral_class, flux, templates.first, templates.names, not templates.eigen, shifts, edge)
+
+
+def _unabsorbed(flux: np.ndarray, wave: np.ndarray) -> np.ndarray:
+    """Return published templates of quasars freed of the mean forest that they hold."""
+    typical = np.maximum(TYPICAL, BLUEST / wave - 1)
+    return np.asarray(flux / np.where(wave < ALPHA, mean_transmission(wave * (1 + typical)), 1))
 
 
 def _filled(flux: np.ndarray) -> np.ndarray:

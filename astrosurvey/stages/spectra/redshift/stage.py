@@ -42,7 +42,7 @@ class MeasureRedshift(Stage):
     """
 
     name = "spectra.redshift"
-    version = 1
+    version = 2
     inputs = {"spectra": Spectra, "catalog": optional(Catalog.of("spectrum")), "seeds": optional(Catalog.of("redshift"))}
     outputs = {
         "redshifts": Catalog.of("redshift", fills=("z", "z_err", "chi2", "delta_chi2", "spectral_class", "template")),
@@ -60,7 +60,7 @@ class MeasureRedshift(Stage):
             min_length=1,
             description="sets of templates to fit; what the folder lacks is replaced by a small analytic set, or else left out",
         )
-        galaxies: tuple[float, float] = Field((0.0, 1.3), description="redshifts of galaxies to try, from and to")
+        galaxies: tuple[float, float] = Field((0.0, 1.7), description="redshifts of galaxies to try, from and to")
         quasars: tuple[float, float] = Field((0.05, 7.0), description="redshifts of quasars to try, from and to")
         velocity: float = Field(1000.0, gt=0, le=10000, description="km/s; stars are tried from minus to plus this")
         additive: int = Field(4, ge=1, le=10, description="terms of the polynomial that is added to galaxies and quasars")
@@ -69,7 +69,10 @@ class MeasureRedshift(Stage):
         mates: int = Field(2, ge=0, le=5, description="other templates that may join the best star's")
 
         sky_weight: float = Field(
-            0.1, gt=0, le=1, description="by what the inverse variances of pixels on sky lines and in telluric bands are multiplied"
+            0.1,
+            gt=0,
+            le=1,
+            description="by what the inverse variances of pixels on sky lines and in telluric bands are multiplied; not measured errors",
         )
 
         @field_validator("galaxies", "quasars")

@@ -181,7 +181,7 @@ FILES: dict[str, tuple[str, Callable[[Path], TemplateSet]]] = {
     "cataclysmic": ("rrtemplate-STAR-CV-v0.1", _redrock_vectors("CV")),
     "library_stars": ("miles_thin", _library_stars),
     "galaxies": ("mastar_ssp", _populations),
-    "eigen_galaxies": ("spEigenGal-56436", _sdss_vectors("GALAXY", (0.0, 1.5))),
+    "eigen_galaxies": ("spEigenGal-56436", _sdss_vectors("GALAXY", (0.0, 2.0))),
     "eigen_quasars": ("spEigenQSO-55732", _sdss_vectors("QSO", (0.05, 7.0))),
     "eigen_quasars_low": ("rrtemplate-QSO-LOZ-v1.1", _redrock_vectors("QSO")),
     "eigen_quasars_high": ("rrtemplate-QSO-HIZ-v1.1", _redrock_vectors("QSO")),

@@ -77,4 +77,4 @@ def eigen_galaxies() -> TemplateSet:
     flux += lines * young * rng.lognormal(1.5, 0.7, (DRAWN, 1))
     names = tuple(f"GALAXY {k}" for k in range(VECTORS))
     vectors = basis(flux, VECTORS)
-    return TemplateSet(vectors, FIRST, names, ("GALAXY",) * VECTORS, {}, "analytic", True, (0.0, 1.5))
+    return TemplateSet(vectors, FIRST, names, ("GALAXY",) * VECTORS, {}, "analytic", True, (0.0, 2.0))
