@@ -13,9 +13,9 @@ QUANTILE = 0.75
 """Of all prominences: their noise's scale. Structures, if less than a quarter of all groups, do not reach it."""
 PRIOR = 10
 """Joins that a uniform field's scale counts for: where there are few, their quantile says little."""
-LAG = 0.25
+LAG = 0.75
 """Where gradients make a field's scale smaller than a uniform one's, they do so unevenly, and its largest excesses, which come from its
-flattest parts, lag behind by this power."""
+flattest parts, lag behind by this power. With it, uniform and Gaussian fields have one tail."""
 THINNING = 2.0
 """Power of the local dimension, in units of the field's, with which excesses shrink along streams and sheets. There a density of
 the field's dimension scatters more: as 1 over the local dimension, and prominences of fewer dimensions are larger by as much again."""

@@ -22,8 +22,8 @@ START = 1.5
 """The tail begins at this excess."""
 FEWEST = 10
 """Joins above an excess for its rate to count in the fit."""
-FIELD_POINTS = 20_000
-"""Points at most of a field that is simulated: more points are more joins, and do not change the rate."""
+FIELD_POINTS = (2_000, 20_000)
+"""Points at least and at most of a field that is simulated: more points are more joins, and do not change the rate."""
 JOINS = 20_000
 """Joins of simulated fields that make a tail."""
 
@@ -71,6 +71,8 @@ def fitted(excess: np.ndarray, scale: float) -> Null:
     c, b, a = np.polyfit(at[enough], rate, 2, w=weight)
     if c < 0:  # a tail that would turn up again
         c, (b, a) = 0.0, np.polyfit(at[enough], rate, 1, w=weight)
+    elif b < 0:
+        b, (c, a) = 0.0, np.polyfit(at[enough] ** 2, rate, 1, w=weight)
     return Null((float(a), float(b), float(c)), scale)
 
 
@@ -119,7 +121,7 @@ def simulated(
 
     Args:
         rng: all of its randomness.
-        n: points of the field at hand; not more than FIELD_POINTS of them are simulated at a time.
+        n: points of the field at hand; those simulated at a time are within FIELD_POINTS.
         dimension: of the space.
         k: neighbours.
         weights: (n,) of the points.
@@ -130,13 +132,13 @@ def simulated(
     from ..graph import build
     from .joins import joins_of
 
-    rows = min(n, FIELD_POINTS)
+    rows = min(max(n, FIELD_POINTS[0]), FIELD_POINTS[1])
     fields = []
     done = 0
     while done < joins or len(fields) < 2:  # noqa: PLR2004
         values = featureless(rng, rows, dimension, len(fields))
         points = Points(values, np.arange(rows), rows, dimension, np.zeros(dimension), ())
-        weight = None if weights is None else rng.choice(weights, rows, replace=False)
+        weight = None if weights is None else rng.choice(weights, rows, replace=rows > n)
         fields.append(joins_of(build(points, k, weights=weight)))
         done += max(len(fields[-1]), 1)
         progress(min(done, joins), joins)

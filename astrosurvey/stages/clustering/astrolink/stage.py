@@ -35,14 +35,15 @@ class AstroLink(Stage):
         """Settings of `clustering.astrolink`."""
 
         neighbours: int = Field(
-            20, ge=6, le=100, description="points, itself included, from which the density at a point is estimated; more is smoother"
+            20, ge=7, le=60, description="points, itself included, from which the density at a point is estimated; more is smoother"
         )
         false_positive_rate: float = Field(
             0.05, gt=0, lt=1, description="probability that a field without structure gives any cluster at all"
         )
         null: Literal["table", "simulation"] = Field(
             "table",
-            description="what noise does: from the table that comes with the package; or simulated for the number of points and weights at hand",
+            description="what noise does: from the table that comes with the package; or simulated for the number of points at hand, as is always "
+            "done with weights",
         )
         weights: str | None = Field(None, description="column with a positive weight for each source, such as a mass")
 
@@ -77,7 +78,7 @@ class AstroLink(Stage):
             ctx.log.warning("%d distinct points are too few for %d neighbours; set `neighbours` lower", len(graph), k)
             return write_tables(catalog, points, [], self.name)
         joins = joins_of(graph)
-        if settings.null == "table":
+        if settings.null == "table" and weights is None:
             null = tabulated(points.dimension, k)
         else:
             null = simulated(ctx.rng, len(points), points.dimension, k, weights, progress=ctx.progress)
