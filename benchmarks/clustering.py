@@ -45,6 +45,8 @@ TOO_SLOW = {("scikit-learn HDBSCAN", 100_000)}
 """Half a minute and more for each data set."""
 MILLION = {"astrolink 0.5.4": DIMENSIONS[1:], "fast_hdbscan": (3,)}
 """Which peers cluster 10^6 points, and in how many dimensions."""
+NOISE = 0.008
+"""Standard error of each coordinate, in sides of the box, for the mock with errors: about as wide as a stream."""
 NULLS = {"uniform": uniform_box, "gaussian": gaussian_box}
 
 
@@ -78,7 +80,7 @@ def run(method: str, sets: Sequence[np.ndarray], repeats: int = 1) -> tuple[list
     with tempfile.TemporaryDirectory() as name:
         given, out = Path(name) / "in.npz", Path(name) / "out.npz"
         np.savez(given, repeats=repeats, **{f"points_{place}": points for place, points in enumerate(sets)})
-        subprocess.run([sys.executable, str(HERE / "clustering_tools.py"), method, str(given), str(out)], check=True, env=environment())
+        call("clustering_tools.py", method, str(given), str(out))
         with np.load(out) as stored:
             return [stored[f"labels_{place}"] for place in range(len(sets))], json.loads(str(stored["notes"]))
 
@@ -186,12 +188,62 @@ def nulls(results: Results, options: argparse.Namespace) -> None:
                 )
 
 
+def call(script: str, *arguments: str) -> None:
+    """Run a script of this folder in a process of its own."""
+    subprocess.run([sys.executable, str(HERE / script), *arguments], check=True, env=environment())
+
+
+def fuzzy(results: Results, options: argparse.Namespace) -> None:
+    from clustering_fuzzy import DRAWN
+
+    from astrosurvey.stages.evaluate.clustering.scores import match, reliability
+
+    cases = [f"d3 n10000 noise {NOISE} s{seed}" for seed in options.seeds]
+    made = {case: mock(np.random.default_rng(seed), 10_000, 3, noise=NOISE) for case, seed in zip(cases, options.seeds, strict=True)}
+    for method in DRAWN:
+        todo = results.missing("fuzzy", cases, method)
+        if not todo:
+            continue
+        with tempfile.TemporaryDirectory() as name:
+            given, out = Path(name) / "in.npz", Path(name) / "out.npz"
+            data = {f"{key}_{k}": getattr(made[case], key) for k, case in enumerate(todo) for key in ("values", "sigma")}
+            np.savez(given, **data)
+            call("clustering_fuzzy.py", "draws", method, str(given), str(out))
+            with np.load(out) as stored:
+                notes = json.loads(str(stored["notes"]))
+                for k, case in enumerate(todo):
+                    truth = made[case].labels
+                    cuts = np.cumsum(stored[f"sizes_{k}"])[:-1]
+                    groups, stated = (
+                        np.split(stored[f"{key}_{k}"], cuts) if len(stored[f"sizes_{k}"]) else [] for key in ("members", "probability")
+                    )
+                    sure = reliability(truth, groups, stated, match(truth, groups))
+                    figures = {**scores(truth, stored[f"labels_{k}"]), "ece": sure.ece, "worst": sure.worst}
+                    results.add("fuzzy", case, method, {**figures, "cpu_s": notes["cpu_s"][k], "warm_up_s": notes["warm_up_s"]})
+
+
+def clusterings(results: Results, options: argparse.Namespace) -> None:
+    from clustering_fuzzy import TOGETHER
+
+    for number in (100, 1000):
+        case = f"{number} clusterings"
+        for method in TOGETHER:
+            if results.missing("clusterings", [case], method):
+                with tempfile.TemporaryDirectory() as name:
+                    out = Path(name) / "out.npz"
+                    call("clustering_fuzzy.py", "clusterings", method, str(out), str(number))
+                    with np.load(out) as stored:
+                        results.add("clusterings", case, method, json.loads(str(stored["notes"])))
+
+
 PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {
     "mocks": mocks,
     "gaia": nearby,
     "costs": costs,
     "cold": cold,
     "nulls": nulls,
+    "fuzzy": fuzzy,
+    "clusterings": clusterings,
 }
 
 

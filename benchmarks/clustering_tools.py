@@ -77,7 +77,47 @@ def sklearn_hdbscan(points: np.ndarray) -> np.ndarray:
     return HDBSCAN(min_samples=NEIGHBOURS, min_cluster_size=smallest(len(points)), n_jobs=1, copy=True).fit_predict(points)
 
 
-OURS: dict[str, Method] = {}
+def context(seed: int = 1) -> Any:
+    """Return what a stage is given to run with."""
+    import logging
+
+    from astrosurvey import Context
+
+    return Context(None, np.random.default_rng(seed), "cpu", logging.getLogger("benchmark"), lambda done, total: None, Path())
+
+
+def mock_catalog(columns: dict[str, np.ndarray]) -> Any:
+    """Return sources with columns of a mock."""
+    from astrosurvey import Catalog
+
+    n = len(next(iter(columns.values())))
+    fixed = {"tile_id": 1, "x": np.nan, "y": np.nan, "ra": np.nan, "dec": np.nan, "n_pixels": 0, "significance": np.nan, "n_child": 0}
+    box = dict.fromkeys(("x_min", "x_max", "y_min", "y_max"), 0)
+    own = {f"x_mock_{name}": values for name, values in columns.items()}
+    return Catalog.from_columns("source", {"source_id": np.arange(n), **fixed, **box, "primary": True, "flags": 0, **own})
+
+
+def points_of(values: np.ndarray) -> Any:
+    """Return (n, d) points as our methods take them."""
+    from astrosurvey.stages.clustering.features import Points
+
+    n, d = values.shape
+    return Points(np.ascontiguousarray(values), np.arange(n), n, d, np.zeros(d), tuple(f"p{k + 1}" for k in range(d)))
+
+
+def our_hdbscan(points: np.ndarray) -> np.ndarray:
+    """clustering.hdbscan: from points to labels."""
+    from astrosurvey.stages.clustering.hdbscan.select import select
+    from astrosurvey.stages.clustering.hdbscan.tree import grow
+
+    hierarchy = grow(points_of(points), NEIGHBOURS, smallest(len(points)), "cpu")
+    labels = np.full(len(points), -1)
+    if hierarchy.tree is not None:
+        labels[hierarchy.order] = select(hierarchy.tree, "eom", 0.0, False).label
+    return labels
+
+
+OURS: dict[str, Method] = {"clustering.hdbscan": our_hdbscan}
 PEERS: dict[str, Method] = {
     "astrolink 0.5.4": astrolink_package,
     "hdbscan": hdbscan_package,

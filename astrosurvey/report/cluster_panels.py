@@ -183,11 +183,9 @@ def panels(sources: Sources, numbers: np.ndarray, members: np.ndarray, number: i
         axes = Axis("Δ right ascension · cos δ, deg", reverse=True), Axis("Δ declination, deg")
         pictures.append(panel(x, y, own, axes, (_around(x[members]), _around(y[members])), equal=True))
     others = list(sources.others.items())
-    pairs = list(zip(others[::2], others[1::2], strict=False))
-    if len(others) > 1 and len(others) % 2:
-        # Proper motions, of three columns with a parallax, belong together: pairs are counted from the end.
-        pairs = list(zip(others[1::2], others[2::2], strict=False))
-    for (x_name, (x, x_unit)), (y_name, (y, y_unit)) in pairs[: 1 if sources.on_sky else 2]:
+    # Of three columns beside the sky, a parallax and proper motions, the last two belong together.
+    pairs = list(pairwise(others))[-1:] if sources.on_sky else list(pairwise(others))[:2]
+    for (x_name, (x, x_unit)), (y_name, (y, y_unit)) in pairs:
         axes = Axis(_label(x_name, x_unit)), Axis(_label(y_name, y_unit))
         pictures.append(panel(x, y, own, axes, (_around(x[members]), _around(y[members]))))
     if sources.magnitude and sources.colour:
@@ -236,4 +234,4 @@ def _around(values: np.ndarray) -> tuple[float, float]:
 
 
 def _label(name: str, unit: str) -> str:
-    return f"{name}, {unit}" if unit else name
+    return f"{name}, {unit.replace('**-1', '⁻¹').replace('**-2', '⁻²')}" if unit else name

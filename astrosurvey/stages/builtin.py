@@ -26,6 +26,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
     from .clustering.astrolink.stage import AstroLink
+    from .clustering.fuzzy.stage import FuzzyClustering
     from .clustering.hdbscan.stage import Hdbscan
     from .clustering.kmeans.stage import KMeans
     from .clustering.mixture.stage import GaussianMixture
@@ -103,6 +104,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         MergeCatalogs,
         AstroLink,
         Hdbscan,
+        FuzzyClustering,
         GaussianMixture,
         KMeans,
         Project,

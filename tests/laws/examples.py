@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,27 @@ def judged_spectra(index: int) -> tuple[Any, Any, Any]:
         Catalog.from_columns("classification", {**classes, "probability": probability}),
         Catalog.from_columns("redshift", redshifts),
     )
+
+
+@cache
+def moments() -> list[Any]:
+    """Return five snapshots of the same 100 objects in two catalogues; a clump dissolves in the course of time, another one does not."""
+    import numpy as np
+
+    from astrosurvey.catalog.pixelless import pixel_columns
+
+    rng = np.random.default_rng(6)
+    lasting, leaving, field = rng.normal(0.2, 0.02, (30, 2)), rng.normal(0.8, 0.02, (30, 2)), rng.random((40, 2))
+    columns: dict[str, list[Any]] = {name: [] for name in ("p1", "p2", "tracer", "time")}
+    for time in range(5):
+        places = np.concatenate([lasting, leaving if time < 3 else rng.random((30, 2)), field]) + rng.normal(0, 0.002, (100, 2))
+        order = rng.permutation(100)
+        for name, values in zip(columns, (places[order, 0], places[order, 1], order, np.full(100, 10 - time)), strict=True):
+            columns[name].append(values)
+    own = {f"x_demo_{name}": np.concatenate(values) for name, values in columns.items()}
+    rows = {"source_id": rng.permutation(500), "tile_id": 1, **pixel_columns(np.arange(500)), "flags": 0}
+    both = Catalog.from_columns("source", {**rows, **own})
+    return [Catalog("source", both.rows.take(np.arange(k, 500, 2))) for k in range(2)]
 
 
 @cache
@@ -388,7 +410,8 @@ def small_anomaly() -> Any:
     rng = np.random.default_rng(5)
     with seeded(5):
         network = SpectralAutoencoder(**config).eval()
-    found = {name: rng.normal(size=400) for name in STRANGE} | {"snr": rng.uniform(0.5, 30, 400), "pixels": np.full(400, 2000.0)}
+    named = (*STRANGE, "misfit", "nothing_known")
+    found = {name: rng.normal(size=400) for name in named} | {"snr": rng.uniform(0.5, 30, 400), "pixels": np.full(400, 2000.0)}
     calibrations = {density: calibrate(found, density) for density in ("flow", "forest")}
     return to_model(Trained(network, config, History(), calibrations, {}), {"data": "none"}, 1e-3)
 
@@ -418,6 +441,24 @@ def lined_spectra(number: int) -> tuple[Any, Any]:
         "template": "a line",
     }
     return Spectra(flux, ivar, mask, wave, ids), Catalog.from_columns("spectrum_truth", truth)
+
+
+@cache
+def witnesses(number: int) -> dict[str, Any]:
+    """Return what templates leave of `lined_spectra`, and what a classifier says of all but the last one."""
+    import numpy as np
+
+    from astrosurvey.stages.spectra.classes import COARSE
+
+    spectra, _ = lined_spectra(number)
+    smooth = np.where(spectra.mask == 0, 3.0, np.nan).astype(np.float32)
+    ids = np.repeat(spectra.ids[:7], len(COARSE))
+    probability = np.tile(np.array([0.1, 0.8, 0.05, 0.02, 0.03]), 7)
+    columns = {"object_table": "spectrum", "object_id": ids, "classifier": "net/coarse", "label": list(COARSE) * 7, "flags": 0}
+    return {
+        "fits": replace(spectra, flux=smooth),
+        "classes": Catalog.from_columns("classification", {**columns, "probability": probability}),
+    }
 
 
 @cache

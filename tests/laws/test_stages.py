@@ -12,6 +12,7 @@ from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.clustering.astrolink.stage import AstroLink
+from astrosurvey.stages.clustering.fuzzy.stage import FuzzyClustering
 from astrosurvey.stages.clustering.hdbscan.stage import Hdbscan
 from astrosurvey.stages.clustering.kmeans.stage import KMeans
 from astrosurvey.stages.clustering.mixture.stage import GaussianMixture
@@ -63,6 +64,7 @@ from .examples import (
     known_spectra,
     lined_spectra,
     measured,
+    moments,
     numbered,
     psf,
     redshifted,
@@ -77,6 +79,7 @@ from .examples import (
     starry,
     tile_image,
     truth,
+    witnesses,
 )
 
 
@@ -633,6 +636,9 @@ class TestSpectralAnomaly(StageLaws):
     def example_baseline(self):
         return Example({"spectra": lined_spectra(1)[0], "redshifts": known_redshifts(1), "model": small_anomaly()}, {"density": "forest"})
 
+    def example_with_witnesses(self):
+        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_anomaly(), **witnesses(0)})
+
     def wrong_model(self):
         return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_detector()})
 
@@ -648,6 +654,10 @@ class TestTrainAnomaly(StageLaws):
 
     def example(self):
         return Example(self.tiles(0, 1), self.SMALL)
+
+    def example_with_witnesses(self):
+        heard = {port: [witnesses(number)[port] for number in (0, 1)] for port in ("fits", "classes")}
+        return Example({**self.tiles(0, 1), **heard, "redshifts": [known_redshifts(number) for number in (0, 1)]}, self.SMALL)
 
     def empty_without_known_objects(self):
         tiles = self.tiles(0, 1)
@@ -789,6 +799,28 @@ class TestHdbscan(StageLaws):
         return Example({"sources": starry()}, {"columns": ["ra", "dec", "paralax"]})
 
 
+class TestFuzzyClustering(StageLaws):
+    stage = FuzzyClustering
+    settings: ClassVar = {"columns": ["ra", "dec"], "method": "hdbscan", "neighbours": 5}
+
+    def example(self):
+        return Example({"sources": starry()}, {**self.settings, "errors": {"ra": 0.01, "dec": 0.02}, "draws": 4})
+
+    def example_of_clusterings(self):
+        given = grouped()
+        inputs = {"sources": given["sources"], "given_members": given["members"], "given_clusters": given["clusters"]}
+        return Example(inputs, {**self.settings, "columns": ["x"]})
+
+    def example_of_snapshots(self):
+        return Example({"sources": moments()}, {**self.settings, "columns": ["p1", "p2"], "tracer": "tracer", "time": "time"})
+
+    def wrong_without_errors(self):
+        return Example({"sources": starry()}, self.settings)
+
+    def wrong_objects(self):
+        return Example({"sources": moments()}, {**self.settings, "columns": ["p1", "p2"], "tracer": "tile_id", "time": "time"})
+
+
 class TestGaussianMixture(StageLaws):
     stage = GaussianMixture
 
@@ -880,7 +912,9 @@ class TestExportFits(_Exports, StageLaws):
 
     def example_of_spectra(self):
         _, classes, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
-        return Example({"classes": list(classes), "redshifts": list(redshifts)})
+        return Example(
+            {"classes": list(classes), "anomalies": [witnesses(0)["classes"], witnesses(1)["classes"]], "redshifts": list(redshifts)}
+        )
 
     def example_wide(self):
         return Example(self.example().inputs, {"layout": "wide"})

@@ -18,10 +18,11 @@ TABLES = {
     "catalog": "spectrum",
     "redshifts": "redshift",
     "classes": "classification",
+    "anomalies": "classification",
     "lines": "spectral_line",
     "indices": "spectral_index",
 }
-"""What can be written: port and table."""
+"""What can be written: port and table. What comes to two ports of one table is written into one."""
 CATALOGS = {port: optional(Tiles.of(Catalog.of(table))) for port, table in TABLES.items()}
 Gathered = Tiles[Catalog] | None
 
@@ -58,6 +59,7 @@ class ExportFits(Stage):
         catalog: Gathered,
         redshifts: Gathered,
         classes: Gathered,
+        anomalies: Gathered,
         lines: Gathered,
         indices: Gathered,
     ) -> Mapping[str, Any]:
@@ -67,7 +69,7 @@ class ExportFits(Stage):
 
         write_fits(
             ctx.scratch / "catalog.fits",
-            out_tables([sources, photometry, catalog, redshifts, classes, lines, indices], wide=self.config.layout == "wide"),
+            out_tables([sources, photometry, catalog, redshifts, classes, anomalies, lines, indices], wide=self.config.layout == "wide"),
         )
         return {"files": Export(ctx.scratch)}
 
@@ -95,6 +97,7 @@ class ExportVOTable(Stage):
         catalog: Gathered,
         redshifts: Gathered,
         classes: Gathered,
+        anomalies: Gathered,
         lines: Gathered,
         indices: Gathered,
     ) -> Mapping[str, Any]:
@@ -104,7 +107,7 @@ class ExportVOTable(Stage):
 
         write_votable(
             ctx.scratch / "catalog.vot",
-            out_tables([sources, photometry, catalog, redshifts, classes, lines, indices], wide=self.config.layout == "wide"),
+            out_tables([sources, photometry, catalog, redshifts, classes, anomalies, lines, indices], wide=self.config.layout == "wide"),
         )
         return {"files": Export(ctx.scratch)}
 

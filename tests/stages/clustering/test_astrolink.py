@@ -18,7 +18,6 @@ from astrosurvey.stages.clustering.astrolink.membership import memberships
 from astrosurvey.stages.clustering.astrolink.null import Null, featureless, fitted, simulated, tabulated
 from astrosurvey.stages.clustering.astrolink.stage import AstroLink
 from astrosurvey.stages.clustering.features import Points
-from astrosurvey.stages.evaluate.clustering.scores import adjusted_rand
 from astrosurvey.stages.simulate.clusters.mock import gaussian_box, mock, uniform_box
 
 from ..running import run, tiles_of

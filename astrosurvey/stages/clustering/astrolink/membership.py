@@ -49,5 +49,5 @@ def memberships(graph: Graph, joins: Joins, null: Null, found: Sequence[Found]) 
         significance = float(null.significance(group.excess, len(joins)))
         groups.append(Group(members, probability, group.parent, significance, stability=group.purity))
         if group.parent < 0 or group.purity >= PURE:
-            assigned[members[probability > 0.5]] = index  # noqa: PLR2004
+            assigned[members[probability > 0.5]] = index
     return groups, assigned, position

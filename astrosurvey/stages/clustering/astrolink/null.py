@@ -49,7 +49,7 @@ class Null:
     def log_probability(self, excess: Any, joins: int) -> Any:
         """Return the log of the probability that a featureless field with so many joins has any as large an excess."""
         expected = np.log(max(joins, 1)) + self.log_rate(excess)
-        return np.where(expected < -20, expected, np.log(-np.expm1(-np.exp(np.maximum(expected, -20)))))  # type: ignore[no-any-return]
+        return np.where(expected < -20, expected, np.log(-np.expm1(-np.exp(np.maximum(expected, -20)))))
 
     def significance(self, excess: Any, joins: int) -> Any:
         """Return the same as standard deviations of a normal distribution."""
@@ -130,12 +130,12 @@ def simulated(
     """
     from ..features import Points
     from ..graph import build
-    from .joins import joins_of
+    from .joins import Joins, joins_of
 
     rows = min(max(n, FIELD_POINTS[0]), FIELD_POINTS[1])
-    fields = []
+    fields: list[Joins] = []
     done = 0
-    while done < joins or len(fields) < 2:  # noqa: PLR2004
+    while done < joins or len(fields) < 2:
         values = featureless(rng, rows, dimension, len(fields))
         points = Points(values, np.arange(rows), rows, dimension, np.zeros(dimension), ())
         weight = None if weights is None else rng.choice(weights, rows, replace=rows > n)

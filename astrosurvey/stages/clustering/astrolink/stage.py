@@ -42,8 +42,8 @@ class AstroLink(Stage):
         )
         null: Literal["table", "simulation"] = Field(
             "table",
-            description="what noise does: from the table that comes with the package; or simulated for the number of points at hand, as is always "
-            "done with weights",
+            description="what noise does: from the table that comes with the package; or simulated for the number of points at hand, "
+            "as is always done with weights",
         )
         weights: str | None = Field(None, description="column with a positive weight for each source, such as a mass")
 

@@ -28,7 +28,7 @@ class Errors:
     """Gaussian errors of n points in c columns.
 
     Attributes:
-        root: (n, c) standard deviations, or (n, c, c) symmetric square roots of covariances.
+        root: (n, c) standard deviations, or (n, c, c) matrices whose products with their own transposes are the covariances.
         usable: (n,) bool, whether the errors of a point are errors: finite, not negative, and a covariance positive semidefinite.
     """
 

@@ -27,6 +27,11 @@ class Hierarchy:
     tree: CondensedTree | None
 
 
+def smallest_cluster(n: int, dimension: int) -> int:
+    """Return how many points a cluster has at least by default: fewer in more dimensions, in which chance makes smaller ones."""
+    return max(20, n // (250 * dimension))
+
+
 def grow(points: Points, min_samples: int, min_cluster_size: int, device: Literal["cpu", "cuda"]) -> Hierarchy:
     """Return the hierarchy of points.
 
@@ -40,7 +45,7 @@ def grow(points: Points, min_samples: int, min_cluster_size: int, device: Litera
     values = np.ascontiguousarray(points.values[order])
     if len(values) < min_cluster_size:
         return Hierarchy(order, values, None)
-    indices, squared = neighbours.cpu(values, min_samples, points.box)
+    indices, squared = neighbours.KERNEL.on(device)(values, min_samples, points.box)
     core = np.ascontiguousarray(squared[:, -1])
     point, into, height = linkage.KERNEL.on(device)(values, core, indices, squared, points.box)
     return Hierarchy(order, values, condense(point, into, height, min_cluster_size))
