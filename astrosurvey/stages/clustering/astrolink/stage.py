@@ -83,13 +83,7 @@ class AstroLink(Stage):
         else:
             null = simulated(ctx.rng, len(points), points.dimension, k, weights, progress=ctx.progress)
         groups, assigned, position = memberships(graph, joins, null, significant(joins, null, settings.false_positive_rate))
-        ctx.log.info(
-            "%d clusters; %d of %d points are put into one; noise of log density %.2f",
-            len(groups),
-            (assigned >= 0).sum(),
-            len(points),
-            joins.unit(null.scale).min(),
-        )
+        ctx.log.info("%d clusters; %d of %d points are put into one", len(groups), (assigned >= 0).sum(), len(points))
         return write_tables(
             catalog,
             points,
