@@ -26,6 +26,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
     from .clustering.astrolink.stage import AstroLink
+    from .clustering.friends.stage import FriendsOfFriends
     from .clustering.fuzzy.stage import FuzzyClustering
     from .clustering.hdbscan.stage import Hdbscan
     from .clustering.kmeans.stage import KMeans
@@ -104,6 +105,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         MergeCatalogs,
         AstroLink,
         Hdbscan,
+        FriendsOfFriends,
         FuzzyClustering,
         GaussianMixture,
         KMeans,
