@@ -14,7 +14,7 @@ import numpy as np
 from ._numba import helper, inlined, parallel, prange
 
 LEAF = 32
-"""Points of a leaf; bits of an integer say which of them count, so not more than 62."""
+"""Points of a leaf; bits of an integer say which of them count; see `lowest_bit`."""
 DEPTH = 40
 """More than the levels of any tree of fewer than 2**31 points."""
 SERIAL_LEVELS = 6
@@ -169,6 +169,14 @@ def periods_of(box: np.ndarray) -> np.ndarray:
 
 
 @inlined
+def difference_of(x: Any, y: Any, period: Any) -> Any:
+    """Return how far two coordinates are apart, the shorter way round."""
+    direct = abs(x - y)
+    around = period - direct
+    return around if around < direct else direct
+
+
+@inlined
 def gap(low: Any, high: Any, other_low: Any, other_high: Any, period: Any) -> Any:
     """Return the least difference between coordinates of two intervals; never above that of any two of their points, rounding included."""
     direct = max(other_low - high, low - other_high, 0.0)
@@ -197,3 +205,13 @@ def leaf_node(leaf: Any, leaves: Any) -> Any:
         else:
             node, a = node + 2 * (middle - a), middle
     return node
+
+
+PLACES = np.zeros(32, np.int64)
+PLACES[(0x077CB531 << np.arange(32) & 0xFFFFFFFF) >> 27] = np.arange(32)
+
+
+@inlined
+def lowest_bit(bits: Any) -> Any:
+    """Return the place of the lowest of 32 bits that is set: a de Bruijn sequence, shifted by it, begins with bits that tell it."""
+    return PLACES[((bits & -bits) * 0x077CB531 & 0xFFFFFFFF) >> 27]
