@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 import astrosurvey
 from astrosurvey import Catalog, Export, Metrics, Model, Spectra, report
+from tools import fast_food
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -32,7 +33,8 @@ SPECTRA_SURVEY = ROOT / "examples" / "spectra-survey.yaml"
 SIMULATED_CLUSTERS = ROOT / "examples" / "clusters.yaml"
 SNAPSHOTS = ROOT / "examples" / "snapshots.yaml"
 OPEN_CLUSTERS = ROOT / "examples" / "open-clusters.yaml"
-OF_CATALOGUES = [OPEN_CLUSTERS]
+GROUPS = ROOT / "examples" / "groups.yaml"
+OF_CATALOGUES = [OPEN_CLUSTERS, GROUPS]
 WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT, SIMULATED_CLUSTERS, SNAPSHOTS, *OF_CATALOGUES]
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA + OF_CATALOGUES]
 FLUX_AUTO = 15
@@ -142,6 +144,32 @@ def test_the_example_of_open_clusters(real_data, tmp_path, monkeypatch):
     metrics = result.read("sharp_score", "metrics", Metrics)
     assert metrics["ari"].value > 0.95
     assert metrics["recovered"].value == 1
+
+
+@pytest.mark.real
+def test_the_example_of_groups(real_data, tmp_path, monkeypatch):
+    fast_food.write(fast_food.read(real_data / "catalogs" / "corrfunc_Mr19_mock_northonly.rdcz.ff"), tmp_path / "galaxies.ecsv")
+    monkeypatch.setenv("ASTROSURVEY_DATA", str(tmp_path))
+    result = astrosurvey.run(astrosurvey.load(GROUPS), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    points, clusters = (result.read("groups", port, Catalog) for port in ("points", "clusters"))
+    assert len(points) == 84383
+    # Of volume-limited samples like this one, some four in ten galaxies are in a group of two or more (Berlind et al. 2006), fewer in rich ones.
+    grouped = clusters.column("n_member").sum() / len(points)
+    assert 0.1 < grouped < 0.3
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x08\0\0\0" + bytes(8) + b"\x09\0\0\0", "does not end where it says"),
+        (4 * (b"\x04\0\0\0" + bytes(4) + b"\x04\0\0\0"), "a header of"),
+    ],
+)
+def test_other_files_are_no_galaxies(data, message, tmp_path):
+    (tmp_path / "file.ff").write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        fast_food.read(tmp_path / "file.ff")
 
 
 @pytest.mark.real

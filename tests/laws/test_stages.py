@@ -11,6 +11,7 @@ import pytest
 from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
+from astrosurvey.stages.clustering.astrolink.stage import AstroLink
 from astrosurvey.stages.clustering.friends.stage import FriendsOfFriends
 from astrosurvey.stages.clustering.fuzzy.stage import FuzzyClustering
 from astrosurvey.stages.clustering.hdbscan.stage import Hdbscan
@@ -765,6 +766,23 @@ class TestMergeCatalogs(StageLaws):
         return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
 
 
+class TestAstroLink(StageLaws):
+    stage = AstroLink
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "neighbours": 7})
+
+    def example_simulated(self):
+        settings = {"columns": ["ra", "dec"], "neighbours": 7, "null": "simulation", "false_positive_rate": 0.5}
+        return Example({"sources": starry()}, settings)
+
+    def example_too_few(self):
+        return Example({"sources": [detected(0)["sources"]]}, {"columns": ["ra", "dec"], "neighbours": 60})
+
+    def wrong_column(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "parralax"]})
+
+
 class TestFriendsOfFriends(StageLaws):
     stage = FriendsOfFriends
 
@@ -911,6 +929,10 @@ class TestExportFits(_Exports, StageLaws):
         return Example(
             {"classes": list(classes), "anomalies": [witnesses(0)["classes"], witnesses(1)["classes"]], "redshifts": list(redshifts)}
         )
+
+    def example_of_clusters(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("sources", "clusters", "members", "points")})
 
     def example_wide(self):
         return Example(self.example().inputs, {"layout": "wide"})

@@ -100,7 +100,7 @@ class TestErrors:
         np.testing.assert_allclose(there[2], [0.9, 60], atol=1e-2)
 
     def test_wrong_names(self):
-        with pytest.raises(DataError, match="no column 'c_error'"):
+        with pytest.raises(DataError, match="no errors: the catalogue has no column 'c_error'"):
             errors_of(catalog(c=np.arange(3.0)), columns(catalog(c=np.arange(3.0)), ["c"]), "{column}_error")
         with pytest.raises(DataError, match="`errors` names c, not among"):
             errors_of(self.made, columns(self.made, ["a"]), {"c": 1.0})
@@ -152,9 +152,11 @@ class TestDraws:
         assert (out["clusters"].column("stability") == 1).all()
 
     @pytest.mark.parametrize("n", [0, 1, 25])
-    def test_few_sources(self, n):
-        out = found(Catalog("source", noisy()[0].rows.slice(0, n)))
+    def test_few_sources(self, n, caplog):
+        with caplog.at_level(logging.WARNING):
+            out = found(Catalog("source", noisy()[0].rows.slice(0, n)))
         assert len(out["points"]) == n
+        assert "not one clustering has a cluster" in caplog.text
 
 
 class TestSnapshots:

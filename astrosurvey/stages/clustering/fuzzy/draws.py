@@ -22,10 +22,10 @@ def log_density(points: Points, neighbours: int, device: Device) -> np.ndarray:
 def hdbscan(points: Points, neighbours: int, min_cluster_size: int | None, device: Device) -> list[Cluster]:
     """Return the clusters of HDBSCAN's that have the largest excess of mass."""
     from ..hdbscan.select import select
-    from ..hdbscan.tree import grow
+    from ..hdbscan.tree import grow, smallest_cluster
 
-    hierarchy = grow(points, neighbours, min_cluster_size or max(20, len(points) // 500), device)
+    hierarchy = grow(points, neighbours, min_cluster_size or smallest_cluster(len(points), points.dimension), device)
     if hierarchy.tree is None:
         return []
     found = select(hierarchy.tree, "eom", 0.0, single=False)
-    return [Cluster(hierarchy.order[found.label == label]) for label in range(len(found.clusters))]
+    return [Cluster(hierarchy.order[found.label == label].astype(np.int32)) for label in range(len(found.clusters))]

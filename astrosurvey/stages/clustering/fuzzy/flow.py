@@ -11,7 +11,8 @@ import numpy as np
 from ....core.product import Tiles
 from ....core.stage import Context, DataError
 from ....products import Catalog
-from ..features import Columns, Points, columns_of, metric_of
+from ..features import Columns, Points, columns_of
+from ..metric import metric_of
 from ..tables import Group, cluster_ids, write_tables
 from . import draws, snapshots
 from .background import without_field
@@ -105,6 +106,10 @@ def _agreed(ctx: Context, config: Any, points: Points, clusterings: Clusterings)
     """Return the clusters on which clusterings of the same points agree."""
     if clusterings.n_clusterings == 1:
         ctx.log.warning("there is one clustering only: its clusters are as they are, and their stability says nothing")
+    if len(clusterings) == 0:
+        ctx.log.warning(
+            "not one clustering has a cluster; there are %d points, and densities follow from %d", len(points), config.neighbours
+        )
     least = max(1, int(np.ceil(config.min_stability * clusterings.n_clusterings)))
     groups = groups_of(clusterings, least, config.min_jaccard)
     log_density = draws.log_density(points, config.neighbours, ctx.device)
@@ -146,13 +151,36 @@ def of_snapshots(ctx: Context, config: Any, catalog: Catalog, tiles: Tiles[Catal
     )
     plain = memberships(clusterings, groups)
     in_time = snapshots.memberships_in_time(clusterings, groups, whole, config.window)
-    rows = [Membership(place[members], probability) for members, probability in in_time]
+    rows = _without_field_in_time(
+        ctx, config, points, whole.snapshot[points.rows], [Membership(place[members], probability) for members, probability in in_time]
+    )
     events = events_of(snapshots.seen(clusterings, groups), whole.present)
     ctx.log.info("%d clusters in %d snapshots; %d last", len(clusterings), len(whole.time), len(groups))
     # Two snapshots of an object at rest are no duplicate.
     apart = np.column_stack([points.values, whole.snapshot[points.rows]])
     listed = _listed(clusterings, groups, rows, parents(clusterings, groups, plain), stability, len(points))
     return Fuzzy(replace(points, values=apart), *listed, events=events, time=whole.time)
+
+
+def _without_field_in_time(ctx: Context, config: Any, points: Points, snapshot: np.ndarray, found: list[Membership]) -> list[Membership]:
+    """Return memberships times the probability of not being field, for which every snapshot is looked at by itself."""
+    kept: list[list[Membership]] = [[] for _ in found]
+    for t in np.unique(snapshot):
+        here = np.flatnonzero(snapshot == t)
+        alone = replace(points, values=points.values[here], rows=points.rows[here])
+        parts = []
+        for members, probability in found:
+            now = snapshot[members] == t
+            parts.append(Membership(np.searchsorted(here, members[now]), probability[now]))
+        log_density = draws.log_density(alone, config.neighbours, ctx.device)
+        for whole, part in zip(kept, without_field(parts, alone.values, alone.box, log_density), strict=True):
+            whole.append(Membership(here[part.members], part.probability))
+    joined = []
+    for several in kept:
+        members = np.concatenate([part.members for part in several])
+        order = np.argsort(members)
+        joined.append(Membership(members[order], np.concatenate([part.probability for part in several])[order]))
+    return joined
 
 
 def _listed(

@@ -44,7 +44,9 @@ class FuzzyClustering(Stage):
         method: Literal["hdbscan"] = Field("hdbscan", description="how each draw, or each snapshot, is clustered")
         neighbours: int = Field(20, ge=3, description="nearest neighbours, the point itself included, from which densities follow")
         min_cluster_size: int | None = Field(
-            None, ge=2, description="points that a cluster of hdbscan has at least; left out: a 500th of all, and not below 20"
+            None,
+            ge=2,
+            description="points that a cluster of hdbscan has; left out: n / (250 d) of n points in d dimensions, and not below 20",
         )
         draws: int = Field(50, ge=1, description="how often values are drawn within their errors and clustered")
         errors: float | str | dict[str, float | str] = Field(
