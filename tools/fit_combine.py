@@ -215,6 +215,7 @@ def main() -> None:
             "shares": dict(SHARES),
         },
         "training": {
+            "pipeline": "tools/fit_combine.py",
             "command": f"python tools/fit_combine.py DATA --number {options.number} --seed {options.seed}",
             "seed": options.seed,
             "network": digest(shipped_network()),

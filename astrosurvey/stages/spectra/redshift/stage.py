@@ -36,9 +36,11 @@ class MeasureRedshift(Stage):
     Chi-square is evaluated at every shift by one pixel of the grid log10(wavelength) in steps of 1e-4, in Fourier space. Galaxies and
     quasars are sums of basis vectors and a polynomial; stars single templates times a polynomial, which takes up a
     calibration that is wrong. The best peaks of each class are fitted exactly. Every spectrum gets up to five
-    distinct solutions, the best of each class among them, with their errors and warnings.
+    distinct solutions, the best of each class among them, with their errors and warnings, and more where `seeds` say so. Blueward
+    of Lyα, quasars are multiplied by the mean transmission of the forest at the observed wavelength.
 
-    References: Glazebrook, Offer & Deeley (1998), ApJ 492, 98; Bolton et al. (2012), AJ 144, 144; Guy et al. (2023), AJ 165, 144.
+    References: Glazebrook, Offer & Deeley (1998), ApJ 492, 98; Bolton et al. (2012), AJ 144, 144;
+    Faucher-Giguère et al. (2008), ApJ 681, 831; Guy et al. (2023), AJ 165, 144.
     """
 
     name = "spectra.redshift"
