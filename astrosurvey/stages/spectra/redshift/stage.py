@@ -65,7 +65,7 @@ class MeasureRedshift(Stage):
         galaxies: tuple[float, float] = Field((0.0, 1.7), description="redshifts of galaxies to try, from and to")
         quasars: tuple[float, float] = Field((0.05, 7.0), description="redshifts of quasars to try, from and to")
         velocity: float = Field(1000.0, gt=0, le=10000, description="km/s; stars are tried from minus to plus this")
-        additive: int = Field(4, ge=1, le=10, description="terms of the polynomial that is added to galaxies and quasars")
+        additive: int = Field(3, ge=1, le=10, description="terms of the polynomial that is added to galaxies and quasars")
         multiplicative: int = Field(7, ge=1, le=7, description="terms of the polynomial that multiplies stars")
         peaks: int = Field(3, ge=1, le=10, description="peaks of each set that are fitted exactly; of stars one fewer")
         mates: int = Field(2, ge=0, le=5, description="other templates that may join the best star's")
