@@ -125,7 +125,6 @@ def our_astrolink(points: Any, rate: float = FALSE_POSITIVES) -> np.ndarray:
     from astrosurvey.stages.clustering.astrolink.joins import joins_of
     from astrosurvey.stages.clustering.astrolink.membership import memberships
     from astrosurvey.stages.clustering.astrolink.null import tabulated
-
     from astrosurvey.stages.clustering.graph import build
 
     graph = build(points, NEIGHBOURS)

@@ -11,6 +11,7 @@ import pytest
 from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
+from astrosurvey.stages.clustering.astrolink.stage import AstroLink
 from astrosurvey.stages.clustering.friends.stage import FriendsOfFriends
 from astrosurvey.stages.clustering.fuzzy.stage import FuzzyClustering
 from astrosurvey.stages.clustering.hdbscan.stage import Hdbscan
@@ -763,6 +764,23 @@ class TestMergeCatalogs(StageLaws):
     def wrong_without_footprint(self):
         nameless = detected(0)["sources"]
         return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
+
+
+class TestAstroLink(StageLaws):
+    stage = AstroLink
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "neighbours": 7})
+
+    def example_simulated(self):
+        settings = {"columns": ["ra", "dec"], "neighbours": 7, "null": "simulation", "false_positive_rate": 0.5}
+        return Example({"sources": starry()}, settings)
+
+    def example_too_few(self):
+        return Example({"sources": [detected(0)["sources"]]}, {"columns": ["ra", "dec"], "neighbours": 60})
+
+    def wrong_column(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "parralax"]})
 
 
 class TestFriendsOfFriends(StageLaws):

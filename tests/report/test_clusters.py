@@ -107,8 +107,14 @@ def test_without_order_positions_or_magnitudes(tmp_path):
     (one,) = make_clusters(gather(root)).clusterings
     assert one.plot == ""
     assert one.map_title == "In the first two columns"
-    assert [len(card.panels) for card in one.cards] == [1, 1, 1]
+    assert [len(card.panels) for card in one.cards] == [2, 2, 2]
     assert [name for name, _ in one.header] == ["", "inside", "members", "id"]
+
+
+def test_redshifts_are_drawn_over_the_sky(tmp_path):
+    (one,) = make_clusters(gather(made(tmp_path / "run", columns=["ra", "dec", "pmra"]))).clusterings
+    assert "Δ right ascension" in one.cards[0].panels[1]
+    assert "pmra" in one.cards[0].panels[1]
 
 
 def test_no_cluster_and_no_source_are_shown(tmp_path):
