@@ -2,13 +2,17 @@
 
 DATA is a folder with the labelled spectra (`spectra/`) and published templates (`templates/`).
 
-simulated: objects of a seed that no training used, each seen anew. How uniform p is (the greatest difference of the distributions, at
-three brightnesses), how many hidden pixels lie within one and two errors of what is filled in, and how far apart the latent vectors of
-one object at five redshifts are, over how far apart those of different objects are.
+simulated: objects of a seed that no training used. How uniform p is (the greatest difference of the distributions, at three
+brightnesses), at the redshifts that `spectra.redshift` finds; and of objects seen anew, how many hidden pixels lie within one and
+two errors of what is filled in, and how far apart the latent vectors of one object at five redshifts are, over how far apart those
+of different objects are.
 
-real: known objects (labelled SDSS spectra of one side of `examples/sdss-split.csv` without a warning, and LAMOST) against unknown ones
-(supernovae of OzDES, LAMOST's UNKNOWN, and as many simulated sky fibres), at the redshifts that `spectra.redshift` finds: the area
-under the curve of unknown objects found over false alarms. Errors are those of 400 resamplings.
+real: known objects against unknown ones, at the redshifts that `spectra.redshift` finds: the area under the curve of unknown objects
+found over false alarms, with the explanation alone, with what templates leave, with what `spectra.classify` says, and with both. With
+`--side test` the known are labelled SDSS spectra of that side of `examples/sdss-split.csv` without a warning, and LAMOST; the unknown
+supernovae of OzDES, LAMOST's UNKNOWN, and as many simulated sky fibres. With `--side train` nothing is looked at but what may be tuned on:
+SDSS spectra of that side, simulated supernovae (`benchmarks/supernovae.py`), `simulate.spectra`'s unknown ones, and sky. There what
+else a p-value might be made of is listed, too. Errors are those of 400 resamplings.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import json
 import logging
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +32,26 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 import numpy as np
 import torch
 from astropy.io import fits
-from scipy.stats import kstest, rankdata
+from scipy.stats import kstest
+from scoring import auroc_with_error
+from supernovae import supernovae
 
-from astrosurvey import Context, Model, Spectra, plugins
-from astrosurvey.products import Catalog
+from astrosurvey import Context, Model, Spectra, Tile, plugins
 from astrosurvey.stages.simulate.spectra.draw import Drawer
 from astrosurvey.stages.simulate.spectra.grid import LogGrid
-from astrosurvey.stages.simulate.spectra.instrument import Instrument, observe
+from astrosurvey.stages.simulate.spectra.instrument import Instrument, Observed, observe
+from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
 from astrosurvey.stages.spectra.anomaly import corpus as views
+from astrosurvey.stages.spectra.anomaly.calibrate import WITNESSES, Calibration
 from astrosurvey.stages.spectra.anomaly.decode import channels, decode
 from astrosurvey.stages.spectra.anomaly.model import Known, opened
 from astrosurvey.stages.spectra.anomaly.rest import PIXELS, STEP
-from astrosurvey.stages.spectra.anomaly.score import statistics
-from astrosurvey.stages.spectra.anomaly.stage import SpectralAnomaly
+from astrosurvey.stages.spectra.anomaly.rows import redshifts_of, statements
+from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
 from astrosurvey.stages.spectra.read import read_spectra
 from astrosurvey.stages.spectra.redshift.stage import MeasureRedshift
 from astrosurvey.stages.spectra.stage import ReadSpectra
+from astrosurvey.stages.spectra.templates import read_library
 
 LOG = logging.getLogger("benchmark")
 SPLIT = Path(__file__).parents[1] / "examples" / "sdss-split.csv"
@@ -55,11 +64,15 @@ BRIGHT = (10.0, 30.0)
 AT = np.linspace(-0.14, 0.14, 5)
 """Where they are seen: by so much in log10(1 + z) from where they were drawn."""
 SIGMAS = (1.0, 2.0)
+FOUND = (0.7, 8.0)
+"""Signal-to-noise ratios of simulated supernovae: those of a survey of transients."""
+HEARD: dict[str, tuple[str, ...]] = {"alone": (), "fits": ("misfit",), "classes": ("nothing_known",), "both": ("misfit", "nothing_known")}
+"""Beside the explanation."""
 
 
 def context(seed: int = 1) -> Context:
     """Return what a stage is run with."""
-    return Context(None, np.random.default_rng(seed), "cpu", LOG, lambda done, total: None, Path())
+    return Context(Tile("t0", 7, 0), np.random.default_rng(seed), "cpu", LOG, lambda done, total: None, Path())
 
 
 def drawn(data: Path, number: int, seed: int) -> views.Corpus:
@@ -71,30 +84,20 @@ def drawn(data: Path, number: int, seed: int) -> views.Corpus:
 
 
 @torch.inference_mode()
-def simulated(known: Known, data: Path, number: int) -> dict[str, Any]:
+def simulated(known: Known, witnesses: Witnesses, data: Path, number: int) -> dict[str, Any]:
     """Return how uniform p is, how well hidden pixels are filled, and how far latent vectors follow the redshift."""
-    corpus = drawn(data, number, SEED)
-    generator = torch.Generator().manual_seed(SEED)
-    found: list[dict[str, np.ndarray]] = []
-    inside: list[np.ndarray] = []
-    for rows in torch.arange(number).split(128):
-        flux, ivar = views.view(corpus, rows, generator)
-        start = known.network(channels(flux, ivar))
-        best = decode(known.network, flux, ivar, start)
-        found.append({name: one.numpy() for name, one in statistics(known.network, flux, ivar, best, start).items()})
-        inside.append(hidden(known, flux, ivar, generator))
-    every = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
-    every["forest"] = known.forest(every["latent"])
+    every = witnesses.statistics(known, of_simulation(data, number, SEED, KNOWN))
     result: dict[str, Any] = {}
     for density, calibration in known.calibrations.items():
-        p = calibration(every)
-        for name, low, high in (("faint", 0, 3), ("medium", 3, 10), ("bright", 10, np.inf)):
-            part = p[(every["snr"] >= low) & (every["snr"] < high)]
-            result[f"{density}: difference from uniform, {name}"] = (
-                float(kstest(part, "uniform").statistic),
-                float(0.87 / len(part) ** 0.5),
-            )
-        result[f"{density}: p below 0.05"] = share(p < 0.05)
+        for heard, names in HEARD.items():
+            p = p_values(calibration, every, names)
+            for name, low, high in (("faint", 0, 3), ("medium", 3, 10), ("bright", 10, np.inf)):
+                part = p[(every["snr"] >= low) & (every["snr"] < high)]
+                difference = float(kstest(part, "uniform").statistic), float(0.87 / len(part) ** 0.5)
+                result[f"{density}, {heard}: difference from uniform, {name}"] = difference
+            result[f"{density}, {heard}: p below 0.05"] = share(p < 0.05)
+    corpus, generator = drawn(data, number, SEED), torch.Generator().manual_seed(SEED)
+    inside = [hidden(known, *views.view(corpus, rows, generator), generator) for rows in torch.arange(number).split(128)]
     for k, sigma in enumerate(SIGMAS):
         result[f"hidden pixels within {sigma:g} sigma"] = share(np.concatenate(inside)[:, k])
     return result | redshifts(known, corpus)
@@ -143,31 +146,84 @@ def share(hit: np.ndarray) -> tuple[float, float]:
     return float(hit.mean()), float(hit.std() / len(hit) ** 0.5)
 
 
-def real(model: Model, data: Path, side: str) -> dict[str, Any]:
+def real(known: Known, witnesses: Witnesses, data: Path, side: str) -> dict[str, Any]:
     """Return how well unknown objects are told from known ones."""
-    sets = {**of_sdss(data, side), **of_lamost(data), "supernova": read(data / "spectra" / "ozdes_transients.fits.gz", **OZDES)}
     if side == "train":  # nothing but what may be tuned on
-        sets = {name: one for name, one in sets.items() if name.startswith("SDSS")}
-    unknown = [name for name in sets if name in ("supernova", "LAMOST UNKNOWN")]
-    sets["sky"] = sky(max(25, sum(len(sets[name]) for name in unknown)))
-    scan = MeasureRedshift(MeasureRedshift.Config(templates=str(data / "templates")))
-    scores: dict[str, dict[str, np.ndarray]] = {"flow": {}, "forest": {}}
+        sets, unknown = (
+            of_sdss(data, side),
+            {"supernova": of_supernovae(data, 200), "unknown": of_simulation(data, 200, SEED, {"unknown": 1})},
+        )
+        unknown["sky"] = sky(200)
+    else:
+        lamost = of_lamost(data)
+        unknown = {
+            "supernova": read(data / "spectra" / "ozdes_transients.fits.gz", **OZDES),
+            "LAMOST UNKNOWN": lamost.pop("LAMOST UNKNOWN"),
+        }
+        unknown["sky"] = sky(sum(len(one) for one in unknown.values()))
+        sets = {**of_sdss(data, side), **lamost}
+    found = {name: witnesses.statistics(known, spectra) for name, spectra in {**sets, **unknown}.items()}
     result: dict[str, Any] = {}
-    for name, spectra in sets.items():
-        found: Catalog = scan.run(context(), spectra=spectra, catalog=None, seeds=None)["redshifts"]
-        for density, by_set in scores.items():
-            stage = SpectralAnomaly(SpectralAnomaly.Config.model_validate({"density": density}))
-            made = stage.run(context(), spectra=spectra, redshifts=found, model=model)["classes"]
-            by_set[name] = np.nan_to_num(made.column("ood_score"))
-        result[f"{name}: median -log10(p)"] = float(np.median(scores["flow"][name]))
-    for density, by_set in scores.items():
-        usual = np.concatenate([by_set[name] for name in by_set if name not in (*unknown, "sky")])
-        for name in (*unknown, "sky"):
-            result[f"{density}: AUROC {name}"] = auroc(usual, by_set[name])
-        result[f"{density}: AUROC all"] = auroc(usual, np.concatenate([by_set[name] for name in (*unknown, "sky")]))
-        alarm = np.quantile(usual, 0.95)
-        result[f"{density}: found at 5 % false alarms"] = share(np.concatenate([by_set[name] for name in (*unknown, "sky")]) > alarm)
+
+    def told(name: str, scores: dict[str, np.ndarray]) -> None:
+        usual, strange = (np.concatenate([scores[one] for one in held]) for held in (sets, unknown))
+        for one in unknown:
+            result[f"{name}: AUROC {one}"] = auroc_with_error(usual, scores[one])
+        result[f"{name}: AUROC all"] = auroc_with_error(usual, strange)
+        result[f"{name}: found at 5 % false alarms"] = share(strange > np.quantile(usual, 0.95))
+
+    for density, calibration in known.calibrations.items():
+        for heard, names in HEARD.items():
+            scores = {name: -np.log10(p_values(calibration, one, names)) for name, one in found.items()}
+            told(f"{density}, {heard}", scores)
+            if density == "flow" and names == HEARD["both"]:
+                result |= {f"{name}: median -log10(p)": float(np.median(one)) for name, one in scores.items()}
+                result["known: p below 0.05"] = share(np.concatenate([scores[name] for name in sets]) > -np.log10(0.05))
+    if side == "train":
+        calibration = known.calibrations["flow"]
+        for name, ranks in calibration.ranks.items():
+            told(f"{name} alone", {one: -np.log(ranks(held[name], np.log(held["snr"]))) for one, held in found.items()})
+        said = {name: [-np.log(calibration.said(witness, held)) for witness in WITNESSES] for name, held in found.items()}
+        told("smallest of the three", {name: np.max(three, axis=0) for name, three in said.items()})
     return result
+
+
+class Witnesses:
+    """The stages whose answers `spectra.anomaly` hears."""
+
+    def __init__(self, data: Path) -> None:
+        self.scan = MeasureRedshift(MeasureRedshift.Config(templates=str(data / "templates")))
+        self.network, self.weights = ClassifySpectra(), Model.read(plugins.load().models["spectra-v1"])
+
+    def statistics(self, known: Known, spectra: Spectra) -> dict[str, np.ndarray]:
+        """Return all that p-values are made of, of the spectra that have data and a redshift."""
+        scan = self.scan.run(context(), spectra=spectra, catalog=None, seeds=None)
+        classes = self.network.run(context(), spectra=spectra, model=self.weights)["classes"]
+        z = redshifts_of(scan["redshifts"], spectra.ids)
+        parts = [found for *_, found in statements(context(), known, spectra, np.nan_to_num(z), scan["fits"], classes)]
+        every = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return {name: one[(every["pixels"] > 0) & np.isfinite(z)] for name, one in every.items()}
+
+
+def p_values(calibration: Calibration, found: Mapping[str, np.ndarray], heard: Sequence[str]) -> np.ndarray:
+    """Return p-values by the explanation and some other statistics."""
+    return calibration({name: one for name, one in found.items() if name not in HEARD["both"] or name in heard})
+
+
+def of_simulation(data: Path, number: int, seed: int, classes: Mapping[str, float]) -> Spectra:
+    """Return simulated spectra."""
+    labelled = {"noise_from": str(data / "spectra" / "sdss_labelled.fits.gz"), "split": str(SPLIT), "templates": str(data / "templates")}
+    config = {**labelled, "number": number, "classes": classes, "snr": views.SNR, "calibrated": False}
+    stage = SimulateSpectra(SimulateSpectra.Config.model_validate(config))
+    stage.setup(context(seed))
+    return stage.run(context(seed))["spectra"]
+
+
+def of_supernovae(data: Path, number: int) -> Spectra:
+    """Return simulated supernovae, as bright as they are when surveys find them."""
+    grid = LogGrid(3600.0, 4300)
+    flux = supernovae(read_library(data / "templates"), grid, np.random.default_rng(SEED), number)
+    return seen_by(observe(torch.from_numpy(flux), grid.wave, torch.Generator().manual_seed(SEED), Instrument(snr=FOUND)), grid.wave)
 
 
 def read(path: Path, **settings: Any) -> Spectra:
@@ -195,21 +251,14 @@ def of_lamost(data: Path) -> dict[str, Spectra]:
 
 def sky(number: int) -> Spectra:
     """Return simulated fibres on empty sky."""
-    wave = 3600 * 10 ** (1e-4 * np.arange(4300))
-    seen = observe(torch.zeros(number, len(wave)), wave, torch.Generator().manual_seed(SEED), Instrument())
+    wave = LogGrid(3600.0, 4300).wave
+    return seen_by(observe(torch.zeros(number, len(wave)), wave, torch.Generator().manual_seed(SEED), Instrument()), wave)
+
+
+def seen_by(seen: Observed, wave: np.ndarray) -> Spectra:
+    """Return what an instrument recorded as a product."""
     flux, ivar = seen.flux.numpy(), seen.ivar.numpy()
-    return Spectra(flux, ivar, np.where(ivar > 0, 0, 8).astype(np.int32), wave, np.arange(number), "")
-
-
-def auroc(usual: np.ndarray, strange: np.ndarray) -> tuple[float, float]:
-    """Return the chance that a strange object has the greater score, and its error."""
-
-    def area(a: np.ndarray, b: np.ndarray) -> float:
-        return float((rankdata(np.r_[a, b])[len(a) :].mean() - (len(b) + 1) / 2) / len(a))
-
-    rng = np.random.default_rng(1)
-    again = [area(rng.choice(usual, len(usual)), rng.choice(strange, len(strange))) for _ in range(400)]
-    return area(usual, strange), float(np.std(again))
+    return Spectra(flux, ivar, np.where(ivar > 0, 0, 8).astype(np.int32), wave, np.arange(len(flux)), "")
 
 
 def main() -> None:
@@ -225,14 +274,15 @@ def main() -> None:
     torch.set_num_threads(1)
     model = Model.read(options.model or Path(plugins.load().models["anomaly-v1"]))
     made: dict[str, Any] = {}
+    known, witnesses = opened(model, "cpu"), Witnesses(options.data)
     if "simulated" in options.only:
-        made["simulated"] = simulated(opened(model, "cpu"), options.data, options.number)
+        made["simulated"] = simulated(known, witnesses, options.data, options.number)
     if "real" in options.only:
-        made["real"] = real(model, options.data, options.side)
+        made["real"] = real(known, witnesses, options.data, options.side)
     for part, figures in made.items():
         for name, value in figures.items():
             text = f"{value[0]:.3f} ± {value[1]:.3f}" if isinstance(value, tuple) else f"{value:.2f}"
-            print(f"{part:10} {name:60} {text}")
+            print(f"{part:10} {name:64} {text}")
     if options.out:
         figures = {"machine": platform.processor() or platform.machine(), "side": options.side, **made}
         options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -24,10 +24,12 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 import numpy as np
 import torch
 from astropy.io import fits
+from scoring import auroc
 
 from astrosurvey import Model, Spectra, plugins
 from astrosurvey.catalog.flags import SPECTRUM_PIXEL
 from astrosurvey.networks.spectrum import SpectrumEnsemble, folded
+from astrosurvey.stages.evaluate.spectra.calibration import calibration_error
 from astrosurvey.stages.models.load import precision_on
 from astrosurvey.stages.simulate.spectra.draw import SHARES, Drawer
 from astrosurvey.stages.simulate.spectra.grid import LogGrid
@@ -238,9 +240,7 @@ def coarse_scores(found: Predictions, kind: np.ndarray) -> dict[str, Any]:
     """Return accuracy and calibration of the coarse class."""
     right = best_class(found) == kind
     confidence = found.coarse.max(axis=1)
-    which = np.minimum((confidence * 15).astype(int), 14)
-    ece = sum(abs(confidence[which == k].mean() - right[which == k].mean()) * (which == k).mean() for k in np.unique(which))
-    return {"coarse": fraction(right), "ece": float(ece)}
+    return {"coarse": fraction(right), "ece": calibration_error(confidence, right)}
 
 
 def redshift_scores(found: Predictions, z: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
@@ -255,13 +255,6 @@ def redshift_scores(found: Predictions, z: np.ndarray, rows: np.ndarray) -> dict
         "redshift_within_1_sigma": fraction(pull < 1),
         "redshift_within_2_sigma": fraction(pull < 2),
     }
-
-
-def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
-    """Return the chance that an unknown spectrum scores higher than a known one."""
-    order = np.sort(known)
-    below, upto = (np.searchsorted(order, unknown, side) for side in ("left", "right"))
-    return float((below + upto).mean() / 2 / len(known))
 
 
 def fraction(values: Sequence[bool] | np.ndarray) -> list[float]:

@@ -26,15 +26,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1]))
-from clustering_data import GAIA_FIELDS, gaia, on_the_sphere, scaled
-from clustering_tools import METHODS, OURS, PEERS
+from clustering_data import GAIA_COLUMNS, GAIA_FIELDS, gaia, on_the_sphere, scaled
+from clustering_tools import AT_ONE_HALF, METHODS, OURS, PEERS
 
 from astrosurvey.stages.simulate.clusters.mock import gaussian_box, mock, uniform_box
 
@@ -45,7 +46,12 @@ TOO_SLOW = {("scikit-learn HDBSCAN", 100_000)}
 """Half a minute and more for each data set."""
 MILLION = {"astrolink 0.5.4": DIMENSIONS[1:], "fast_hdbscan": (3,)}
 """Which peers cluster 10^6 points, and in how many dimensions."""
+NOISE = 0.008
+"""Standard error of each coordinate, in sides of the box, for the mock with errors: about as wide as a stream."""
 NULLS = {"uniform": uniform_box, "gaussian": gaussian_box}
+
+
+Data = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Results:
@@ -73,12 +79,26 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, **limits, **more}
 
 
-def run(method: str, sets: Sequence[np.ndarray], repeats: int = 1) -> tuple[list[np.ndarray], dict[str, Any]]:
+def call(script: str, *arguments: str, **more: str) -> None:
+    """Run a script of this folder in a process of its own."""
+    subprocess.run([sys.executable, str(HERE / script), *arguments], check=True, env=environment(**more))
+
+
+@contextmanager
+def tolerated(method: str) -> Iterator[None]:
+    """Go on without a method that is not installed, or fails."""
+    try:
+        yield
+    except subprocess.CalledProcessError as error:
+        print(f"{method} is left out here: its process ended with {error.returncode}", file=sys.stderr)
+
+
+def run(method: str, sets: Sequence[np.ndarray], repeats: int = 1, **more: Any) -> tuple[list[np.ndarray], dict[str, Any]]:
     """Run a method on data sets, one after the other in a process of its own; return the labels and the costs."""
     with tempfile.TemporaryDirectory() as name:
         given, out = Path(name) / "in.npz", Path(name) / "out.npz"
-        np.savez(given, repeats=repeats, **{f"points_{place}": points for place, points in enumerate(sets)})
-        subprocess.run([sys.executable, str(HERE / "clustering_tools.py"), method, str(given), str(out)], check=True, env=environment())
+        np.savez(given, repeats=repeats, **more, **{f"points_{place}": points for place, points in enumerate(sets)})
+        call("clustering_tools.py", method, str(given), str(out))
         with np.load(out) as stored:
             return [stored[f"labels_{place}"] for place in range(len(sets))], json.loads(str(stored["notes"]))
 
@@ -102,24 +122,32 @@ def scores(truth: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def compare(
-    results: Results, part: str, methods: Sequence[str], cases: Sequence[str], make: Callable[[str], tuple[np.ndarray, np.ndarray]]
+    results: Results, part: str, methods: Sequence[str], cases: Sequence[str], make: Callable[[str], Data], names: Sequence[str] = ()
 ) -> None:
-    """Run methods on data sets with known truth and keep their scores."""
+    """Run methods on data sets with known truth and keep their scores.
+
+    Args:
+        make: returns points for the peers, columns for ours (the same as the points, where there are no names), and the truth.
+        names: of the columns.
+    """
     for method in methods:
         todo = results.missing(part, cases, method)
         if not todo:
             continue
         made = [make(case) for case in todo]
-        labels, notes = run(method, [points for points, _ in made])
-        for case, (_, truth), found, seconds in zip(todo, made, labels, notes["cpu_s"], strict=True):
-            results.add(part, case, method, {**scores(truth, found), "cpu_s": seconds, "warm_up_s": notes["warm_up_s"]})
+        more = {"names": np.array(names), **{f"columns_{k}": columns for k, (_, columns, _) in enumerate(made)}} if names else {}
+        with tolerated(method):
+            labels, notes = run(method, [points for points, _, _ in made], **more)
+            for case, (_, _, truth), found, seconds in zip(todo, made, labels, notes["cpu_s"], strict=True):
+                results.add(part, case, method, {**scores(truth, found), "cpu_s": seconds, "warm_up_s": notes["warm_up_s"]})
 
 
 def mocks(results: Results, options: argparse.Namespace) -> None:
-    def make(case: str) -> tuple[np.ndarray, np.ndarray]:
+    def make(case: str) -> Data:
         d, n, seed = (int(word[1:]) for word in case.split())
         made = mock(np.random.default_rng(seed), n, d)
-        return scaled(made.values), made.labels
+        points = scaled(made.values)
+        return points, points, made.labels
 
     for n in SIZES:
         cases = [f"d{d} n{n} s{seed}" for d in DIMENSIONS for seed in options.seeds]
@@ -131,12 +159,13 @@ def nearby(results: Results, options: argparse.Namespace) -> None:
         print("gaia is left out: there is no --data", file=sys.stderr)
         return
 
-    def make(case: str) -> tuple[np.ndarray, np.ndarray]:
+    def make(case: str) -> Data:
         field, seed = case.split()
         values, truth = gaia(options.data, field, int(seed[1:]))
-        return scaled(on_the_sphere(values)), truth
+        return scaled(on_the_sphere(values)), values, truth
 
-    compare(results, "gaia", options.methods, [f"{field} s{seed}" for field in GAIA_FIELDS for seed in options.seeds], make)
+    cases = [f"{field} s{seed}" for field in GAIA_FIELDS for seed in options.seeds]
+    compare(results, "gaia", options.methods, cases, make, GAIA_COLUMNS)
 
 
 def costs(results: Results, options: argparse.Namespace) -> None:
@@ -148,42 +177,85 @@ def costs(results: Results, options: argparse.Namespace) -> None:
                 continue
             points = scaled(mock(np.random.default_rng(1), n, d).values)
             # The repeats are those of a quick method alone: half a minute is measured well enough by one.
-            _, notes = run(method, [points], options.repeats if method in OURS or n < 1_000_000 else 1)
-            figures = {"cpu_s": notes["cpu_s"][0], **{key: notes[key] for key in ("warm_up_s", "start_mib", "peak_mib")}}
-            results.add("costs", case, method, figures)
+            with tolerated(method):
+                _, notes = run(method, [points], options.repeats if method in OURS or n < 1_000_000 else 1)
+                figures = {"cpu_s": notes["cpu_s"][0], **{key: notes[key] for key in ("warm_up_s", "start_mib", "peak_mib")}}
+                results.add("costs", case, method, figures)
 
 
 def cold(results: Results, options: argparse.Namespace) -> None:
     for method in options.methods:
         if not results.missing("cold", ["thousand points"], method):
             continue
-        with tempfile.TemporaryDirectory() as folder:
+        with tolerated(method), tempfile.TemporaryDirectory() as folder:
             figures: dict[str, float] = {}
             for state in ("empty", "warm", "warm"):
-                command = [sys.executable, str(HERE / "clustering_tools.py"), method, "cold"]
                 begin, before = time.perf_counter(), os.times()
-                subprocess.run(command, check=True, env=environment(NUMBA_CACHE_DIR=folder))
+                call("clustering_tools.py", method, "cold", NUMBA_CACHE_DIR=folder)
                 after = os.times()
                 figures[f"{state}_cpu_s"] = after.children_user + after.children_system - before.children_user - before.children_system
                 figures[f"{state}_wall_s"] = time.perf_counter() - begin
-        results.add("cold", "thousand points", method, figures)
+            results.add("cold", "thousand points", method, figures)
 
 
 def nulls(results: Results, options: argparse.Namespace) -> None:
-    for method in options.methods:
-        if "astrolink" not in method:
-            continue  # the others state no probability of finding what is not there
-        for d in DIMENSIONS:
-            for kind, draw in NULLS.items():
-                case = f"{kind} d{d}"
-                if not results.missing("nulls", [case], method):
-                    continue
-                sets = [draw(np.random.default_rng([d, seed]), options.null_points, d) for seed in range(options.boxes)]
-                labels, _ = run(method, sets)
-                found = np.array([len(np.unique(label[label >= 0])) for label in labels])
-                results.add(
-                    "nulls", case, method, {"any": float((found > 0).mean()), "mean": float(found.mean()), "worst": int(found.max())}
-                )
+    cases = {f"{kind} d{d}": (draw, d) for d in DIMENSIONS for kind, draw in NULLS.items()}
+    # The others state no probability of finding what is not there.
+    for method in [method for method in (*options.methods, AT_ONE_HALF) if "astrolink" in method]:
+        todo = results.missing("nulls", list(cases), method)
+        boxes = [
+            cases[case][0](np.random.default_rng(seed), options.null_points, cases[case][1])
+            for case in todo
+            for seed in range(options.boxes)
+        ]
+        labels = run(method, boxes)[0] if boxes else []
+        found = np.array([len(np.unique(label[label >= 0])) for label in labels]).reshape(len(todo), -1)
+        for case, counts in zip(todo, found, strict=True):
+            any_of = counts > 0
+            results.add("nulls", case, method, {"any": float(any_of.mean()), "mean": float(counts.mean()), "worst": int(counts.max())})
+
+
+def fuzzy(results: Results, options: argparse.Namespace) -> None:
+    from clustering_fuzzy import DRAWN
+
+    from astrosurvey.stages.evaluate.clustering.scores import match, reliability
+
+    cases = [f"d3 n10000 noise {NOISE} s{seed}" for seed in options.seeds]
+    made = {case: mock(np.random.default_rng(seed), 10_000, 3, noise=NOISE) for case, seed in zip(cases, options.seeds, strict=True)}
+    for method in DRAWN:
+        todo = results.missing("fuzzy", cases, method)
+        if not todo:
+            continue
+        with tolerated(method), tempfile.TemporaryDirectory() as name:
+            given, out = Path(name) / "in.npz", Path(name) / "out.npz"
+            data = {f"{key}_{k}": getattr(made[case], key) for k, case in enumerate(todo) for key in ("values", "sigma")}
+            np.savez(given, **data)
+            call("clustering_fuzzy.py", "draws", method, str(given), str(out))
+            with np.load(out) as stored:
+                notes = json.loads(str(stored["notes"]))
+                for k, case in enumerate(todo):
+                    truth = made[case].labels
+                    cuts = np.cumsum(stored[f"sizes_{k}"])[:-1]
+                    groups, stated = (
+                        np.split(stored[f"{key}_{k}"], cuts) if len(stored[f"sizes_{k}"]) else [] for key in ("members", "probability")
+                    )
+                    sure = reliability(truth, groups, stated, match(truth, groups))
+                    figures = {**scores(truth, stored[f"labels_{k}"]), "ece": sure.ece, "worst": sure.worst}
+                    results.add("fuzzy", case, method, {**figures, "cpu_s": notes["cpu_s"][k], "warm_up_s": notes["warm_up_s"]})
+
+
+def clusterings(results: Results, options: argparse.Namespace) -> None:
+    from clustering_fuzzy import TOGETHER
+
+    for number in (100, 1000):
+        case = f"{number} clusterings"
+        for method in TOGETHER:
+            if results.missing("clusterings", [case], method):
+                with tolerated(method), tempfile.TemporaryDirectory() as name:
+                    out = Path(name) / "out.npz"
+                    call("clustering_fuzzy.py", "clusterings", method, str(out), str(number))
+                    with np.load(out) as stored:
+                        results.add("clusterings", case, method, json.loads(str(stored["notes"])))
 
 
 PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {
@@ -192,6 +264,8 @@ PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {
     "costs": costs,
     "cold": cold,
     "nulls": nulls,
+    "fuzzy": fuzzy,
+    "clusterings": clusterings,
 }
 
 

@@ -4,7 +4,8 @@ python clustering_tools.py METHOD IN.npz OUT.npz [THREADS]
 
 A method takes (n, d) points and gives a flat label a point, -1 for none. Hierarchies are flattened: the smallest cluster that a
 point is in. All get points whose columns have unit variance; k is 20 everywhere, and the smallest cluster of the HDBSCANs has
-max(20, n / 500) points. IN.npz holds the data sets `points_0`, `points_1`, ... and the number of repeats of each.
+max(20, n / 500) points. IN.npz holds the data sets `points_0`, `points_1`, ... and the number of repeats of each; where there are
+`names`, ours get the columns `columns_0`, ... of those names and make points of them by their own rules.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,10 @@ NEIGHBOURS = 20
 WARM_UP = 1000
 """Points of the first data set that a method sees before the clock runs, so that what is compiled is compiled."""
 
-Method = Callable[[np.ndarray], np.ndarray]
+FALSE_POSITIVES = 0.05
+"""The rate of clustering.astrolink as it is set."""
+Method = Callable[[Any], np.ndarray]
+"""From points, in our class for our methods and as (n, d) array for the others, to labels."""
 
 
 def smallest(n: int) -> int:
@@ -77,14 +82,78 @@ def sklearn_hdbscan(points: np.ndarray) -> np.ndarray:
     return HDBSCAN(min_samples=NEIGHBOURS, min_cluster_size=smallest(len(points)), n_jobs=1, copy=True).fit_predict(points)
 
 
-OURS: dict[str, Method] = {}
+def context(seed: int = 1) -> Any:
+    """Return what a stage is given to run with."""
+    import logging
+
+    from astrosurvey import Context
+
+    return Context(None, np.random.default_rng(seed), "cpu", logging.getLogger("benchmark"), lambda done, total: None, Path())
+
+
+def mock_catalog(columns: dict[str, np.ndarray]) -> Any:
+    """Return sources with columns of a mock."""
+    from astrosurvey import Catalog
+
+    n = len(next(iter(columns.values())))
+    fixed = {"tile_id": 1, "x": np.nan, "y": np.nan, "ra": np.nan, "dec": np.nan, "n_pixels": 0, "significance": np.nan, "n_child": 0}
+    box = dict.fromkeys(("x_min", "x_max", "y_min", "y_max"), 0)
+    own = {f"x_mock_{name}": values for name, values in columns.items()}
+    return Catalog.from_columns("source", {"source_id": np.arange(n), **fixed, **box, "primary": True, "flags": 0, **own})
+
+
+def plain_points(values: np.ndarray) -> Any:
+    """Return (n, d) points as our methods take them, in the metric that they are in."""
+    from astrosurvey.stages.clustering.features import Points
+
+    n, d = values.shape
+    return Points(np.ascontiguousarray(values), np.arange(n), n, d, np.zeros(d), tuple(f"p{k + 1}" for k in range(d)))
+
+
+def columns_as_set(values: np.ndarray, names: list[str]) -> Any:
+    """Return the points that our methods make of columns when nothing else is set; `ra` and `dec` are a direction."""
+    from astrosurvey.stages.clustering.features import FeatureConfig, points_of
+
+    catalog = mock_catalog({name: column for name, column in zip(names, values.T, strict=True) if name not in ("ra", "dec")})
+    own = {name: values[:, names.index(name)] for name in ("ra", "dec") if name in names}
+    return points_of(catalog.replace(**own), FeatureConfig(columns=names), context().log)
+
+
+def our_astrolink(points: Any, rate: float = FALSE_POSITIVES) -> np.ndarray:
+    """clustering.astrolink: from points to labels."""
+    from astrosurvey.stages.clustering.astrolink.groups import significant
+    from astrosurvey.stages.clustering.astrolink.joins import joins_of
+    from astrosurvey.stages.clustering.astrolink.membership import memberships
+    from astrosurvey.stages.clustering.astrolink.null import tabulated
+    from astrosurvey.stages.clustering.graph import build
+
+    graph = build(points, NEIGHBOURS)
+    joins, null = joins_of(graph), tabulated(points.dimension, NEIGHBOURS)
+    return memberships(graph, joins, null, significant(joins, null, rate))[1]
+
+
+def our_hdbscan(points: Any) -> np.ndarray:
+    """clustering.hdbscan: from points to labels."""
+    from astrosurvey.stages.clustering.hdbscan.select import select
+    from astrosurvey.stages.clustering.hdbscan.tree import grow
+
+    hierarchy = grow(points, NEIGHBOURS, smallest(len(points)), "cpu")
+    labels = np.full(len(points), -1)
+    if hierarchy.tree is not None:
+        labels[hierarchy.order] = select(hierarchy.tree, "eom", 0.0, False).label
+    return labels
+
+
+OURS: dict[str, Method] = {"clustering.astrolink": our_astrolink, "clustering.hdbscan": our_hdbscan}
+AT_ONE_HALF = "clustering.astrolink at 0.5"
+"""As many false clusters as AstroLink's own threshold stands for."""
 PEERS: dict[str, Method] = {
     "astrolink 0.5.4": astrolink_package,
     "hdbscan": hdbscan_package,
     "fast_hdbscan": fast_hdbscan_package,
     "scikit-learn HDBSCAN": sklearn_hdbscan,
 }
-METHODS = OURS | PEERS
+METHODS = OURS | PEERS | {AT_ONE_HALF: partial(our_astrolink, rate=0.5)}
 
 
 def peak() -> float:
@@ -108,10 +177,15 @@ def work(method: str, given: Path, out: Path) -> None:
     warnings.simplefilter("ignore")
     with np.load(given) as stored:
         data = {key: stored[key] for key in stored.files}
-    sets = [data.pop(f"points_{place}") for place in range(sum(key.startswith("points_") for key in data))]
-    run, repeats = METHODS[method], int(data["repeats"])
-    shapes = {points.shape[1]: points for points in sets}
-    warm_up, _ = timed(lambda: [run(np.ascontiguousarray(points[:WARM_UP])) for points in shapes.values()])
+    names = [str(name) for name in data.get("names", [])]
+    repeats, count = int(data["repeats"]), sum(key.startswith("points_") for key in data)
+    run = METHODS[method]
+    is_ours = method not in PEERS
+    sets: list[Any] = [data.pop(f"points_{place}") for place in range(count)]
+    first = {points.shape[1]: np.ascontiguousarray(points[:WARM_UP]) for points in sets}
+    if is_ours:
+        sets = [columns_as_set(data[f"columns_{place}"], names) if names else plain_points(points) for place, points in enumerate(sets)]
+    warm_up, _ = timed(lambda: [run(plain_points(points) if is_ours else points) for points in first.values()])
     start, costs, labels = peak(), [], {}
     for place, points in enumerate(sets):
         seconds, labels[f"labels_{place}"] = timed(lambda points=points: run(points), repeats)
@@ -123,7 +197,8 @@ def work(method: str, given: Path, out: Path) -> None:
 def cold(method: str) -> None:
     """Import a method and cluster a thousand points: what a process costs that does nothing else."""
     warnings.simplefilter("ignore")
-    METHODS[method](np.random.default_rng(1).normal(size=(WARM_UP, 3)))
+    points = np.random.default_rng(1).normal(size=(WARM_UP, 3))
+    METHODS[method](points if method in PEERS else plain_points(points))
 
 
 if __name__ == "__main__":

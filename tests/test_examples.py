@@ -10,7 +10,8 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 
 import astrosurvey
-from astrosurvey import Catalog, Export, Metrics, Model, Spectra
+from astrosurvey import Catalog, Export, Metrics, Model, Spectra, report
+from tools import fast_food
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -18,6 +19,10 @@ TRAINING = {
     "calibrate-unet": ["tiles.count=2", "tiles.size=256"],
     "train-unet": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
     "train-spectra": ["tiles.count=2", "sim.number=20", "net.steps=2", "net.batch=4", "net.members=1", "net.width=4"],
+    "train-anomaly": [
+        *("tiles.count=2", "sim.number=12", "net.steps=2", "net.rows=4", "net.latent=2"),
+        *("net.encoder=[4,4,4,4]", "net.decoder=[4,4]"),
+    ],
     "train-deblender": ["tiles.count=2", "tiles.size=256", "net.steps=2", "net.widths=[4,6,8]"],
 }
 """Examples that train, and what makes a toy of them; what they are worth, the tests of the built-in models say."""
@@ -25,8 +30,13 @@ OF_SPECTRA = [ROOT / "examples" / "spectra.yaml"]
 SIMULATED_SPECTRA = ROOT / "examples" / "simulate-spectra.yaml"
 REDSHIFT = ROOT / "examples" / "redshift.yaml"
 SPECTRA_SURVEY = ROOT / "examples" / "spectra-survey.yaml"
-WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT]
-NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA]
+SIMULATED_CLUSTERS = ROOT / "examples" / "clusters.yaml"
+SNAPSHOTS = ROOT / "examples" / "snapshots.yaml"
+OPEN_CLUSTERS = ROOT / "examples" / "open-clusters.yaml"
+GROUPS = ROOT / "examples" / "groups.yaml"
+OF_CATALOGUES = [OPEN_CLUSTERS, GROUPS]
+WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT, SIMULATED_CLUSTERS, SNAPSHOTS, *OF_CATALOGUES]
+NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA + OF_CATALOGUES]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
 FEWER = {"network": ["net.samples=2", "why.count=1"], "emmi-network": ["why.count=1"]}
@@ -79,6 +89,26 @@ def test_the_example_of_a_survey_of_spectra(tmp_path):
     assert np.isfinite(tables["line_flux"]).any()
 
 
+def test_the_example_of_simulated_clusters(tmp_path):
+    result = astrosurvey.run(astrosurvey.load(SIMULATED_CLUSTERS, overrides=["sim.number=4000"]), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    for stage in ("sharp_score",):
+        metrics = result.read(stage, "metrics", Metrics)
+        assert metrics["ari.members"].value > 0.9
+        assert metrics["recovered"].value > 0.8
+    page = report.write(tmp_path / "run").read_text()
+    assert 'id="clusters"' in page
+    assert "cannot be shown" not in page
+
+
+def test_the_example_of_snapshots(tmp_path):
+    small = ["tiles.count=6", "sim.snapshots=6", "sim.number=1500", "sim.clumps=6", "sim.streams=0", "sim.births=1", "sim.dissolutions=1"]
+    result = astrosurvey.run(astrosurvey.load(SNAPSHOTS, overrides=[*small, "sim.mergers=1"]), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    assert {"birth", "death"} <= set(result.read("follow", "events", Catalog).column("kind").tolist())
+    assert result.read("score", "metrics", Metrics)["ari.members"].value > 0.8
+
+
 @pytest.mark.parametrize("example", TRAINING)
 def test_examples_that_train(example, tmp_path):
     result = astrosurvey.run(astrosurvey.load(ROOT / "examples" / f"{example}.yaml", overrides=TRAINING[example]), out=tmp_path / "run")
@@ -104,6 +134,42 @@ def test_examples_on_real_spectra(example, real_data, tmp_path, monkeypatch):
     assert [len(result.read(stage, "spectra", Spectra, "all")) for stage in ("sdss", "lamost")] == [16, 5]
     answers = result.read("answer", "redshifts", Catalog, "all")
     assert (answers.column("rank") == 0).sum() == 16
+
+
+@pytest.mark.real
+def test_the_example_of_open_clusters(real_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("ASTROSURVEY_DATA", str(real_data / "catalogs"))
+    result = astrosurvey.run(astrosurvey.load(OPEN_CLUSTERS), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    metrics = result.read("sharp_score", "metrics", Metrics)
+    assert metrics["ari"].value > 0.95
+    assert metrics["recovered"].value == 1
+
+
+@pytest.mark.real
+def test_the_example_of_groups(real_data, tmp_path, monkeypatch):
+    fast_food.write(fast_food.read(real_data / "catalogs" / "corrfunc_Mr19_mock_northonly.rdcz.ff"), tmp_path / "galaxies.ecsv")
+    monkeypatch.setenv("ASTROSURVEY_DATA", str(tmp_path))
+    result = astrosurvey.run(astrosurvey.load(GROUPS), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    points, clusters = (result.read("groups", port, Catalog) for port in ("points", "clusters"))
+    assert len(points) == 84383
+    # Of volume-limited samples like this one, some four in ten galaxies are in a group of two or more (Berlind et al. 2006), fewer in rich ones.
+    grouped = clusters.column("n_member").sum() / len(points)
+    assert 0.1 < grouped < 0.3
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x08\0\0\0" + bytes(8) + b"\x09\0\0\0", "does not end where it says"),
+        (4 * (b"\x04\0\0\0" + bytes(4) + b"\x04\0\0\0"), "a header of"),
+    ],
+)
+def test_other_files_are_no_galaxies(data, message, tmp_path):
+    (tmp_path / "file.ff").write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        fast_food.read(tmp_path / "file.ff")
 
 
 @pytest.mark.real

@@ -56,11 +56,13 @@ def _nested(counts: Any) -> dict[str, dict[str, int]]:
 @click.option("--resolved", is_flag=True, help="Print the pipeline with every default filled in.")
 @json_option
 def validate(pipeline: str, overlays: Any, overrides: Any, resolved: bool, as_json: bool) -> None:
-    """Check PIPELINE: settings, wiring, types and columns; all problems at once, each with its place."""
+    """Check PIPELINE: settings, wiring, types, columns and files; all problems at once, each with its place."""
     from ..core.problems import PipelineError
 
     try:
         checked = load(pipeline, overlays, overrides)
+        if not resolved and (missing := checked.missing()):
+            raise PipelineError(missing)
     except PipelineError as error:
         if not as_json:
             raise

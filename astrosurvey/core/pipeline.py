@@ -71,6 +71,8 @@ class Pipeline:
     name: str
     registry: Registry = field(repr=False)
     tiles_mark: Mark = field(default=Mark("pipeline"), repr=False)
+    files: tuple[tuple[Mark, str, str], ...] = field(default=(), repr=False)
+    """Of every path in a stage's settings: where it stands, its key, and the path itself, absolute."""
 
     @classmethod
     def load(cls, path: str | Path, registry: Registry, *, overlays: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Pipeline:
@@ -144,6 +146,14 @@ class Pipeline:
             return tiling.make_tiles(self.tiles_spec, extent, count)
         except tiling.TilesError as error:
             raise PipelineError([Problem(self.tiles_mark, "tiles", *_split_hint(str(error)))]) from None
+
+    def missing(self) -> list[Problem]:
+        """Return what is named in the settings and is not there; a path with placeholders or a pattern is judged when its tile runs."""
+        return [
+            Problem(mark, key, f"there is no file or folder {path}", "check the path, or make it before the run")
+            for mark, key, path in self.files
+            if not re.search(r"\{\w+\}", path) and not glob.has_magic(path) and not os.path.exists(path)
+        ]
 
     def resolved(self) -> dict[str, Any]:
         """Return the pipeline with every default filled in, as it would stand in a file."""
@@ -240,6 +250,7 @@ class _Checker:
     def __init__(self, document: Document, registry: Registry, bases: Mapping[str, str], name: str, problems: list[Problem]) -> None:
         self.document, self.registry, self.bases, self.name = document, registry, bases, name
         self.problems = problems
+        self.files: list[tuple[Mark, str, str]] = []
         self.values: dict[str, Any] = document.data
 
     def report(self, path: Iterable[str | int], message: str, hint: str = "") -> None:
@@ -253,7 +264,7 @@ class _Checker:
         nodes = self.stages()
         if self.problems:
             raise PipelineError(self.problems)
-        return Pipeline(nodes, spec, seed, options, title, self.name, self.registry, self.document.mark(("tiles",)))
+        return Pipeline(nodes, spec, seed, options, title, self.name, self.registry, self.document.mark(("tiles",)), tuple(self.files))
 
     def head(self) -> tuple[str, int]:
         values = self.values
@@ -318,6 +329,11 @@ class _Checker:
             self.report(place, message, f"export {error}=…, or give the path with -c {key}=…")
             return path
 
+    def file(self, place: tuple[str | int, ...], path: str) -> str:
+        found = self.absolute(place, path)
+        self.files.append((self.document.mark(place), ".".join(map(str, place)), found))
+        return found
+
     def stages(self) -> dict[str, Node]:
         declared = self.mapping("stages")
         if not declared:
@@ -354,7 +370,7 @@ class _Checker:
         given = {key: item for key, item in value.items() if key not in ("use", "in")}
         config = settings.validate(cls.Config, given, lambda p, m, h: self.report((*path, *p), m, h))
         if config is not None:
-            config = config.with_paths(lambda place, text: self.absolute((*path, *place), text))
+            config = config.with_paths(lambda place, text: self.file((*path, *place), text))
         # A stage with wrong settings still offers its ports, so that its neighbours are judged too.
         return Node(name, cls, config) if config is not None or len(self.problems) > before else None
 

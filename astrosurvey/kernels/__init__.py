@@ -29,6 +29,7 @@ MODULES: tuple[str, ...] = (
     "resample",
     "morton",
     "neighbours",
+    "friends",
     "edges",
     "aggregate",
     "linkage",

@@ -245,7 +245,7 @@ def _large(rng: np.random.Generator) -> tuple[Any, ...]:
 
     points = np.concatenate([rng.normal(rng.random(3), 0.02, (20_000, 3)) for _ in range(5)] + [rng.random((100_000, 3))])
     points = points[morton.KERNEL.cpu(points)]
-    indices, squared = neighbours.cpu(points, 20, np.zeros(3))
+    indices, squared = neighbours.KERNEL.cpu(points, 20, np.zeros(3))
     return points, np.ascontiguousarray(squared[:, -1]), indices, squared, np.zeros(3)
 
 

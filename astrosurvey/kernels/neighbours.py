@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._kdtree import DEPTH, LEAF, build, gap, leaf_node, node_gap, periods_of
+from ._kdtree import DEPTH, LEAF, build, difference_of, gap, leaf_node, lowest_bit, node_gap, periods_of
 from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
 from .spec import KernelSpec, Launch
 
@@ -45,7 +45,7 @@ def reference(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, 
     Raises:
         ValueError: coordinates are not finite, or n, d, k or the box are not as said.
     """
-    points, k = _prepared(points, k, box)
+    points, k = prepared(points, k, box)
     n = len(points)
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
     rows = max(BLOCK // max(n, 1), 1)
@@ -61,7 +61,7 @@ def reference(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, 
     return indices, squared
 
 
-def _prepared(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, int]:
+def prepared(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the points with periodic coordinates brought into the box, and k cut to their number."""
     n, d = points.shape
     if not 1 <= d <= MAX_COLUMNS:
@@ -82,7 +82,7 @@ def _prepared(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, 
 
 def cpu(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the k nearest neighbours of every point; see `reference`. Threaded over leaves of a k-d tree."""
-    points, k = _prepared(points, k, box)
+    points, k = prepared(points, k, box)
     indices, squared = np.empty((len(points), k), np.int32), np.empty((len(points), k))
     if len(points):
         _search(*build(points), periods_of(box), indices, squared)
@@ -145,7 +145,7 @@ def _search_leaf(
             continue
         near = _near(coordinates[leaf], low[node], high[node], periods, worst, scratch)
         while near:
-            i = _lowest(near)
+            i = lowest_bit(near)
             near &= near - 1
             _scan(coordinates[leaf], i, coordinates[a], rows[a * LEAF :], periods, found[i], apart[i], worst, scratch)
         limit, last = 0.0, np.int32(0)
@@ -178,13 +178,6 @@ def _near(points: Any, low: Any, high: Any, periods: Any, worst: Any, scratch: A
 
 
 @inlined
-def _apart(x: Any, y: Any, period: Any) -> Any:
-    direct = abs(x - y)
-    around = period - direct
-    return around if around < direct else direct
-
-
-@inlined
 def _scan(points: Any, i: Any, others: Any, rows: Any, periods: Any, found: Any, apart: Any, worst: Any, scratch: Any) -> None:
     """Look for neighbours of point i of a leaf among the points of another."""
     d, size = others.shape
@@ -194,7 +187,7 @@ def _scan(points: Any, i: Any, others: Any, rows: Any, periods: Any, found: Any,
         x = points[c, i]
         if periods[c] < np.inf:
             for j in range(size):
-                difference = _apart(others[c, j], x, periods[c])
+                difference = difference_of(others[c, j], x, periods[c])
                 scratch[j] += difference * difference
         else:
             for j in range(size):
@@ -206,7 +199,7 @@ def _scan(points: Any, i: Any, others: Any, rows: Any, periods: Any, found: Any,
         bits |= np.int64(scratch[j] <= limit) << j
     last = found.size - 1
     while bits:
-        j = _lowest(bits)
+        j = lowest_bit(bits)
         bits &= bits - 1
         if _matters(scratch[j], rows[j], apart[last], found[last]):
             _insert(found, apart, rows[j], scratch[j])
@@ -225,19 +218,9 @@ def _insert(found: Any, apart: Any, row: Any, distance: Any) -> None:
     apart[at] = distance
 
 
-PLACES = np.zeros(32, np.int64)
-PLACES[(0x077CB531 << np.arange(32) & 0xFFFFFFFF) >> 27] = np.arange(32)
-
-
-@inlined
-def _lowest(bits: Any) -> Any:
-    """Return the place of the lowest of 32 bits that is set: a de Bruijn sequence, shifted by it, begins with bits that tell it."""
-    return PLACES[((bits & -bits) * 0x077CB531 & 0xFFFFFFFF) >> 27]
-
-
 def on_cuda(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the k nearest neighbours of every point; see `reference`. A block a tile of points in the order of a tree."""
-    points, k = _prepared(points, k, box)
+    points, k = prepared(points, k, box)
     n = len(points)
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
     if n:
@@ -305,7 +288,7 @@ def _search_tile(rows, coordinates, low, high, first, periods, found, apart):  #
                 for j in range(min(TILE, n - other * TILE)):
                     distance = np.float64(0)
                     for c in range(d):
-                        difference = _apart(others[c, j], point[c], periods[c])
+                        difference = difference_of(others[c, j], point[c], periods[c])
                         distance += difference * difference
                     row = rows[other * TILE + j]
                     if _matters(distance, row, worst, last):

@@ -155,7 +155,7 @@ def whole(sources: Sources, numbers: np.ndarray) -> tuple[Markup, str]:
         turned = centre[0] + (ra - centre[0] + 180) % 360 - 180
         ends = _ends(turned[good]), _ends(dec[good])
         if max(ends[0][1] - ends[0][0], ends[1][1] - ends[1][0]) > SKY_WIDE:
-            return sky_map(ra, dec, numbers), "On the sky"
+            return sky_map(ra, dec, numbers, round(centre[0] / 60) * 60 % 360 if _one_sided(ra[good], dec[good]) else 0), "On the sky"
         axes = Axis("right ascension, deg", reverse=True), Axis("declination, deg")
         return panel(turned, dec, numbers, axes, ends, size=MAP, names=True), "On the sky"
     pairs = list(pairwise(sources.others.items()))
@@ -179,17 +179,20 @@ def panels(sources: Sources, numbers: np.ndarray, members: np.ndarray, number: i
     own[members] = number
     pictures = []
     if sources.on_sky:
-        x, y = _offsets(sources.ra, sources.dec, members)
+        east, north = _offsets(sources.ra, sources.dec, members)
         axes = Axis("Δ right ascension · cos δ, deg", reverse=True), Axis("Δ declination, deg")
-        pictures.append(panel(x, y, own, axes, (_around(x[members]), _around(y[members])), equal=True))
+        pictures.append(panel(east, north, own, axes, (_around(east[members]), _around(north[members])), equal=True))
     others = list(sources.others.items())
-    pairs = list(zip(others[::2], others[1::2], strict=False))
-    if len(others) > 1 and len(others) % 2:
-        # Proper motions, of three columns with a parallax, belong together: pairs are counted from the end.
-        pairs = list(zip(others[1::2], others[2::2], strict=False))
-    for (x_name, (x, x_unit)), (y_name, (y, y_unit)) in pairs[: 1 if sources.on_sky else 2]:
+    # Of three columns beside the sky, a parallax and proper motions, the last two belong together.
+    pairs = list(pairwise(others))[-1:] if sources.on_sky else list(pairwise(others))[:2]
+    for (x_name, (x, x_unit)), (y_name, (y, y_unit)) in pairs:
         axes = Axis(_label(x_name, x_unit)), Axis(_label(y_name, y_unit))
         pictures.append(panel(x, y, own, axes, (_around(x[members]), _around(y[members]))))
+    if sources.on_sky and len(others) == 1:
+        # Redshifts over one direction on the sky: what stretches along the line of sight is seen there.
+        ((name, (values, unit)),) = others
+        axes = Axis("Δ right ascension · cos δ, deg", reverse=True), Axis(_label(name, unit))
+        pictures.append(panel(east, values, own, axes, (_around(east[members]), _around(values[members]))))
     if sources.magnitude and sources.colour:
         (magnitude, faint), (colour, red) = sources.magnitude, sources.colour
         good = members[np.isfinite(faint[members]) & np.isfinite(red[members])]
@@ -206,6 +209,12 @@ def _offsets(ra: np.ndarray, dec: np.ndarray, members: np.ndarray) -> tuple[np.n
     depth = np.sin(dec0) * np.sin(phi) + np.cos(dec0) * np.cos(phi) * np.cos(dra)
     stretch = np.degrees(np.sqrt(2 / np.maximum(1 + depth, 1e-9)))
     return stretch * np.cos(phi) * np.sin(dra), stretch * (np.cos(dec0) * np.sin(phi) - np.sin(dec0) * np.cos(phi) * np.cos(dra))
+
+
+def _one_sided(ra: np.ndarray, dec: np.ndarray) -> bool:
+    """Return whether sources lie on one side of the sky rather than all around."""
+    a, d = np.radians(ra), np.radians(dec)
+    return bool(np.hypot(np.mean(np.cos(d) * np.cos(a)), np.mean(np.cos(d) * np.sin(a))) > 0.25)
 
 
 def _mean_direction(ra: np.ndarray, dec: np.ndarray) -> tuple[float, float]:
@@ -236,4 +245,5 @@ def _around(values: np.ndarray) -> tuple[float, float]:
 
 
 def _label(name: str, unit: str) -> str:
-    return f"{name}, {unit}" if unit else name
+    said = unit.replace("**-1", "⁻¹").replace("**-2", "⁻²").replace(".", " ")
+    return f"{name}, {said}" if unit else name

@@ -30,6 +30,8 @@ MOST_BACKGROUND, MOST_MEMBERS = 3500, 6000
 MAP, PANEL = (620, 330), (236, 210)
 SKY_WIDE = 100.0
 """deg: a map of a wider piece of the sky shows all of it."""
+MOST_NAMES = 24
+"""Clusters, the first of the table, whose numbers stand in a map."""
 COLOURS = (0, 1, 2, 3, 4, 7, 5)
 """Of the page's eight colours those that are no grey, which is for sources in no cluster."""
 
@@ -148,7 +150,8 @@ def panel(
         names: write each cluster's number at the median of its points.
     """
     width, height = size
-    left, bottom = 46, 36
+    # Room for the numbers at the vertical axis, as wide as they are.
+    left, bottom = 26 + 6 * max(len(decimal(tick)) for tick in (0, *ticks(*ends[1], 5))), 36
     inner = width - left - 8, height - bottom - 8
     (x0, x1), (y0, y1) = ends
     if equal:
@@ -184,18 +187,19 @@ def panel(
     return _figure(parts, width, height, f"{axes[1].label} against {axes[0].label}", "points")
 
 
-def sky_map(ra: np.ndarray, dec: np.ndarray, numbers: np.ndarray) -> Markup:
+def sky_map(ra: np.ndarray, dec: np.ndarray, numbers: np.ndarray, centre: int = 0) -> Markup:
     """Return all of the sky on Hammer's equal-area map, right ascension growing to the left.
 
     Args:
         ra, dec: (n,) deg.
         numbers: (n,) cluster of each; 0 for none.
+        centre: right ascension in the middle, deg.
     """
     width, height = MAP
     middle, scale = (width / 2, height / 2), (height / 2 - 6) / math.sqrt(2)
 
     def project(longitude: np.ndarray, latitude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        turned = np.radians((np.asarray(longitude, float) + 180) % 360 - 180)
+        turned = np.radians((np.asarray(longitude, float) - centre + 180) % 360 - 180)
         phi = np.radians(latitude)
         depth = np.sqrt(1 + np.cos(phi) * np.cos(turned / 2))
         x = -2 * math.sqrt(2) * np.cos(phi) * np.sin(turned / 2) / depth
@@ -206,10 +210,10 @@ def sky_map(ra: np.ndarray, dec: np.ndarray, numbers: np.ndarray) -> Markup:
         f'<ellipse class="frame" cx="{middle[0]}" cy="{middle[1]}" rx="{2 * math.sqrt(2) * scale:.1f}" ry="{math.sqrt(2) * scale:.1f}"/>'
     ]
     for longitude in (-120, -60, 0, 60, 120):
-        parts.append(f'<path class="grid" d="{_path(*project(np.full(61, longitude), fine))}"/>')
+        parts.append(f'<path class="grid" d="{_path(*project(np.full(61, centre + longitude), fine))}"/>')
     for latitude in (-60, -30, 0, 30, 60):
-        parts.append(f'<path class="grid" d="{_path(*project(np.linspace(-179.99, 179.99, 91), np.full(91, latitude)))}"/>')
-    for longitude in (0, 60, 120, 240, 300):
+        parts.append(f'<path class="grid" d="{_path(*project(centre + np.linspace(-179.99, 179.99, 91), np.full(91, latitude)))}"/>')
+    for longitude in ((centre + turn) % 360 for turn in (-120, -60, 0, 60, 120)):
         x, y = project(np.array([longitude]), np.array([0.0]))
         parts.append(f'<text class="tick middle halo" x="{x[0]:.1f}" y="{y[0] - 3:.1f}">{longitude}°</text>')
     good = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
@@ -227,7 +231,7 @@ def dots(x: np.ndarray, y: np.ndarray, numbers: np.ndarray, *, names: bool = Fal
         path = "".join(f"M{a:g} {b:g}h0" for a, b in places.tolist())
         parts.append(f'<path class="dots {style(number)}" d="{path}"/>')
     if names:
-        for number in np.unique(numbers[numbers > 0]).tolist():
+        for number in np.unique(numbers[(numbers > 0) & (numbers <= MOST_NAMES)]).tolist():
             rows = numbers == number
             parts.append(
                 f'<text class="number middle {style(number)}" x="{np.median(x[rows]):.1f}" y="{np.median(y[rows]) - 6:.1f}">{number}</text>'

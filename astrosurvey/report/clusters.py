@@ -16,6 +16,7 @@ from ..core.tiling import SURVEY
 from . import text
 from .cluster_panels import Sources, panels, whole
 from .cluster_plots import Span, ordered, style
+from .cluster_times import events_of, timeline
 from .gather import Run
 
 MOST_CLUSTERINGS = 4
@@ -56,6 +57,7 @@ class Clustering:
     Attributes:
         facts: (name, value) pairs.
         plot: ordered densities over the hierarchy; empty for a method that orders nothing.
+        lives: of clusters that were followed in time; empty for others.
         map: where the clusters lie.
         header: of the table: of each column its name and whether it holds numbers.
         total: clusters, of which the table shows the first.
@@ -64,6 +66,7 @@ class Clustering:
     title: str
     facts: list[tuple[str, str]]
     plot: Markup
+    lives: Markup
     map: Markup
     map_title: str
     cards: list[Card]
@@ -174,6 +177,7 @@ def _clustering(run: Run, stage: str, title: str, outputs: dict[str, Path], inpu
         title=title,
         facts=_facts(tables),
         plot=_plot(tables, members),
+        lives=_lives(outputs, inputs, tables),
         map=picture,
         map_title=caption,
         cards=[Card(style(k + 1), k + 1, _said(tables.clusters, k), panels(sources, tables.numbers, members[k][0], k + 1)) for k in chosen],
@@ -208,6 +212,14 @@ def _plot(tables: _Tables, members: list[tuple[np.ndarray, np.ndarray]]) -> Mark
         level = int(tables.clusters["level"][place])
         spans.append(Span(place + 1, level, int(at.min()), int(at.max()) + 1, f"{place + 1}: {_said(tables.clusters, place)}"))
     return ordered(np.asarray(tables.points["log_density"], float)[order], tables.numbers[order], spans)
+
+
+def _lives(outputs: dict[str, Path], inputs: dict[str, list[Path]], tables: _Tables) -> Markup:
+    """Return the lives of clusters, for a method that tells of them; each file of the sources is a snapshot."""
+    if "cluster_event" not in outputs or not tables.number:
+        return Markup()
+    events = events_of(_columns(outputs["cluster_event"]), tables.number)
+    return timeline(events, len(tables.number), max(map(len, inputs.values()), default=1))
 
 
 def _said(clusters: dict[str, np.ndarray], place: int) -> str:

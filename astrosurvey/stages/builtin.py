@@ -25,6 +25,9 @@ def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
     from .catalog.stage import MergeCatalogs
+    from .clustering.astrolink.stage import AstroLink
+    from .clustering.friends.stage import FriendsOfFriends
+    from .clustering.fuzzy.stage import FuzzyClustering
     from .clustering.hdbscan.stage import Hdbscan
     from .clustering.kmeans.stage import KMeans
     from .clustering.mixture.stage import GaussianMixture
@@ -100,7 +103,10 @@ def register_stages(register: Callable[[type], None]) -> None:
         CombineSpectra,
         MeasureLines,
         MergeCatalogs,
+        AstroLink,
         Hdbscan,
+        FriendsOfFriends,
+        FuzzyClustering,
         GaussianMixture,
         KMeans,
         Project,

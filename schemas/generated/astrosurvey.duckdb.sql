@@ -268,7 +268,7 @@ COMMENT ON COLUMN "spectrum"."n_pixel" IS 'number of wavelength samples';
 COMMENT ON COLUMN "spectrum"."wave_min" IS 'shortest wavelength with data, in vacuum [Angstrom]';
 COMMENT ON COLUMN "spectrum"."wave_max" IS 'longest wavelength with data, in vacuum [Angstrom]';
 COMMENT ON COLUMN "spectrum"."snr" IS 'median signal-to-noise ratio per sample';
-COMMENT ON COLUMN "spectrum"."path" IS 'file that holds the spectrum, relative to the run; null when the arrays are here';
+COMMENT ON COLUMN "spectrum"."path" IS 'name of the file that holds the spectrum; null when it is in none';
 COMMENT ON COLUMN "spectrum"."wave" IS 'wavelengths of the samples, in vacuum [Angstrom]';
 COMMENT ON COLUMN "spectrum"."flux" IS 'flux density per unit frequency of the samples [nJy]';
 COMMENT ON COLUMN "spectrum"."ivar" IS 'inverse variance of the samples; 0 where a sample says nothing [nJy**-2]';

@@ -143,6 +143,22 @@ def test_the_resolved_pipeline_is_a_pipeline(command, chain, tmp_path):
     assert command("validate", "again.yaml", "--resolved").stdout == text
 
 
+def test_a_folder_that_is_not_there_is_named_with_its_line(command, tmp_path):
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "astrosurvey: 1\ntiles: [a]\nstages:\n  read: {use: io.spectra, path: '{tile}/spec-*.fits'}\n"
+        "  scan: {use: spectra.redshift, in: read, templates: no-such-folder}\n"
+    )
+    done = command("validate", path)
+    assert done.returncode == 2
+    assert f"{path}:5:" in done.stderr
+    assert f"stages.scan.templates: there is no file or folder {tmp_path / 'no-such-folder'}" in done.stderr
+    (problem,) = json.loads(command("validate", path, "--json").stdout)["problems"]
+    assert (problem["line"], problem["path"]) == (5, "stages.scan.templates")
+    (tmp_path / "no-such-folder").mkdir()
+    assert command("validate", path).returncode == 0  # what has placeholders is judged when its tile runs
+
+
 def test_a_failed_task_can_be_reproduced_even_where_the_run_has_moved(command, tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text(

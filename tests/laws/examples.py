@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,29 @@ def judged_spectra(index: int) -> tuple[Any, Any, Any]:
         Catalog.from_columns("classification", {**classes, "probability": probability}),
         Catalog.from_columns("redshift", redshifts),
     )
+
+
+@cache
+def moments() -> list[Any]:
+    """Return five snapshots of the same 130 objects in two catalogues; two clumps last, and one forms in the course of time."""
+    import numpy as np
+
+    from astrosurvey.catalog.pixelless import pixel_columns
+
+    rng = np.random.default_rng(6)
+    clumps = [place + rng.normal(0, 0.02, (30, 2)) for place in ((0.2, 0.2), (0.2, 0.8), (0.8, 0.5))]
+    field = rng.random((40, 2))
+    columns: dict[str, list[Any]] = {name: [] for name in ("p1", "p2", "tracer", "time")}
+    for time in range(5):
+        late = clumps[2] if time < 3 else rng.random((30, 2))
+        places = np.concatenate([*clumps[:2], late, field]) + rng.normal(0, 0.002, (130, 2))
+        order = rng.permutation(130)
+        for name, values in zip(columns, (places[order, 0], places[order, 1], order, np.full(130, 10 - time)), strict=True):
+            columns[name].append(values)
+    own = {f"x_demo_{name}": np.concatenate(values) for name, values in columns.items()}
+    rows = {"source_id": rng.permutation(650), "tile_id": 1, **pixel_columns(np.arange(650)), "flags": 0}
+    both = Catalog.from_columns("source", {**rows, **own})
+    return [Catalog("source", both.rows.take(np.arange(k, 650, 2))) for k in range(2)]
 
 
 @cache
@@ -388,7 +412,8 @@ def small_anomaly() -> Any:
     rng = np.random.default_rng(5)
     with seeded(5):
         network = SpectralAutoencoder(**config).eval()
-    found = {name: rng.normal(size=400) for name in STRANGE} | {"snr": rng.uniform(0.5, 30, 400), "pixels": np.full(400, 2000.0)}
+    named = (*STRANGE, "misfit", "nothing_known")
+    found = {name: rng.normal(size=400) for name in named} | {"snr": rng.uniform(0.5, 30, 400), "pixels": np.full(400, 2000.0)}
     calibrations = {density: calibrate(found, density) for density in ("flow", "forest")}
     return to_model(Trained(network, config, History(), calibrations, {}), {"data": "none"}, 1e-3)
 
@@ -418,6 +443,24 @@ def lined_spectra(number: int) -> tuple[Any, Any]:
         "template": "a line",
     }
     return Spectra(flux, ivar, mask, wave, ids), Catalog.from_columns("spectrum_truth", truth)
+
+
+@cache
+def witnesses(number: int) -> dict[str, Any]:
+    """Return what templates leave of `lined_spectra`, and what a classifier says of all but the last one."""
+    import numpy as np
+
+    from astrosurvey.stages.spectra.classes import COARSE
+
+    spectra, _ = lined_spectra(number)
+    smooth = np.where(spectra.mask == 0, 3.0, np.nan).astype(np.float32)
+    ids = np.repeat(spectra.ids[:7], len(COARSE))
+    probability = np.tile(np.array([0.1, 0.8, 0.05, 0.02, 0.03]), 7)
+    columns = {"object_table": "spectrum", "object_id": ids, "classifier": "net/coarse", "label": list(COARSE) * 7, "flags": 0}
+    return {
+        "fits": replace(spectra, flux=smooth),
+        "classes": Catalog.from_columns("classification", {**columns, "probability": probability}),
+    }
 
 
 @cache

@@ -81,6 +81,8 @@ SUPPORTING = {
     "field": {"use": "simulate.field"},
     "spectra": {"use": "io.spectra", "path": "{tile}.fits"},
     "classify": {"use": "spectra.classify", "in": "spectra"},
+    "moments": {"use": "simulate.clusters", "snapshots": 12},
+    "theirs": {"use": "clustering.hdbscan", "in": "survey", "columns": ["ra", "dec"]},
 }
 """The stages that blocks which show a part of a pipeline take for granted, by the names that they use for them."""
 

@@ -11,6 +11,9 @@ import pytest
 from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
+from astrosurvey.stages.clustering.astrolink.stage import AstroLink
+from astrosurvey.stages.clustering.friends.stage import FriendsOfFriends
+from astrosurvey.stages.clustering.fuzzy.stage import FuzzyClustering
 from astrosurvey.stages.clustering.hdbscan.stage import Hdbscan
 from astrosurvey.stages.clustering.kmeans.stage import KMeans
 from astrosurvey.stages.clustering.mixture.stage import GaussianMixture
@@ -62,6 +65,7 @@ from .examples import (
     known_spectra,
     lined_spectra,
     measured,
+    moments,
     numbered,
     psf,
     redshifted,
@@ -76,6 +80,7 @@ from .examples import (
     starry,
     tile_image,
     truth,
+    witnesses,
 )
 
 
@@ -632,6 +637,9 @@ class TestSpectralAnomaly(StageLaws):
     def example_baseline(self):
         return Example({"spectra": lined_spectra(1)[0], "redshifts": known_redshifts(1), "model": small_anomaly()}, {"density": "forest"})
 
+    def example_with_witnesses(self):
+        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_anomaly(), **witnesses(0)})
+
     def wrong_model(self):
         return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_detector()})
 
@@ -647,6 +655,10 @@ class TestTrainAnomaly(StageLaws):
 
     def example(self):
         return Example(self.tiles(0, 1), self.SMALL)
+
+    def example_with_witnesses(self):
+        heard = {port: [witnesses(number)[port] for number in (0, 1)] for port in ("fits", "classes")}
+        return Example({**self.tiles(0, 1), **heard, "redshifts": [known_redshifts(number) for number in (0, 1)]}, self.SMALL)
 
     def empty_without_known_objects(self):
         tiles = self.tiles(0, 1)
@@ -754,6 +766,36 @@ class TestMergeCatalogs(StageLaws):
         return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
 
 
+class TestAstroLink(StageLaws):
+    stage = AstroLink
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "neighbours": 7})
+
+    def example_simulated(self):
+        settings = {"columns": ["ra", "dec"], "neighbours": 7, "null": "simulation", "false_positive_rate": 0.5}
+        return Example({"sources": starry()}, settings)
+
+    def example_too_few(self):
+        return Example({"sources": [detected(0)["sources"]]}, {"columns": ["ra", "dec"], "neighbours": 60})
+
+    def wrong_column(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "parralax"]})
+
+
+class TestFriendsOfFriends(StageLaws):
+    stage = FriendsOfFriends
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "unit": "distance", "linking_length": 0.002, "min_members": 3})
+
+    def example_scaled(self):
+        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "scaled", "linking_length": 0.5, "min_members": 2})
+
+    def wrong_column(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "redshift"], "line_of_sight": 1.0})
+
+
 class TestHdbscan(StageLaws):
     stage = Hdbscan
 
@@ -769,6 +811,30 @@ class TestHdbscan(StageLaws):
 
     def wrong_column(self):
         return Example({"sources": starry()}, {"columns": ["ra", "dec", "paralax"]})
+
+
+class TestFuzzyClustering(StageLaws):
+    stage = FuzzyClustering
+    settings: ClassVar = {"columns": ["ra", "dec"], "neighbours": 8}
+
+    def example(self):
+        return Example({"sources": starry()}, {**self.settings, "errors": {"ra": 0.01, "dec": 0.02}, "draws": 4})
+
+    def example_of_clusterings(self):
+        given = grouped()
+        inputs = {"sources": given["sources"], "given_members": given["members"], "given_clusters": given["clusters"]}
+        return Example(inputs, {**self.settings, "columns": ["x"]})
+
+    def example_of_snapshots(self):
+        return Example(
+            {"sources": moments()}, {**self.settings, "method": "hdbscan", "columns": ["p1", "p2"], "tracer": "tracer", "time": "time"}
+        )
+
+    def wrong_without_errors(self):
+        return Example({"sources": starry()}, self.settings)
+
+    def wrong_objects(self):
+        return Example({"sources": moments()}, {**self.settings, "columns": ["p1", "p2"], "tracer": "tile_id", "time": "time"})
 
 
 class TestGaussianMixture(StageLaws):
@@ -862,7 +928,13 @@ class TestExportFits(_Exports, StageLaws):
 
     def example_of_spectra(self):
         _, classes, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
-        return Example({"classes": list(classes), "redshifts": list(redshifts)})
+        return Example(
+            {"classes": list(classes), "anomalies": [witnesses(0)["classes"], witnesses(1)["classes"]], "redshifts": list(redshifts)}
+        )
+
+    def example_of_clusters(self):
+        found = grouped()
+        return Example({name: found[name] for name in ("sources", "clusters", "members", "points")})
 
     def example_wide(self):
         return Example(self.example().inputs, {"layout": "wide"})

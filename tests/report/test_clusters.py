@@ -10,6 +10,7 @@ import pytest
 
 from astrosurvey.products import Catalog
 from astrosurvey.report.cluster_plots import MOST_BACKGROUND, MOST_MEMBERS, STEPS, Axis, Span, dots, ordered, panel, sky_map
+from astrosurvey.report.cluster_times import MOST_LIVES, events_of, timeline
 from astrosurvey.report.clusters import MOST_CARDS, MOST_ROWS, make_clusters
 from astrosurvey.report.gather import gather
 from astrosurvey.report.render import report
@@ -106,8 +107,14 @@ def test_without_order_positions_or_magnitudes(tmp_path):
     (one,) = make_clusters(gather(root)).clusterings
     assert one.plot == ""
     assert one.map_title == "In the first two columns"
-    assert [len(card.panels) for card in one.cards] == [1, 1, 1]
+    assert [len(card.panels) for card in one.cards] == [2, 2, 2]
     assert [name for name, _ in one.header] == ["", "inside", "members", "id"]
+
+
+def test_redshifts_are_drawn_over_the_sky(tmp_path):
+    (one,) = make_clusters(gather(made(tmp_path / "run", columns=["ra", "dec", "pmra"]))).clusterings
+    assert "Δ right ascension" in one.cards[0].panels[1]
+    assert "pmra" in one.cards[0].panels[1]
 
 
 def test_no_cluster_and_no_source_are_shown(tmp_path):
@@ -167,3 +174,19 @@ class TestPictures:
     def test_points_outside_and_without_value_are_left_out(self, reverse):
         svg = panel(np.array([0.5, 9.0, np.nan]), np.full(3, 0.5), np.zeros(3, int), (Axis("x"), Axis("y", reverse)), ((0, 1), (0, 1)))
         assert svg.count("h0") == 1
+
+    def test_lives_begin_end_and_lead_to_each_other(self):
+        columns = {
+            "cluster_id": np.array([5, 6, 7, 99]), "kind": np.array(["birth", "merger", "split", "death"]), "snapshot": np.array([2, 4, 3, 1]),
+            "time": np.array([2.0, 4.0, 3.0, 1.0]), "other_cluster_id": np.array([-1, 5, 6, -1]),
+            "fraction": np.array([np.nan, 0.9, 0.75, np.nan]), "n_member": np.array([10, 20, 30, 40]),
+        }  # fmt: skip
+        events = events_of(columns, {5: 1, 6: 2, 7: 3})
+        assert [(event.number, event.kind, event.other) for event in events] == [(1, "birth", 0), (2, "merger", 1), (3, "split", 2)]
+        assert events[1].said == "2: merger into 1, 90 % of its members, at time 4, 20 members"
+        svg = timeline(events, 3, 6)
+        ElementTree.fromstring(svg)
+        starts = [float(x) for x in re.findall(r'<rect x="([\d.]+)"', svg)]
+        assert starts[1] < starts[0] < starts[2]
+        assert svg.count('class="link"') == 2
+        assert timeline([], 500, 1).count("<rect") == MOST_LIVES

@@ -155,6 +155,6 @@ def test_known_spectra_are_as_strange_as_the_card_says(real_data):
     p = known.calibrations["flow"](numbers)
     metrics = Model.read(built_in()["anomaly-v1"]).card["metrics"]
     for part in (0.05, 0.5):
-        said = metrics[f"flow_p_below_{part:g}"]
+        said = metrics[f"flow_p_below_{part:g}_alone"]
         # Four standard errors of the fraction; and a mix of objects and of errors that is not quite that of training.
         assert abs((p <= part).mean() - said["value"]) < 4.0 * math.hypot(math.sqrt(part * (1 - part) / SPECTRA), said["error"]) + 0.03

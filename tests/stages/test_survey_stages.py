@@ -291,6 +291,20 @@ def test_exports_of_nothing(tmp_path):
             run(stage, {"layout": "wide"}, sources=empty)
 
 
+def test_anomalies_are_written_beside_classes(tmp_path):
+    from astropy.io import fits
+
+    fixed = {"object_table": "spectrum", "object_id": [1, 2], "flags": 0, "probability": 0.5}
+    classes, anomalies = (
+        Catalog.from_columns("classification", {**fixed, "classifier": name, "label": label})
+        for name, label in (("net/coarse", "star"), ("spectra.anomaly", "unknown"))
+    )
+    run(ExportFits, scratch=tmp_path, classes=tiles_of(a=classes), anomalies=tiles_of(a=anomalies))
+    with fits.open(tmp_path / "catalog.fits") as file:
+        assert len(file) == 2
+        assert file[1].data["classifier"].tolist() == ["net/coarse"] * 2 + ["spectra.anomaly"] * 2
+
+
 def test_strange_text_stays_text(tmp_path):
     """Names from headers and plugins must not turn into markup, formulas or regions."""
     from astropy.io import fits, votable

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ...kernels import edges, morton, neighbours
+
+if TYPE_CHECKING:
+    from .features import Points
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,7 @@ def linked(dimension: int, k: int) -> int:
 
 
 def build(
-    points: Any, k: int, *, weights: np.ndarray | None = None, link: int | None = None, device: Literal["cpu", "cuda"] = "cpu"
+    points: Points, k: int, *, weights: np.ndarray | None = None, link: int | None = None, device: Literal["cpu", "cuda"] = "cpu"
 ) -> Graph:
     """Return the graph of points and their k nearest neighbours.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,16 +13,24 @@ from ...core.product import Tiles, optional
 from ...core.stage import Context, NoWork, Stage, StageConfig
 from ...products import Catalog, Export
 
+if TYPE_CHECKING:
+    from .tables import OutTable
+
 TABLES = {
     "sources": "source",
     "photometry": "photometry",
     "catalog": "spectrum",
     "redshifts": "redshift",
     "classes": "classification",
+    "anomalies": "classification",
     "lines": "spectral_line",
     "indices": "spectral_index",
+    "clusters": "cluster",
+    "members": "cluster_member",
+    "points": "cluster_point",
+    "events": "cluster_event",
 }
-"""What can be written: port and table."""
+"""What can be written: port and table. What comes to two ports of one table is written into one."""
 CATALOGS = {port: optional(Tiles.of(Catalog.of(table))) for port, table in TABLES.items()}
 Gathered = Tiles[Catalog] | None
 
@@ -35,78 +44,77 @@ class TablesConfig(StageConfig):
     )
 
 
-class ExportFits(Stage):
+class _TablesExport(Stage):
+    """What is common to the stages that write catalogues as tables of one file."""
+
+    scope = "survey"
+    inputs = CATALOGS
+    outputs = {"files": Export}
+
+    def run(
+        self,
+        ctx: Context,
+        *,
+        sources: Gathered,
+        photometry: Gathered,
+        catalog: Gathered,
+        redshifts: Gathered,
+        classes: Gathered,
+        anomalies: Gathered,
+        lines: Gathered,
+        indices: Gathered,
+        clusters: Gathered,
+        members: Gathered,
+        points: Gathered,
+        events: Gathered,
+    ) -> Mapping[str, Any]:
+        """Return the folder with the file."""
+        from .tables import out_tables
+
+        of_spectra = [catalog, redshifts, classes, anomalies, lines, indices]
+        gathered = [sources, photometry, *of_spectra, clusters, members, points, events]
+        self.write(ctx.scratch, out_tables(gathered, wide=self.config.layout == "wide"))
+        return {"files": Export(ctx.scratch)}
+
+    def write(self, folder: Path, tables: list[OutTable]) -> None:
+        """Write the tables as one file into a folder."""
+        raise NotImplementedError
+
+
+class ExportFits(_TablesExport):
     """Write the catalogue as a FITS file of binary tables, with units and UCDs in the headers.
 
     References: Pence et al. (2010), A&A 524, A42.
     """
 
     name = "export.fits"
-    scope = "survey"
-    inputs = CATALOGS
-    outputs = {"files": Export}
 
     class Config(TablesConfig):
         """Settings of `export.fits`."""
 
-    def run(
-        self,
-        ctx: Context,
-        *,
-        sources: Gathered,
-        photometry: Gathered,
-        catalog: Gathered,
-        redshifts: Gathered,
-        classes: Gathered,
-        lines: Gathered,
-        indices: Gathered,
-    ) -> Mapping[str, Any]:
-        """Return the folder with `catalog.fits`."""
+    def write(self, folder: Path, tables: list[OutTable]) -> None:
+        """Write `catalog.fits`."""
         from .fits import write_fits
-        from .tables import out_tables
 
-        write_fits(
-            ctx.scratch / "catalog.fits",
-            out_tables([sources, photometry, catalog, redshifts, classes, lines, indices], wide=self.config.layout == "wide"),
-        )
-        return {"files": Export(ctx.scratch)}
+        write_fits(folder / "catalog.fits", tables)
 
 
-class ExportVOTable(Stage):
+class ExportVOTable(_TablesExport):
     """Write the catalogue as a VOTable, with units and UCDs, for Virtual Observatory tools.
 
     References: Ochsenbein et al. (2019), VOTable 1.4, IVOA Recommendation.
     """
 
     name = "export.votable"
-    scope = "survey"
-    inputs = CATALOGS
-    outputs = {"files": Export}
 
     class Config(TablesConfig):
         """Settings of `export.votable`."""
 
-    def run(
-        self,
-        ctx: Context,
-        *,
-        sources: Gathered,
-        photometry: Gathered,
-        catalog: Gathered,
-        redshifts: Gathered,
-        classes: Gathered,
-        lines: Gathered,
-        indices: Gathered,
-    ) -> Mapping[str, Any]:
-        """Return the folder with `catalog.vot`."""
-        from .tables import out_tables
+    def write(self, folder: Path, tables: list[OutTable]) -> None:
+        """Write `catalog.vot`."""
         from .votable import write_votable
 
-        write_votable(
-            ctx.scratch / "catalog.vot",
-            out_tables([sources, photometry, catalog, redshifts, classes, lines, indices], wide=self.config.layout == "wide"),
-        )
-        return {"files": Export(ctx.scratch)}
+        write_votable(folder / "catalog.vot", tables)
 
 
 class ExportRegions(Stage):

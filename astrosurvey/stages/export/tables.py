@@ -60,14 +60,17 @@ def out_tables(catalogs: Sequence[Tiles[Catalog] | None], *, wide: bool) -> list
     """Return the tables to write: one for each catalogue.
 
     Args:
-        catalogs: of different tables; None for what is not wired.
+        catalogs: None for what is not wired; those of one table are joined.
         wide: put the photometry beside the sources, in one row for each.
 
     Raises:
         DataError: nothing is wired, or `wide` without sources and photometry.
         NoWork: no tile has a catalogue.
     """
-    found = {catalog.table: catalog for tiles in catalogs if (catalog := gathered(tiles)) is not None}
+    found: dict[str, Catalog] = {}
+    for tiles in catalogs:
+        if (catalog := gathered(tiles)) is not None:
+            found[catalog.table] = Catalog.concatenate([found[catalog.table], catalog]) if catalog.table in found else catalog
     if not found:
         raise DataError("there is nothing to export: wire `sources`, `photometry` or another catalogue")
     first = []

@@ -158,7 +158,8 @@ def _one_convention(
     flags |= SPECTRUM["RELATIVE_FLUX"] * (planes.unit == "") | SPECTRUM["MEASURED_ERRORS"] * (block.noise is None)
     names = block.names or ([file.stem] if row is None and n == 1 else [f"{file.stem}:{(row or 0) + k}" for k in range(n)])
     spectra = Spectra(planes.flux, planes.ivar, planes.mask, wave, np.arange(n), planes.unit)
-    return spectra, describe(spectra, grids.n_pixel, [escape(name, 255) for name in names], frame, columns, flags)
+    rows = describe(spectra, grids.n_pixel, [escape(name, 255) for name in names], frame, columns, flags)
+    return spectra, {**rows, "path": [escape(file.path.name)] * n}
 
 
 def _at_rest(

@@ -1,4 +1,4 @@
-"""The Earth's motion in wavelengths: applied when it is asked for, and never twice."""
+"""Velocities in wavelengths: the speed of light, and the Earth's motion, applied when it is asked for, and never twice."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import warnings
 
 import numpy as np
 
-C = 299792.458
-"""km/s."""
+LIGHT = 299792.458
+"""km/s, the speed of light."""
 
 
 def correction(ra: np.ndarray, dec: np.ndarray, mjd: np.ndarray, site: tuple[float, float, float], to: str) -> np.ndarray:
@@ -34,4 +34,4 @@ def correction(ra: np.ndarray, dec: np.ndarray, mjd: np.ndarray, site: tuple[flo
         warnings.simplefilter("ignore")  # the Earth's rotation at a recent date is not known to the microsecond
         sky = SkyCoord(ra * u.deg, dec * u.deg)
         velocity = sky.radial_velocity_correction(to, obstime=Time(mjd, format="mjd", scale="utc"), location=place)
-    return np.asarray(1 + velocity.to_value(u.km / u.s) / C, np.float64)
+    return np.asarray(1 + velocity.to_value(u.km / u.s) / LIGHT, np.float64)

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from astrosurvey import Catalog, Tiles
 from astrosurvey.core.stage import DataError
-from astrosurvey.stages.clustering.features import FeatureConfig, catalog_of, columns_of, metric_of, points_of
+from astrosurvey.stages.clustering.features import FeatureConfig, catalog_of, columns_of, points_of
+from astrosurvey.stages.clustering.metric import metric_of
 
 LOG = logging.getLogger("test")
 RNG = np.random.default_rng(5)
@@ -178,6 +179,13 @@ def test_wrong_columns_are_refused_with_a_suggestion():
     assert points(twice, columns=["x_other_parallax"]).names == ("x_other_parallax",)
     with pytest.raises(DataError, match="names one column twice"):
         points(made, columns=["parallax", "x_demo_parallax"])
+
+
+def test_a_catalogues_own_x_is_not_taken_for_a_pixel():
+    made = catalog(x=RNG.random(20), z=RNG.random(20), ra=np.full(20, 7.0), dec=RNG.random(20))
+    with pytest.raises(DataError, match="'x' could be x or x_demo_x; name one of these"):
+        points(made, columns="xz")
+    assert points(made, columns=["x_demo_x", "z"]).names == ("x_demo_x", "z")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 from sklearn.cluster import HDBSCAN
@@ -11,7 +13,7 @@ from astrosurvey.stages.clustering.features import Points
 from astrosurvey.stages.clustering.hdbscan.select import densest, outlier_scores, select
 from astrosurvey.stages.clustering.hdbscan.soft import best_memberships
 from astrosurvey.stages.clustering.hdbscan.stage import Hdbscan
-from astrosurvey.stages.clustering.hdbscan.tree import grow
+from astrosurvey.stages.clustering.hdbscan.tree import grow, smallest_cluster
 
 from ..running import run, tiles_of
 from .fields import catalog, clumps
@@ -127,6 +129,10 @@ def clean():
     return {"a": values[:, 0], "b": values[:, 1]}
 
 
+def test_the_smallest_cluster_grows_with_the_catalogue_and_shrinks_with_the_dimension():
+    assert [smallest_cluster(n, d) for n, d in ((100, 2), (100_000, 2), (100_000, 5))] == [20, 200, 80]
+
+
 def test_the_stage_writes_its_tables():
     result = run(Hdbscan, {"columns": ["a", "b"], "min_samples": 10}, sources=tiles_of(t=catalog(**clean())))
     clusters = result["clusters"].rows.to_pandas()
@@ -157,6 +163,13 @@ def test_few_sources_give_no_cluster_or_one_and_no_error(n):
     assert len(found["clusters"]) <= n // 20
 
 
+@pytest.mark.parametrize("setting", ["min_cluster_size", "min_samples"])
+def test_settings_beyond_the_number_of_points_are_said(setting, caplog):
+    found = run(Hdbscan, {"columns": ["a", "b"], setting: 700}, sources=tiles_of(t=catalog(**clean())))
+    assert len(found["clusters"]) == 0
+    assert f"600 points are fewer than `{setting}`, which is 700" in caplog.text
+
+
 def test_constant_integer_and_coinciding_values_are_no_trouble():
     rng = np.random.default_rng(6)
     a, b = rng.integers(0, 60, 500), rng.integers(0, 60, 500)
@@ -181,3 +194,36 @@ def test_a_cluster_at_the_pole_or_the_seam_of_right_ascension_is_one():
     at_pole, at_seam = (run(Hdbscan, settings, sources=tiles_of(t=field)) for field in (pole, seam))
     assert len(at_pole["clusters"]) == len(at_seam["clusters"]) == 2
     assert all(len(set(a) ^ set(b)) < 15 for a, b in zip(members(at_pole), members(at_seam), strict=True))
+
+
+def test_one_dominant_clump_and_a_stream_that_crosses_one():
+    rng = np.random.default_rng(10)
+    crowd = np.concatenate([rng.normal(0, 1, (900, 2)), rng.normal([6, 0], 0.3, (60, 2)), rng.uniform(-8, 8, (40, 2))])
+    *_, label = clustered(crowd)
+    assert adjusted_rand_score(np.repeat([0, 1], [900, 60]), label[:960]) > 0.9
+    t = rng.uniform(-1, 1, 400)
+    stream = np.stack([t, 0.5 * t**2], axis=1) + rng.normal(0, 0.01, (400, 2))
+    *_, label = clustered(np.concatenate([stream, rng.normal([0.4, 0.08], 0.02, (200, 2)), rng.uniform(-2, 2, (300, 2))]))
+    clump = label[400:600]
+    assert (clump == np.bincount(clump[clump >= 0]).argmax()).mean() > 0.8
+    assert (label[:400] >= 0).mean() > 0.8
+
+
+@pytest.mark.real
+def test_the_nine_open_clusters_near_the_sun_are_found(real_data):
+    columns = ["ra", "dec", "parallax", "pmra", "pmdec"]
+    with (real_data / "catalogs" / "gaia_dr2_nearby_oc_members_xmatch.csv").open(encoding="utf-8", newline="") as file:
+        rows = {row["source_id"]: row for row in csv.DictReader(file) if all(row[name] for name in columns)}
+    members = np.array([[float(row[name]) for name in columns] for row in rows.values()])
+    truth = np.append(np.unique([row["Cluster"] for row in rows.values()], return_inverse=True)[1], np.full(3 * len(members), -1))
+    # There is no field in the table: three times as many stars all over the sky, with the members' mean motions and spreads.
+    rng = np.random.default_rng(1)
+    n = 3 * len(members)
+    motions = rng.normal(members[:, 2:].mean(axis=0), members[:, 2:].std(axis=0), (n, 3))
+    field = np.column_stack([rng.uniform(0, 360, n), np.degrees(np.arcsin(rng.uniform(-1, 1, n))), motions])
+    made = catalog(**dict(zip(columns, np.concatenate([members, field]).T, strict=True)))
+    rows = run(Hdbscan, {"columns": columns}, sources=tiles_of(t=made))["points"].rows.to_pandas()
+    label = rows.cluster_id.astype("category").cat.codes.to_numpy()
+    assert adjusted_rand_score(truth, label) >= 0.95
+    overlaps = [max((label[truth == c] == g).sum() / ((truth == c) | (label == g)).sum() for g in range(label.max() + 1)) for c in range(9)]
+    assert min(overlaps) > 0.5

@@ -67,7 +67,7 @@ def read(path, tile=None, **settings):
     return run(ReadCatalog, {"path": str(path), **settings}, tile=tile or a_tile())["sources"]
 
 
-FORMATS = ["s.csv", "s.csv.gz", "s.ecsv", "s.fits", "s.fits.gz", "s.vot", "s.parquet", "s.tsv", "s.txt"]
+FORMATS = ["s.csv", "s.csv.gz", "s.ecsv", "s.fits", "s.fits.gz", "s.vot", "s.vot.gz", "s.parquet", "s.tsv", "s.txt"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -142,6 +142,33 @@ def test_positions_go_round_and_rows_without_one_are_flagged(tmp_path, caplog):
     path.write_text("l,b\n1,2\n")
     assert read(path).rows.column("ra").null_count == 1
     assert "no columns for a position" in caplog.text
+
+
+VIZIER = """#Name: I/355/gaiadr3
+#Title: a table of VizieR's
+
+_RAJ2000;_DEJ2000;Plx;Name
+deg;deg;mas;
+----------;----------;-----;----
+10.5;-3.25; 1.25;a
+359;89; ;b
+"""
+
+
+def test_a_table_of_vizier_brings_its_units(tmp_path):
+    for content in (VIZIER, VIZIER.replace(";", "\t")):
+        (tmp_path / "asu.tsv").write_text(content)
+        found = read(tmp_path / "asu.tsv", extra=["Plx", "Name"])
+        assert found.column("ra").tolist() == [10.5, 359]
+        assert found.rows.column("x_catalog_plx").to_pylist() == [1.25, None]
+        assert found.rows.schema.field("x_catalog_plx").metadata[b"unit"] == b"mas"
+        assert found.rows.column("x_catalog_name").to_pylist() == ["a", "b"]
+
+
+def test_names_may_stand_in_a_comment(tmp_path):
+    for content in ("# ra,dec,v\n1,2,3\n4,5,6\n", "# ra dec v\n1 2 3\n4 5 6\n", "# a survey\nra,dec,v\n1,2,3\n4,5,6\n"):
+        (tmp_path / "s.txt").write_text(content)
+        assert read(tmp_path / "s.txt").column("x_catalog_v").tolist() == [3, 6]
 
 
 def test_angles_come_in_any_unit(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from astrosurvey.catalog.flags import SPECTRUM
 from astrosurvey.core.stage import Context
 from astrosurvey.core.tiles import Tile
 from astrosurvey.stages.spectra.stage import ReadSpectra
@@ -31,6 +32,11 @@ def read(path, tile=None, **config):
     made["catalog"].check()
     assert made["catalog"].column("spectrum_id").tolist() == made["spectra"].ids.tolist()
     return made["spectra"], made["catalog"]
+
+
+def flagged(catalog, row=0):
+    """Return the names of a spectrum's flags."""
+    return set(SPECTRUM.decode(int(catalog.column("flags")[row])))
 
 
 def table_hdu(name="", units=None, header=None, **columns):

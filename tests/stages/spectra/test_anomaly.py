@@ -21,10 +21,11 @@ from astrosurvey.stages.spectra.anomaly.decode import channels, decode, legendre
 from astrosurvey.stages.spectra.anomaly.forest import expected, grow
 from astrosurvey.stages.spectra.anomaly.principal import principal
 from astrosurvey.stages.spectra.anomaly.rest import FIRST, PIXELS, STEP, to_rest_frame, wavelengths
-from astrosurvey.stages.spectra.anomaly.score import BINS, STRANGE, statistics
+from astrosurvey.stages.spectra.anomaly.score import BINS, STRANGE, misfit, statistics
 from astrosurvey.stages.spectra.anomaly.stage import SpectralAnomaly
+from astrosurvey.stages.spectra.anomaly.witnesses import nothing_known
 
-from ...laws.examples import known_redshifts, lined_spectra, small_anomaly
+from ...laws.examples import known_redshifts, lined_spectra, small_anomaly, witnesses
 from ..running import context
 
 LATENT = 3
@@ -191,6 +192,74 @@ def test_a_calibration_survives_its_card(calibration):
     np.testing.assert_allclose(again(found), calibration(found), rtol=0.02)
 
 
+def heard(n, seed, shift=0.0):
+    """Return statistics of three witnesses, who tend to agree, the last two of whom pass some spectra over."""
+    found, rng = fake(n, seed), np.random.default_rng(seed + 100)
+    for name in ("misfit", "nothing_known"):
+        found[name] = found["residual_32"] + 3 * rng.normal(size=n) + np.log(found["snr"]) + shift
+        found[name][rng.random(n) < 0.2] = np.nan
+    return found
+
+
+@pytest.fixture(scope="module")
+def joint():
+    return calibrate(heard(6000, 11), "flow")
+
+
+@pytest.mark.parametrize("silent", [(), ("misfit",), ("nothing_known",), ("misfit", "nothing_known")])
+def test_p_values_are_uniform_whoever_speaks(joint, silent):
+    found = {name: value for name, value in heard(3000, 12).items() if name not in silent}
+    p = joint(found)
+    for part in (found["snr"] < 3, (found["snr"] >= 3) & (found["snr"] < 12), found["snr"] >= 12):
+        assert stats.kstest(p[part], "uniform").statistic < 0.06
+    assert (p < 0.01).mean() == pytest.approx(0.01, abs=0.008)
+
+
+def test_what_two_find_a_little_strange_is_stranger_than_what_one_does(joint):
+    usual, odd = heard(2000, 13), heard(2000, 13, 15.0)
+    said = np.isfinite(odd["misfit"]) & np.isfinite(odd["nothing_known"])
+    one = joint({**usual, "misfit": odd["misfit"]})[said]
+    assert np.median(joint(odd)[said]) < 0.6 * np.median(one) < 0.4 * np.median(joint(usual)[said])
+
+
+def test_witnesses_survive_the_card(joint):
+    found = heard(100, 14)
+    again = Calibration.from_card(joint.to_card())
+    np.testing.assert_allclose(again(found), joint(found), rtol=0.02)
+    assert set(again.together) == {"explanation+templates", "explanation+classes", "explanation+templates+classes"}
+
+
+def test_a_bump_that_templates_leave_is_seen():
+    generator = torch.Generator().manual_seed(15)
+    ivar = torch.zeros(20, PIXELS)
+    ivar[:, 1500:3700] = 9.0
+    flux = torch.where(ivar > 0, 2 + torch.randn(ivar.shape, generator=generator) / 3, 0.0)
+    bump = torch.zeros(PIXELS)
+    bump[2500:2700] = 0.2
+    fit = torch.full_like(flux, 2.0)
+    usual, odd = misfit(flux, ivar, fit), misfit(flux + torch.where(ivar > 0, bump, 0.0), ivar, fit)
+    assert float(odd.mean()) > float(usual.mean()) + 0.1
+    fit[3], fit[4, 3000:] = torch.nan, torch.nan
+    partly = misfit(flux, ivar, fit)
+    assert partly.isnan().nonzero().tolist() == [[3]]
+    assert abs(float(partly[4] - usual[4])) < 0.5
+
+
+def test_the_chance_of_nothing_known_is_read_from_the_coarse_classes():
+    spectra, _ = lined_spectra(0)
+    classes = witnesses(0)["classes"]
+    fine = classes.replace(classifier=["net/fine"] * len(classes), label=["STAR_A0"] * len(classes))
+    both = Catalog.concatenate([fine, classes])
+    said = nothing_known(both, spectra.ids)
+    np.testing.assert_allclose(said[:7], np.log(0.05), rtol=1e-5)
+    assert np.isnan(said[7])
+    assert np.isnan(nothing_known(classes.replace(flags=np.full(35, CLASSIFICATION["NO_DATA"])), spectra.ids)).all()
+    with pytest.raises(DataError, match="net/fine"):
+        nothing_known(fine, spectra.ids)
+    with pytest.raises(DataError, match="net/coarse, other/coarse"):
+        nothing_known(Catalog.concatenate([classes, classes.replace(classifier=["other/coarse"] * 35)]), spectra.ids)
+
+
 def test_the_forest_isolates_what_lies_apart():
     rng = np.random.default_rng(6)
     forest = grow(rng.normal(size=(2000, 4)), 6)
@@ -264,9 +333,9 @@ def test_a_basis_is_found_although_parts_are_missing():
     assert float((basis @ wave).norm()) > 0.9
 
 
-def run(spectra, redshifts, model=None, **config):
+def run(spectra, redshifts, model=None, fits=None, classes=None, **config):
     stage = SpectralAnomaly(SpectralAnomaly.Config(**config))
-    return stage.run(context(None), spectra=spectra, redshifts=redshifts, model=model or small_anomaly())
+    return stage.run(context(None), spectra=spectra, redshifts=redshifts, fits=fits, classes=classes, model=model or small_anomaly())
 
 
 def test_the_stage_answers_for_every_spectrum_and_says_why_it_cannot():
@@ -320,6 +389,25 @@ def test_the_baseline_is_another_classifier():
     spectra, _ = lined_spectra(0)
     flow, forest = (run(spectra, known_redshifts(0), density=density)["classes"] for density in ("flow", "forest"))
     assert set(flow.column("classifier")) == {"spectra.anomaly"} != set(forest.column("classifier"))
+
+
+def test_witnesses_change_the_p_value_and_must_be_known_to_the_model():
+    spectra, _ = lined_spectra(0)
+    alone, together = (run(spectra, known_redshifts(0), **more)["classes"] for more in ({}, witnesses(0)))
+    told = np.isfinite(alone.column("ood_score"))
+    assert np.isfinite(together.column("ood_score")).tolist() == told.tolist()
+    assert (alone.column("ood_score")[told] != together.column("ood_score")[told]).all()
+    model = small_anomaly()
+    deaf = {density: calibrate(fake(400, 1), density).to_card() for density in ("flow", "forest")}
+    unheard = replace(model, card={**model.card, "calibrations": deaf})
+    for port in ("fits", "classes"):
+        with pytest.raises(DataError, match=port):
+            run(spectra, known_redshifts(0), unheard, **{port: witnesses(0)[port]})
+    with pytest.raises(DataError, match="other spectra"):
+        run(spectra, known_redshifts(0), fits=witnesses(1)["fits"])
+    older = {"flow": {"ranks": {}, "smallest": {}, "faintest": 1.0}}
+    with pytest.raises(DataError, match="older"):
+        run(spectra, known_redshifts(0), replace(model, card={**model.card, "calibrations": older}))
 
 
 def test_refusals():

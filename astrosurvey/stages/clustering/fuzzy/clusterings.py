@@ -124,7 +124,7 @@ def _cleaned(cluster: Cluster, n_points: int) -> tuple[np.ndarray, np.ndarray | 
     """Return the members, ascending, and their weights; those of weight 0 are left out."""
     members = np.asarray(cluster.members)
     order = None if cluster.probability is None else np.argsort(members, kind="stable")
-    members = (np.sort(members) if order is None else members[order]).astype(np.int64)
+    members = np.sort(members) if order is None else members[order]
     if len(members) and (members[0] < 0 or members[-1] >= n_points):
         raise ValueError(f"a cluster has member {members[0] if members[0] < 0 else members[-1]}, but there are {n_points} points")
     if (members[1:] == members[:-1]).any():

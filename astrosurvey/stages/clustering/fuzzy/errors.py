@@ -28,7 +28,7 @@ class Errors:
     """Gaussian errors of n points in c columns.
 
     Attributes:
-        root: (n, c) standard deviations, or (n, c, c) symmetric square roots of covariances.
+        root: (n, c) standard deviations, or (n, c, c) matrices whose products with their own transposes are the covariances.
         usable: (n,) bool, whether the errors of a point are errors: finite, not negative, and a covariance positive semidefinite.
     """
 
@@ -108,7 +108,10 @@ def from_covariance(covariance: np.ndarray, usable: np.ndarray | None = None) ->
 
 def _in_unit(catalog: Catalog, name: str, unit: str) -> np.ndarray:
     """Return (row,) a column of errors in the unit of what they are the errors of; as it is where one of the units is not known."""
-    found = resolved(name, catalog.rows.column_names)
+    try:
+        found = resolved(name, catalog.rows.column_names)
+    except DataError as error:
+        raise DataError(f"no errors: {error}; let `errors` name the columns that hold them, or give a number") from error
     values = numbers(catalog.rows, found)
     own = (catalog.rows.schema.field(found).metadata or {}).get(b"unit", b"").decode()
     if not own or not unit or own == unit:

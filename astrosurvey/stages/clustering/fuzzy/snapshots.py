@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ....core.product import Tiles
 from ....core.stage import DataError
+from ....products import Catalog
+from ..features import numbers, resolved
 from .clusterings import FULL, Clusterings
 from .groups import FuzzyGroup
 from .memberships import Membership, unions
@@ -35,29 +39,59 @@ class Snapshots:
         return self.row >= 0
 
 
+def times_of(catalog: Catalog, column: str | None, tiles: Tiles[Catalog]) -> np.ndarray:
+    """Return (n,) the time of each row of a catalogue: a column of it, or the number that ends its tile's name.
+
+    Raises:
+        DataError: there is no such column, or a name that ends in no number.
+    """
+    if column is not None:
+        return numbers(catalog.rows, resolved(column, catalog.rows.column_names))
+    of_tile: dict[int, float] = {}
+    for name, part in tiles.items():
+        found = re.search(r"\d+$", name)
+        if not found:
+            raise DataError(f"tile {name} is a snapshot of no known time: no number ends its name; name a column in `time`")
+        of_tile.update(dict.fromkeys(np.unique(part.column("tile_id")).tolist(), float(found[0])))
+    return np.array([of_tile[tile] for tile in catalog.column("tile_id").tolist()], np.float64)
+
+
+def tracers_of(catalog: Catalog, column: str) -> np.ndarray:
+    """Return (n,) int64 the number of the object that each row of a catalogue is of.
+
+    Raises:
+        DataError: there is no such column, or it does not hold a whole number in each row.
+    """
+    import pyarrow as pa
+
+    found = catalog.rows.column(resolved(column, catalog.rows.column_names))
+    if not pa.types.is_integer(found.type) or found.null_count:
+        raise DataError(f"`tracer` names {column!r}, which must hold a whole number in every row")
+    return np.asarray(found.to_numpy(), np.int64)
+
+
 def snapshots_of(time: np.ndarray, tracer: np.ndarray, usable: np.ndarray, counts: np.ndarray) -> Snapshots:
     """Return n rows by snapshot and object; rows may stand in any order.
 
     Args:
         time: (n,) time of each row, or any number that rises with it; rows of equal times are one snapshot.
-        tracer: (n,) number of the object that each row is of.
+        tracer: (n,) int64, number of the object that each row is of.
         usable: (n,) bool, rows that can be clustered. Others count as not seen, but their times as looked at.
         counts: (n,) bool, rows that are to be looked at at all.
 
     Raises:
-        DataError: a row has no time or no number, or an object is twice in one snapshot.
+        DataError: a row has no time, or an object is twice in one snapshot.
     """
     looked = np.flatnonzero(counts)
-    for name, values in (("time", time[looked]), ("tracer", tracer[looked])):
-        if lost := int((~np.isfinite(values)).sum()):
-            raise DataError(f"{lost} of {len(values)} rows have no `{name}`; every row of a snapshot needs one")
+    if lost := int((~np.isfinite(time[looked])).sum()):
+        raise DataError(f"{lost} of {len(looked)} rows have no `time`; every row of a snapshot needs one")
     times, when = np.unique(time[looked], return_inverse=True)
     names, which = np.unique(tracer[looked], return_inverse=True)
     key = np.sort(when * np.int64(len(names)) + which)
     if len(twice := key[1:][key[1:] == key[:-1]]):
         at, number = divmod(int(twice[0]), len(names))
         raise DataError(
-            f"object {names[number]:.0f} is twice in the snapshot of time {times[at]:g}, and {len(twice) - 1} others are; "
+            f"object {names[number]} is twice in the snapshot of time {times[at]:g}, and {len(twice) - 1} others are; "
             "`tracer` must name a column in which each object of a snapshot has a number of its own"
         )
     snapshot, row = np.full(len(time), -1, np.int64), np.full((len(times), len(names)), -1, np.int64)

@@ -34,7 +34,9 @@ class Hdbscan(Stage):
         """Settings of `clustering.hdbscan`."""
 
         min_cluster_size: int | None = Field(
-            None, ge=2, description="points that a cluster has at least; left out: a 500th of all, and not below 20"
+            None,
+            ge=2,
+            description="points that a cluster has at least; left out: n / (250 d) of n points in d dimensions, and not below 20",
         )
         min_samples: int = Field(
             20, ge=1, description="density is measured by the distance to the nearest point of this rank, itself counted; more is smoother"
@@ -58,15 +60,16 @@ class Hdbscan(Stage):
         from ..tables import Group, write_tables
         from .select import outlier_scores, select
         from .soft import best_memberships
-        from .tree import grow
+        from .tree import grow, smallest_cluster
 
         settings = self.config
         catalog = catalog_of(sources, photometry, redshifts)
         points = points_of(catalog, settings, ctx.log)
-        least = settings.min_cluster_size or max(20, len(points) // 500)
+        least = settings.min_cluster_size or smallest_cluster(len(points), points.dimension)
         hierarchy = grow(points, settings.min_samples, least, ctx.device)
         if hierarchy.tree is None:
-            ctx.log.warning("%d points are fewer than the %d of a cluster; set `min_cluster_size` lower", len(points), least)
+            needed, setting = max((least, "min_cluster_size"), (settings.min_samples, "min_samples"))
+            ctx.log.warning("no cluster: %d points are fewer than `%s`, which is %d; set it lower", len(points), setting, needed)
             return write_tables(catalog, points, [], self.name)
         found = select(hierarchy.tree, settings.select, settings.epsilon, settings.single)
         label, probability = found.label, found.probability

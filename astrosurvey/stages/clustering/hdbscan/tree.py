@@ -19,12 +19,17 @@ class Hierarchy:
     Attributes:
         order: (n,) int64, which point stands at each place; everything below is in this order.
         values: (n, d) float64, coordinates.
-        tree: the condensed tree; None where there are fewer points than make a cluster.
+        tree: the condensed tree; None where there are fewer points than make a cluster, or a density.
     """
 
     order: np.ndarray
     values: np.ndarray
     tree: CondensedTree | None
+
+
+def smallest_cluster(n: int, dimension: int) -> int:
+    """Return how many points a cluster has at least by default: fewer in more dimensions, in which chance makes smaller ones."""
+    return max(20, n // (250 * dimension))
 
 
 def grow(points: Points, min_samples: int, min_cluster_size: int, device: Literal["cpu", "cuda"]) -> Hierarchy:
@@ -38,9 +43,9 @@ def grow(points: Points, min_samples: int, min_cluster_size: int, device: Litera
     """
     order = morton.KERNEL.on(device)(points.values)
     values = np.ascontiguousarray(points.values[order])
-    if len(values) < min_cluster_size:
+    if len(values) < max(min_cluster_size, min_samples):
         return Hierarchy(order, values, None)
-    indices, squared = neighbours.cpu(values, min_samples, points.box)
+    indices, squared = neighbours.KERNEL.on(device)(values, min_samples, points.box)
     core = np.ascontiguousarray(squared[:, -1])
     point, into, height = linkage.KERNEL.on(device)(values, core, indices, squared, points.box)
     return Hierarchy(order, values, condense(point, into, height, min_cluster_size))

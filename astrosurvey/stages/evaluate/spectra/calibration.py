@@ -32,6 +32,17 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     return sum(gaps) / len(confidence)
 
 
+def calibration_scatter(confidence: np.ndarray) -> float:
+    """Return the scatter that the expected calibration error would have were the probabilities (n,) exactly right."""
+    place = _bin(confidence)
+    variance = 0.0
+    for k in np.unique(place):
+        mine = confidence[place == k]
+        p = float(mine.mean())
+        variance += len(mine) * p * (1 - p)
+    return float(variance**0.5) / max(len(confidence), 1)
+
+
 def log_loss(probability: np.ndarray, truth: np.ndarray) -> float:
     """Return the mean negative natural logarithm of the probability of the true class.
 

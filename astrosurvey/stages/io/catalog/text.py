@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -39,11 +40,31 @@ def read_text(path: Path, wanted: frozenset[str] | None, missing: Sequence[str])
         BadInput: the text is too long, or no table.
     """
     raw = _content(path)
-    first = next((line for line in raw[: 1 << 20].decode("utf-8-sig", "replace").splitlines() if line.strip()), "")
-    delimiter = next((d for d in DELIMITERS if d in first), None)
-    if first.startswith("#") or delimiter is None:
+    lines = raw[: 1 << 20].decode("utf-8-sig", "replace").splitlines()
+    first = next((k for k, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
+    if first is None or raw.startswith(b"# %ECSV"):
         return _with_astropy(path, raw, wanted, missing)
-    return _delimited(path, raw, delimiter, first, wanted, missing)
+    delimiter = next((d for d in DELIMITERS if d in lines[first]), None)
+    if delimiter is None:
+        return _with_astropy(path, raw, wanted, missing)
+    names = _cells(lines[first], delimiter)
+    if all(_is_number(name) for name in names):
+        if first:  # the names may stand in the comment above
+            return _with_astropy(path, raw, wanted, missing)
+        raise BadInput(path, "has no line with the names of its columns", fix="put one at its top")
+    columns, units = _delimited(path, raw, delimiter, names, _units(lines[first + 1 : first + 3], delimiter), first + 1, wanted, missing)
+    return columns, units, {}
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+
+
+def _units(lines: Sequence[str], delimiter: str) -> list[str]:
+    """Return the units below the names, where a line of dashes follows, as VizieR writes it; none elsewhere."""
+    if len(lines) < 2 or not re.fullmatch(rf"[-{re.escape(delimiter)} ]*-[-{re.escape(delimiter)} ]*", lines[1]):
+        return []
+    return _cells(lines[0], delimiter)
 
 
 def _content(path: Path) -> bytes:
@@ -66,21 +87,26 @@ def _require_short(path: Path, raw: bytes, limit: int) -> None:
         raise BadInput(path, f"is a text of more than {limit >> 30} GiB", fix="convert it to Parquet or FITS, which are read in blocks")
 
 
-def _delimited(path: Path, raw: bytes, delimiter: str, first: str, wanted: frozenset[str] | None, missing: Sequence[str]) -> Table:
-    names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter, skipinitialspace=True))]
+def _delimited(
+    path: Path,
+    raw: bytes,
+    delimiter: str,
+    names: list[str],
+    units: list[str],
+    skipped: int,
+    wanted: frozenset[str] | None,
+    missing: Sequence[str],
+) -> tuple[dict[str, pa.Array], dict[str, str]]:
+    """Return the columns below the line with their names, and their units; `skipped` lines are above the first row."""
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise BadInput(path, f"has two columns {escape(twice[0], 40)!r}", fix="rename one of them in the file")
-    if all(_is_number(name) for name in names):
-        raise BadInput(path, "has no line with the names of its columns", fix="put one at its top")
     options = pyarrow.csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=True)
     options.null_values = [*options.null_values, *missing, "--", "null", "nan ", " "]
     options.include_columns = [name for name in names if wanted is None or name.lower() in wanted]
-    blank = len(raw) - len(raw.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n\t "))
-    skipped = raw[:blank].count(b"\n") + 1
     try:
         rows = pyarrow.csv.read_csv(
             io.BytesIO(raw),
-            read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=skipped, use_threads=False),
+            read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=skipped + (2 if units else 0), use_threads=False),
             parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, ignore_empty_lines=True),
             convert_options=options,
         )
@@ -88,7 +114,7 @@ def _delimited(path: Path, raw: bytes, delimiter: str, first: str, wanted: froze
         raise BadInput(
             path, f"is no sound table ({escape(str(error).splitlines()[0])})", fix="mend the line, or convert the file"
         ) from error
-    return {name: rows.column(name).combine_chunks() for name in rows.column_names}, {}, {}
+    return {name: rows.column(name).combine_chunks() for name in rows.column_names}, dict(zip(names, units, strict=False))
 
 
 def _is_number(text: str) -> bool:
@@ -119,8 +145,7 @@ def read_votable(path: Path, wanted: frozenset[str] | None, missing: Sequence[st
     """Return the first table of a VOTable; see `read_text`."""
     from astropy.io import votable
 
-    with open_regular(path) as stream:
-        raw = stream.read(MAX_BYTES + 1)
+    raw = _content(path)
     _require_short(path, raw, MAX_BYTES)
     try:
         with warnings.catch_warnings():

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...spectra.templates import LOG_STEP
+from ...spectra.velocity import LIGHT as LIGHT
 
-LIGHT = 299792.458
-"""km/s."""
 PIXEL = LIGHT * np.log(10) * LOG_STEP
 """km/s from one pixel of 1e-4 to the next: 69.03."""
 

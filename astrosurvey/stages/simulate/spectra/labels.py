@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from ...spectra.classes import COARSE, FINE
+from .grid import LIGHT
 
 DETECTED, BRIGHT, SURE = 3.0, 10.0, 5.0
 """Sigma, of a narrow line: in a ratio; for its width to count; and of the width, beyond `WIDE`."""
@@ -33,7 +34,7 @@ WIDE = 200.0
 """km/s."""
 STARBURST = 50.0
 """Å, equivalent width of Hα as observed: (1 + z) times the one at rest."""
-_REACH = 5000.0 / 299792.458
+_REACH = 5000.0 / LIGHT
 """Half-width of the window of a line, as a part of its wavelength; narrow lines end sooner by themselves."""
 
 

@@ -1,19 +1,24 @@
 """From strange scores to a p-value: how large a part of the known objects of that brightness looks at least as strange.
 
-Each statistic is ranked among known objects of similar signal-to-noise ratio; the smallest rank, weighted, is taken, and ranked
-again among the known. So the result is meant to be uniform on known objects at every signal-to-noise ratio, whatever the statistics'
-distributions (`benchmarks/anomaly.py` says how nearly it is), and one way of being strange is enough. A spectrum with less signal
-than any known object is a case of its own: nothing tells what it is.
+Up to three witnesses speak of a spectrum: the autoencoder's explanation of it, the template that fits it best, and a classifier. Each
+statistic is ranked among known objects of similar signal-to-noise ratio. Of a witness with several of them the smallest rank is taken
+(Tippett), so that one way of being strange is enough; of several witnesses the logarithms of the ranks are added (Fisher), so that what
+two of them find a little strange is strange. Both are ranked again among the known, since neither statistics nor witnesses are independent
+of each other: the result is meant to be uniform on known objects at every signal-to-noise ratio, whichever witnesses speak
+(`benchmarks/anomaly.py` says how nearly it is). A spectrum with less signal than any known object is a case of its own: nothing tells
+what it is.
 
 References:
-    Tippett (1931), The Methods of Statistics (the smallest p-value); Genovese, Roeder & Wasserman (2006), Biometrika 93, 509
-    (weights); Vovk, Gammerman & Shafer (2005), Algorithmic Learning in a Random World (ranks among held-back examples).
+    Tippett (1931), The Methods of Statistics (the smallest p-value); Fisher (1932), Statistical Methods for Research Workers
+    (their product); Brown (1975), Biometrics 31, 987 (when they are not independent); Vovk, Gammerman & Shafer (2005), Algorithmic
+    Learning in a Random World (ranks among held-back examples).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,9 +26,13 @@ from scipy.stats import norm
 
 from .score import BINS
 
-WEIGHTS = {"density": 1.0, "forest": 1.0, "residual_1": 1.0, "residual_8": 2.0, "residual_32": 4.0}
-"""What ranks are divided by before they are compared: wide bins need be less rare. Chosen once on galaxies with
-broad bumps added to them; real supernovae gained nothing by it."""
+RESIDUALS = tuple(f"residual_{width}" for width in BINS)
+WITNESSES: Mapping[str, tuple[str, ...]] = {
+    "explanation": ("density", "forest", *RESIDUALS),
+    "templates": ("misfit",),
+    "classes": ("nothing_known",),
+}
+"""Who speaks, and the statistics by which; of `density` and `forest` one. The explanation always speaks."""
 KNOTS = 12
 """Signal-to-noise ratios at which ranks are kept."""
 LEVELS = np.concatenate([np.linspace(0.0, 0.9, 19), 1 - np.geomspace(0.09, 0.005, 13)])
@@ -66,18 +75,44 @@ class Calibration:
 
     Attributes:
         ranks: of each statistic.
-        smallest: of minus the log of the smallest of them, weighted.
+        witnesses: of minus the log of the smallest of them, for witnesses with more than one.
+        together: of the sum of minus the logs of what witnesses say, by their names with a `+` between.
         faintest: signal-to-noise ratio per pixel that all but `FAINT` of the known objects exceed.
     """
 
     ranks: Mapping[str, Ranks]
-    smallest: Ranks
+    witnesses: Mapping[str, Ranks]
+    together: Mapping[str, Ranks]
     faintest: float
 
     def __call__(self, found: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return (n,) p-values: how large a part of the known objects looks at least as strange."""
-        log_snr = np.log(np.maximum(found["snr"], 1e-6))
-        return np.asarray(np.minimum(self.smallest(_surprise(self.ranks, found, log_snr), log_snr), self.enough(found)))
+        """Return (n,) p-values: how large a part of the known objects looks at least as strange.
+
+        Args:
+            found: statistics, each (n,). Of witnesses other than the explanation they may be missing, wholly or, as NaN, in part.
+        """
+        log_snr = _log_snr(found)
+        said = {name: self.said(name, found) for name in WITNESSES if self.knows(name) and set(WITNESSES[name]) & set(found)}
+        p = said["explanation"].copy()
+        spoke = {name: np.isfinite(one) for name, one in said.items()}
+        for names in _together(list(said)):
+            # The longest comes last, so each spectrum ends with all that speak of it.
+            rows = np.all([spoke[name] for name in names], axis=0)
+            total = np.sum([-np.log(said[name][rows]) for name in names], axis=0)
+            p[rows] = self.together["+".join(names)](total, log_snr[rows])
+        return np.asarray(np.minimum(p, self.enough(found)))
+
+    def knows(self, witness: str) -> bool:
+        """Return whether it has learnt what a witness says of the known."""
+        return any(name in self.ranks for name in WITNESSES[witness])
+
+    def said(self, witness: str, found: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return (n,) the p-values of one witness alone; NaN where it does not speak."""
+        log_snr = _log_snr(found)
+        p = _smallest(self.ranks, witness, found, log_snr)
+        if witness in self.witnesses:
+            p = self.witnesses[witness](-np.log(p), log_snr)
+        return p
 
     def enough(self, found: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return (n,) the chance that the faintest of the known objects shows as little signal as this."""
@@ -93,8 +128,10 @@ class Calibration:
                 "tail": [float(f"{v:.6g}") for v in ranks.tail],
             }
 
-        named = {name: written(ranks) for name, ranks in self.ranks.items()}
-        return {"ranks": named, "smallest": written(self.smallest), "faintest": round(self.faintest, 4)}
+        parts = {"ranks": self.ranks, "witnesses": self.witnesses, "together": self.together}
+        return {part: {name: written(one) for name, one in held.items()} for part, held in parts.items()} | {
+            "faintest": round(self.faintest, 4)
+        }
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Calibration:
@@ -103,28 +140,45 @@ class Calibration:
         def read(ranks: Mapping[str, Any]) -> Ranks:
             return Ranks(*(np.array(ranks[name], float) for name in ("log_snr", "quantiles", "tail")))
 
-        return cls({name: read(ranks) for name, ranks in card["ranks"].items()}, read(card["smallest"]), float(card["faintest"]))
+        ranks, witnesses, together = ({name: read(one) for name, one in card[part].items()} for part in ("ranks", "witnesses", "together"))
+        return cls(ranks, witnesses, together, float(card["faintest"]))
 
 
 def calibrate(found: Mapping[str, np.ndarray], density: str) -> Calibration:
     """Learn what is strange from the statistics of known objects that training has not seen.
 
     Args:
-        found: statistics, each (n,).
+        found: statistics, each (n,); of witnesses other than the explanation they may be missing, wholly or, as NaN, in part.
         density: "flow" or "forest": what tells how rare a latent vector is.
     """
-    log_snr = np.log(np.maximum(found["snr"], 1e-6))
+    log_snr = _log_snr(found)
     first = {"flow": "density", "forest": "forest"}[density]
-    ranks = {name: _ranks(found[name], log_snr) for name in (first, *(f"residual_{width}" for width in BINS))}
-    smallest = _ranks(_surprise(ranks, found, log_snr), log_snr)
-    return Calibration(ranks, smallest, float(np.quantile(found["snr"], FAINT)))
+    others = [name for witness in ("templates", "classes") for name in WITNESSES[witness] if np.isfinite(found.get(name, np.nan)).any()]
+    ranks = {name: _ranks(found[name], log_snr) for name in (first, *RESIDUALS, *others)}
+    smallest = -np.log(_smallest(ranks, "explanation", found, log_snr))
+    alone = Calibration(ranks, {"explanation": _ranks(smallest, log_snr)}, {}, float(np.quantile(found["snr"], FAINT)))
+    said = {name: -np.log(alone.said(name, found)) for name in WITNESSES if alone.knows(name)}
+    together = {"+".join(names): _ranks(np.sum([said[name] for name in names], axis=0), log_snr) for names in _together(list(said))}
+    return Calibration(ranks, alone.witnesses, together, alone.faintest)
 
 
-def _surprise(ranks: Mapping[str, Ranks], found: Mapping[str, np.ndarray], log_snr: np.ndarray) -> np.ndarray:
-    return -np.log(np.min([rank(found[name], log_snr) / WEIGHTS[name] for name, rank in ranks.items()], axis=0))
+def _log_snr(found: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.log(np.maximum(found["snr"], 1e-6))
+
+
+def _together(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return all sets of two and more that the explanation is in, fewer first."""
+    return [("explanation", *others) for k in range(1, len(names)) for others in combinations(names[1:], k)]
+
+
+def _smallest(ranks: Mapping[str, Ranks], witness: str, found: Mapping[str, np.ndarray], log_snr: np.ndarray) -> np.ndarray:
+    """Return (n,) the smallest rank of a witness's statistics; NaN where one is."""
+    return np.asarray(np.min([ranks[name](found[name], log_snr) for name in WITNESSES[witness] if name in ranks], axis=0))
 
 
 def _ranks(value: np.ndarray, log_snr: np.ndarray) -> Ranks:
+    there = np.isfinite(value)
+    value, log_snr = value[there], log_snr[there]
     order = np.argsort(log_snr, kind="stable")
     # Each knot's objects reach half-way into its neighbours', so that the ranks change smoothly.
     knots = int(np.clip(len(order) // 100, 1, KNOTS))
@@ -133,5 +187,6 @@ def _ranks(value: np.ndarray, log_snr: np.ndarray) -> Ranks:
     groups = [order[max(0, int(m - width)) : int(m + width)] for m in middle]
     quantiles = np.array([np.quantile(value[g], LEVELS) for g in groups])
     beyond = int(np.searchsorted(LEVELS, 0.95))
-    tail = np.array([max(np.mean(v[v > c] - c), 1e-6) for v, c in ((value[g], q[beyond]) for g, q in zip(groups, quantiles, strict=True))])
+    over = [value[g][value[g] > q[beyond]] - q[beyond] for g, q in zip(groups, quantiles, strict=True)]
+    tail = np.array([max(float(one.mean()), 1e-6) if len(one) else 1e-6 for one in over])
     return Ranks(np.array([log_snr[g].mean() for g in groups]), quantiles, tail)

@@ -26,13 +26,18 @@ def gathered(spectra: Spectra, truth: Catalog, device: Literal["cpu", "cuda"]) -
         truth: table spectrum_truth; spectra without a row in it are left out.
         device: where they are resampled.
     """
-    class_of = dict(zip(truth.column("spectrum_id").tolist(), truth.column("spectral_class").tolist(), strict=True))
-    z_of = dict(zip(truth.column("spectrum_id").tolist(), truth.column("z").tolist(), strict=True))
-    z = np.array([z_of.get(one, np.nan) for one in spectra.ids.tolist()], float)
-    known = np.array([class_of.get(one) in KNOWN for one in spectra.ids.tolist()], bool) & np.isfinite(z)
+    z, known = is_known(spectra, truth)
     chosen, z = spectra.take(known), z[known]
     parts = [_corpus(chosen, z, slice(begin, begin + ROWS), device) for begin in range(0, len(chosen), ROWS)]
     return Corpus.concatenate(parts)
+
+
+def is_known(spectra: Spectra, truth: Catalog) -> tuple[np.ndarray, np.ndarray]:
+    """Return the true redshift of each spectrum, (n,), NaN where there is none, and which are known objects with one."""
+    class_of = dict(zip(truth.column("spectrum_id").tolist(), truth.column("spectral_class").tolist(), strict=True))
+    z_of = dict(zip(truth.column("spectrum_id").tolist(), truth.column("z").tolist(), strict=True))
+    z = np.array([z_of.get(one, np.nan) for one in spectra.ids.tolist()], float)
+    return z, np.array([class_of.get(one) in KNOWN for one in spectra.ids.tolist()], bool) & np.isfinite(z)
 
 
 def _corpus(spectra: Spectra, z: np.ndarray, rows: slice, device: Literal["cpu", "cuda"]) -> Corpus:

@@ -43,9 +43,16 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Known:
     network = load.to_network(model)
     if not isinstance(network, SpectralAutoencoder):
         raise DataError(f"the model is of the architecture {model.architecture!r}, and this stage needs a spectral autoencoder")
-    calibrations = {name: Calibration.from_card(card) for name, card in model.card["calibrations"].items()}
-    forest = Forest(network.split_feature.numpy().copy(), network.split_value.numpy().copy())
-    return Known(network.to(device), calibrations, forest)
+    try:
+        calibrations = {name: Calibration.from_card(card) for name, card in model.card["calibrations"].items()}
+    except KeyError as error:
+        raise DataError(f"the calibrations on the model's card lack {error}, as an older version wrote them: train it again") from error
+    return known(network.to(device), calibrations)
+
+
+def known(network: SpectralAutoencoder, calibrations: Mapping[str, Calibration]) -> Known:
+    """Return what a network and its calibrations know."""
+    return Known(network, calibrations, Forest(network.split_feature.cpu().numpy().copy(), network.split_value.cpu().numpy().copy()))
 
 
 def grid() -> dict[str, float]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ....catalog.flags import CLASSIFICATION, SPECTRUM_PIXEL
-from ....core.stage import Context
+from ....core.stage import Context, DataError
 from ....networks.determinism import prediction_threads
 from ....products import Catalog, Spectra
-from .decode import channels, decode
+from .decode import Decoded, channels, decode
 from .model import Known
 from .rest import FIRST, PIXELS, STEP, to_rest_frame
 from .score import statistics
+from .witnesses import fits_of, misfits, nothing_known
 
 ROWS = 128
 """Spectra that are explained at a time; each takes about 1 MB then."""
@@ -49,7 +51,15 @@ def redshifts_of(redshifts: Catalog, ids: np.ndarray) -> np.ndarray:
     return np.where(z > -1, z, np.nan)
 
 
-def answers(ctx: Context, known: Known, density: str, spectra: Spectra, z: np.ndarray) -> Answers:
+def answers(
+    ctx: Context,
+    known: Known,
+    density: str,
+    spectra: Spectra,
+    z: np.ndarray,
+    fits: Spectra | None = None,
+    classes: Catalog | None = None,
+) -> Answers:
     """Return what is known of spectra.
 
     Args:
@@ -58,25 +68,23 @@ def answers(ctx: Context, known: Known, density: str, spectra: Spectra, z: np.nd
         density: "flow" or "forest".
         spectra: on any grids.
         z: (n,) redshifts; NaN where unknown.
+        fits: the best templates on the same pixels, as a second witness.
+        classes: `classification` rows of a classifier, as a third.
 
     Raises:
-        DataError: wavelengths that are no grid.
+        DataError: wavelengths that are no grid, or a witness of other spectra or unknown to the model.
     """
     n, calibration = len(spectra), known.calibrations[density]
+    for port, witness, given in (("fits", "templates", fits), ("classes", "classes", classes)):
+        if given is not None and not calibration.knows(witness):
+            raise DataError(
+                f"the model has not learnt what `{port}` say of known spectra: leave the port unwired, or wire it in the training as well"
+            )
     latent, p, score = np.full((n, known.network.flow.features), np.nan, np.float32), np.ones(n), np.full(n, np.nan)
     flags = np.where(np.isfinite(z), 0, CLASSIFICATION["NO_REDSHIFT"])
     flux, ivar = np.full(spectra.flux.shape, np.nan, np.float32), np.zeros(spectra.flux.shape, np.float32)
     at = np.where(np.isfinite(z), z, 0.0)
-    count = max(1, int(ROWS * ctx.batch))
-    for begin in range(0, n, count):
-        rows = slice(begin, min(begin + count, n))
-        planes = (torch.from_numpy(plane).to(ctx.device) for plane in to_rest_frame(spectra, at, rows, ctx.device))
-        with torch.inference_mode(), prediction_threads(torch.float32):
-            seen, weight = planes
-            start = known.network(channels(seen, weight))
-            best = decode(known.network, seen, weight, start)
-            found = {name: one.cpu().numpy() for name, one in statistics(known.network, seen, weight, best, start).items()}
-        found["forest"] = known.forest(found["latent"])
+    for rows, best, found in statements(ctx, known, spectra, at, fits, classes):
         told = (found["pixels"] > 0) & np.isfinite(z[rows])
         flags[rows] |= np.where(found["pixels"] > 0, 0, CLASSIFICATION["NO_DATA"])
         flags[rows] |= np.where(told & (calibration.enough(found) < FEW), CLASSIFICATION["NO_SIGNAL"], 0)
@@ -87,10 +95,33 @@ def answers(ctx: Context, known: Known, density: str, spectra: Spectra, z: np.nd
         for k, row in enumerate(range(rows.start, rows.stop)):
             if told[k]:
                 flux[row], ivar[row] = _on_pixels(spectra.wave_of(row) / (1 + at[row]), model[k], spread[k])
-        ctx.progress(rows.stop, n)
     mask = np.where(ivar > 0, 0, SPECTRUM_PIXEL["NO_DATA"]).astype(np.int32)
     explained = Spectra(flux, ivar, mask, spectra.wave, spectra.ids, spectra.unit, spectra.meta)
     return Answers(latent, p, score, flags, explained)
+
+
+def statements(
+    ctx: Context, known: Known, spectra: Spectra, z: np.ndarray, fits: Spectra | None, classes: Catalog | None
+) -> Iterator[tuple[slice, Decoded, dict[str, np.ndarray]]]:
+    """Yield which spectra, how they are explained, and their statistics, those of other witnesses among them; see `answers`."""
+    n, count = len(spectra), max(1, int(ROWS * ctx.batch))
+    fits = None if fits is None else fits_of(fits, spectra)
+    unknown = None if classes is None else nothing_known(classes, spectra.ids)
+    for begin in range(0, n, count):
+        rows = slice(begin, min(begin + count, n))
+        planes = (torch.from_numpy(plane).to(ctx.device) for plane in to_rest_frame(spectra, z, rows, ctx.device))
+        with torch.inference_mode(), prediction_threads(torch.float32):
+            seen, weight = planes
+            start = known.network(channels(seen, weight))
+            best = decode(known.network, seen, weight, start)
+            found = {name: one.cpu().numpy() for name, one in statistics(known.network, seen, weight, best, start).items()}
+            if fits is not None:
+                found["misfit"] = misfits(fits, z, rows, ctx.device, seen, weight).cpu().numpy()
+        found["forest"] = known.forest(found["latent"])
+        if unknown is not None:
+            found["nothing_known"] = unknown[rows]
+        yield rows, best, found
+        ctx.progress(rows.stop, n)
 
 
 def _on_pixels(wave: np.ndarray, model: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,8 @@ class SpectralAnomaly(Stage):
 
     An autoencoder that has learnt what stars, galaxies and quasars look like at rest explains each spectrum by a short latent
     vector, at the redshift it is given. Strange is what it explains badly, or by a latent vector that is rare among the known. The
-    p-value is the part of the known objects of the same signal-to-noise ratio that look at least as strange.
+    p-value is the part of the known objects of the same signal-to-noise ratio that look at least as strange. With `fits` and
+    `classes` wired, what the best template leaves of a spectrum and what a classifier thinks of it count as well.
     `spectra` is the explanation, on the pixels of the input, where those are missing too.
 
     References: Böhm & Seljak (2020), arXiv:2006.05479; Melchior et al. (2023), arXiv:2211.07890; Liang et al. (2023),
@@ -30,7 +31,14 @@ class SpectralAnomaly(Stage):
     """
 
     name = "spectra.anomaly"
-    inputs = {"spectra": Spectra, "redshifts": Catalog.of("redshift"), "model": optional(Model, default="builtin:anomaly-v1")}
+    version = 2
+    inputs = {
+        "spectra": Spectra,
+        "redshifts": Catalog.of("redshift"),
+        "fits": optional(Spectra),
+        "classes": optional(Catalog.of("classification")),
+        "model": optional(Model, default="builtin:anomaly-v1"),
+    }
     outputs = {
         "embeddings": Catalog.of("embedding", fills=("ood_score",)),
         "classes": Catalog.of("classification"),
@@ -44,7 +52,9 @@ class SpectralAnomaly(Stage):
             "flow", description="what tells how rare a latent vector is: a normalizing flow, or an isolation forest, which is the baseline"
         )
 
-    def run(self, ctx: Context, *, spectra: Spectra, redshifts: Catalog, model: Model | None) -> Mapping[str, Any]:
+    def run(
+        self, ctx: Context, *, spectra: Spectra, redshifts: Catalog, fits: Spectra | None, classes: Catalog | None, model: Model | None
+    ) -> Mapping[str, Any]:
         """Return latent vectors, p-values and reconstructions."""
         from .model import opened
         from .rows import answers, redshifts_of
@@ -57,7 +67,7 @@ class SpectralAnomaly(Stage):
         if spectra.ids.dtype.kind != "i":
             raise DataError("spectra.ids are text, and tables link by number: read the spectra with io.spectra, which numbers them")
         known = opened(model, ctx.device)
-        found = answers(ctx, known, self.config.density, spectra, redshifts_of(redshifts, spectra.ids))
+        found = answers(ctx, known, self.config.density, spectra, redshifts_of(redshifts, spectra.ids), fits, classes)
         told = np.isfinite(found.latent).all(axis=1)
         common = {"object_table": "spectrum"}
         embeddings = Catalog.from_columns(
@@ -70,7 +80,7 @@ class SpectralAnomaly(Stage):
                 "ood_score": found.score[told],
             },
         )
-        classes = Catalog.from_columns(
+        said = Catalog.from_columns(
             "classification",
             {
                 **common,
@@ -82,7 +92,7 @@ class SpectralAnomaly(Stage):
                 "flags": found.flags,
             },
         )
-        return {"embeddings": embeddings, "classes": classes, "spectra": found.spectra}
+        return {"embeddings": embeddings, "classes": said, "spectra": found.spectra}
 
 
 class TrainAnomaly(Stage):
@@ -90,7 +100,8 @@ class TrainAnomaly(Stage):
 
     Simulate stars, galaxies and quasars (`simulate.spectra`), or take spectra whose redshifts are sure, and wire spectra and truth
     here. Sky fibres and unknown objects among them are left out. Each object is seen again and again, at other redshifts and
-    fainter, and its latent vector must stay the same. The last tiles are kept back: on them the p-values are calibrated.
+    fainter, and its latent vector must stay the same. The last tiles are kept back: on them the p-values are calibrated, at the redshifts
+    that are wired, or else the true ones. What is to be wired to `fits` and `classes` of `spectra.anomaly` must be wired here as well.
 
     References: Böhm & Seljak (2020), arXiv:2006.05479; Melchior et al. (2023), arXiv:2211.07890; Liang et al. (2023),
     arXiv:2302.02496.
@@ -98,7 +109,14 @@ class TrainAnomaly(Stage):
 
     name = "spectra.train_anomaly"
     scope = "survey"
-    inputs = {"spectra": Tiles.of(Spectra), "truth": Tiles.of(Catalog.of("spectrum_truth"))}
+    version = 2
+    inputs = {
+        "spectra": Tiles.of(Spectra),
+        "truth": Tiles.of(Catalog.of("spectrum_truth")),
+        "redshifts": optional(Tiles.of(Catalog.of("redshift"))),
+        "fits": optional(Tiles.of(Spectra)),
+        "classes": optional(Tiles.of(Catalog.of("classification"))),
+    }
     outputs = {"model": Model, "metrics": Metrics}
 
     class Config(StageConfig):
@@ -117,12 +135,22 @@ class TrainAnomaly(Stage):
             1, ge=1, description="threads on a CPU; part of the recipe, since gradients are rounded differently for each number"
         )
 
-    def run(self, ctx: Context, *, spectra: Tiles[Spectra], truth: Tiles[Catalog]) -> Mapping[str, Any]:
+    def run(
+        self,
+        ctx: Context,
+        *,
+        spectra: Tiles[Spectra],
+        truth: Tiles[Catalog],
+        redshifts: Tiles[Catalog] | None,
+        fits: Tiles[Spectra] | None,
+        classes: Tiles[Catalog] | None,
+    ) -> Mapping[str, Any]:
         """Return the model, its metrics and the learning curves."""
         from ....networks.determinism import threads
         from ....networks.train import Recipe
         from .corpus import Corpus
         from .gather import gathered
+        from .hear import Tile, recalibrated
         from .model import to_model
         from .train import train
 
@@ -151,6 +179,10 @@ class TrainAnomaly(Stage):
                 log=ctx.log.info,
                 checkpoint=ctx.checkpoint,
             )
+            others = [list(port) if port is not None else [None] * len(parts) for port in (redshifts, fits, classes)]
+            if any(port is not None for port in (redshifts, fits, classes)):
+                tiles = [Tile(*one) for one in zip(spectra, truth, *others, strict=True)]
+                trained = recalibrated(ctx, trained, tiles[len(tiles) - kept :] or tiles)
         about = {"spectra": len(corpora[0]), "kept_back": len(corpora[1]), "data": "simulated or labelled spectra of known objects"}
         curves: dict[str, dict[str, list[float | None]]] = {
             "training": {name: list(values) for name, values in trained.history.curves.items()}

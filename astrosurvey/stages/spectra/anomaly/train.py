@@ -217,12 +217,22 @@ def _calibrated(
         rows.append(chosen.cpu().numpy())
     every = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
     every["forest"] = forest(every["latent"])
-    half = np.concatenate(rows) % 2 == 0
+    calibrations, scores = judged(every, np.concatenate(rows) % 2 == 0)
+    return Trained(network.cpu(), config, history, calibrations, scores)
+
+
+def judged(found: Mapping[str, np.ndarray], half: np.ndarray) -> tuple[dict[str, Calibration], dict[str, tuple[float, float]]]:
+    """Return calibrations, and scores of them.
+
+    Args:
+        found: statistics of known objects, each (n,) or (n, latent).
+        half: (n,) on which of them p-values are calibrated; on the others they are judged.
+    """
     calibrations, scores = {}, {}
     for density in ("flow", "forest"):
-        calibrations[density] = calibrate({name: values[half] for name, values in every.items()}, density)
-        p = calibrations[density]({name: values[~half] for name, values in every.items()})
+        calibrations[density] = calibrate({name: values[half] for name, values in found.items()}, density)
+        p = calibrations[density]({name: values[~half] for name, values in found.items()})
         for part in (0.05, 0.5):
             share = float((p <= part).mean())
             scores[f"{density}_p_below_{part:g}"] = (share, float(np.sqrt(share * (1 - share) / max(1, len(p)))))
-    return Trained(network.cpu(), config, history, calibrations, scores)
+    return calibrations, scores

@@ -12,6 +12,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from ....networks.spectrum import SpectrumEnsemble
+from ...evaluate.spectra.calibration import calibration_error, calibration_scatter
 from ..classes import COARSE, FINE
 from .augment import Batch
 from .examples import taken
@@ -32,7 +33,6 @@ from .posterior import (
 ROWS = 256
 CLOSE, FAR = 0.0033, 0.05
 """In |dz| / (1 + z): a redshift within the first is right, beyond the second it is catastrophic."""
-ECE_BINS = 15
 
 Scores = dict[str, tuple[float, float]]
 """Name -> value, standard error."""
@@ -106,8 +106,8 @@ def calibrate(found: Verdicts) -> Calibration:
 def judge(found: Verdicts, calibration: Calibration) -> Scores:
     """Return scores of calibrated answers."""
     coarse, fine, _ = calibrated(found.pool, calibration)
-    right = (coarse.argmax(dim=1) == found.coarse).numpy()
-    scores = {"coarse_accuracy": _fraction(right), "coarse_ece": _ece(coarse.amax(dim=1).numpy(), right)}
+    right, sure = (coarse.argmax(dim=1) == found.coarse).numpy(), coarse.amax(dim=1).numpy()
+    scores = {"coarse_accuracy": _fraction(right), "coarse_ece": (calibration_error(sure, right), calibration_scatter(sure))}
     for k, name in enumerate(COARSE):
         mine = (found.coarse == k).numpy()
         if mine.any():
@@ -190,19 +190,6 @@ def _best(cost: Callable[[float], float]) -> float:
     """Return the temperature of the least cost."""
     found = minimize_scalar(lambda log_t: cost(math.exp(log_t)), bounds=(-2.0, 2.0), method="bounded", options={"xatol": 1e-3})
     return float(math.exp(found.x))
-
-
-def _ece(confidence: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """Return the expected calibration error in bins of equal width, and its scatter were the calibration perfect."""
-    which = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    total, variance = 0.0, 0.0
-    for k in range(ECE_BINS):
-        mine = which == k
-        if mine.any():
-            p = float(confidence[mine].mean())
-            total += mine.mean() * abs(p - float(right[mine].mean()))
-            variance += float(mine.mean()) ** 2 * p * (1 - p) / mine.sum()
-    return total, math.sqrt(variance)
 
 
 def _fraction(values: np.ndarray) -> tuple[float, float]:

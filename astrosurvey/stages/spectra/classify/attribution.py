@@ -17,12 +17,11 @@ from torch import Tensor
 
 from ....networks.spectrum import SpectrumEnsemble
 from ..lines.linelist import LINES, Line
+from ..velocity import LIGHT
 from .features import continuum, features
 from .grid import WAVE
 
 STEPS = 24
-LIGHT = 299792.458
-"""km/s."""
 WINDOW = {"broad": 5000.0, "balmer": 2500.0}
 """km/s to either side of a line that count as its own, by its kind; a pixel belongs to the nearest line."""
 NARROW = 900.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .continuum import LIGHT
+from ..velocity import LIGHT
 from .linelist import ABSORPTION, BY_KEY, DOUBLETS, EMISSION
 
 MARGIN = 2000.0

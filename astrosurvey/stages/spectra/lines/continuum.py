@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..velocity import LIGHT
 from .linelist import LINES
 
-LIGHT = 299792.458
-"""km/s."""
 REACH = 6000.0, 15000.0
 """km/s to both sides over which the median runs: of narrow-line spectra, and of quasars."""
 BESIDE = 800.0, 7000.0

@@ -17,8 +17,8 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from ..velocity import LIGHT
 from .blocks import Block, Problem
-from .continuum import LIGHT
 from .pixels import Pixels
 
 STEPS = 25

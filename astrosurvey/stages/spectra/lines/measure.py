@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ....catalog.flags import SPECTRAL_LINE
+from ..velocity import LIGHT
 from .blocks import BROAD_BALMER, Block, Group, Problem, Profile, balmer_problem, narrow_problem, quasar_problems
-from .continuum import LIGHT
 from .fit import Fit, fit
 from .linelist import BY_KEY, DOUBLETS
 from .pixels import Sampled, gather

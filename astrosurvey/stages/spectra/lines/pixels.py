@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
+from ..velocity import LIGHT
 from .blocks import Block
-from .continuum import LIGHT
 
 
 @dataclass(frozen=True)

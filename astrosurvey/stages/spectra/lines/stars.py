@@ -17,7 +17,8 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import nnls
 
 from ..templates.library import LOG_STEP, TemplateSet
-from .continuum import LIGHT, near_lines, smooth_continuum
+from ..velocity import LIGHT
+from .continuum import near_lines, smooth_continuum
 
 DISPERSIONS = 90.0, 160.0, 260.0
 """km/s that are tried, beyond the populations' own resolution."""

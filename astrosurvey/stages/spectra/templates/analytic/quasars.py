@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...velocity import LIGHT
 from ..library import LOG_STEP, TemplateSet
 from .eigen import basis
 
@@ -34,7 +35,6 @@ BREAK = 5000.0
 """Å, where the host and hot dust make the continuum redder."""
 _LOW_IONISATION = 2500.0
 """Å; lines beyond are emitted in the disk where there is one."""
-LIGHT = 299792.458
 DRAWN, VECTORS = 300, 5
 
 

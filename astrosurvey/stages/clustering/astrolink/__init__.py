@@ -1,0 +1,1 @@
+"""Clusters nested in each other, each as significant as a featureless field says."""

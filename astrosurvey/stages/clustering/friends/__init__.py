@@ -1,0 +1,1 @@
+"""Groups of galaxies, and haloes."""

@@ -1,0 +1,283 @@
+"""clustering.fuzzy: errors of every form, snapshots in any order, clusterings handed in, and what is wrong with them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from astrosurvey import Catalog, Tiles
+from astrosurvey.core.stage import DataError
+from astrosurvey.stages.clustering.features import FeatureConfig, columns_of
+from astrosurvey.stages.clustering.fuzzy.errors import errors_of, from_covariance, moved
+from astrosurvey.stages.clustering.fuzzy.stage import FuzzyClustering
+from astrosurvey.stages.evaluate.clustering.scores import adjusted_rand
+from astrosurvey.stages.simulate.clusters.mock import mock
+from tests.laws.examples import moments
+
+from ..running import run
+from .test_features import catalog
+
+SETTINGS = {"columns": ["a", "b"], "method": "hdbscan", "neighbours": 8, "min_cluster_size": 40, "draws": 8}
+PORTS = dict.fromkeys(("photometry", "redshifts", "given_clusters", "given_members"))
+
+
+def found(sources, settings=(), **ports):
+    """Return the products of the stage for one catalogue or several."""
+    parts = sources if isinstance(sources, dict) else {"survey": sources}
+    tiles = {name: Tiles(list(p), p.__getitem__) if isinstance(p, dict) else p for name, p in ports.items()}
+    return run(FuzzyClustering, {**SETTINGS, **dict(settings)}, sources=Tiles(list(parts), parts.__getitem__), **{**PORTS, **tiles})
+
+
+def noisy(seed=1, n=900):
+    """Return a mock in two dimensions with errors of its own for each source, as a catalogue, and its labels."""
+    made = mock(np.random.default_rng(seed), n, 2, clumps=3, streams=0, background=0.4, noise=0.01, noise_scatter=0.3)
+    (a, b), (ea, eb) = made.values.T, made.sigma.T
+    return catalog(a=a, b=b, a_error=ea, b_error=eb), made.labels
+
+
+def columns(made, names):
+    return columns_of(made, FeatureConfig(columns=names))
+
+
+class TestErrors:
+    made = catalog(
+        a=np.arange(4.0),
+        b=np.arange(4.0),
+        a_error=[1.0, 2, 3, 4],
+        b_error=[0.5, 0, 1, 1],
+        a_b_corr=[0.0, 0.5, 1.0, -1.0],
+        all_error=[1.0, 2, 3, 4],
+    )
+
+    @pytest.mark.parametrize(
+        ("errors", "root"),
+        [
+            (0.5, np.full((4, 2), 0.5)),
+            ("all_error", np.repeat([[1.0], [2], [3], [4]], 2, axis=1)),
+            ("{column}_error", [[1, 0.5], [2, 0], [3, 1], [4, 1]]),
+            ({"b": "b_error"}, [[0, 0.5], [0, 0], [0, 1], [0, 1]]),
+            ({"a": 2.0, "b": "{column}_error"}, [[2, 0.5], [2, 0], [2, 1], [2, 1]]),
+        ],
+    )
+    def test_of_every_form(self, errors, root):
+        given = errors_of(self.made, columns(self.made, ["a", "b"]), errors)
+        np.testing.assert_array_equal(given.root, root)
+        assert given.usable.all()
+
+    def test_correlations_make_covariances(self):
+        given = errors_of(self.made, columns(self.made, ["b", "a"]), "{column}_error", "{a}_{b}_corr")
+        np.testing.assert_allclose(given.root @ np.swapaxes(given.root, 1, 2), [
+            [[0.25, 0], [0, 1]], [[0, 0], [0, 4]], [[1, 3], [3, 9]], [[1, -4], [-4, 16]]
+        ], atol=1e-7)  # fmt: skip
+        drawn = np.stack([given.draw(np.random.default_rng(k)) for k in range(4000)])
+        np.testing.assert_allclose(np.cov(drawn[:, 3].T), [[1, -4], [-4, 16]], rtol=0.1)
+
+    def test_what_is_no_error_is_said_to_be_none(self):
+        made = catalog(a=np.arange(5.0), b=np.arange(5.0), a_error=[1.0, np.nan, -1.0, 0.0, np.inf], b_error=np.ones(5))
+        assert errors_of(made, columns(made, ["a", "b"]), "{column}_error").usable.tolist() == [True, False, False, True, False]
+        covariance = np.tile(np.eye(2), (4, 1, 1))
+        covariance[1, 0, 1] = covariance[1, 1, 0] = 1.01
+        covariance[2, 0, 0] = np.nan
+        covariance[3, 0, 0] = -1.0
+        assert from_covariance(covariance).usable.tolist() == [True, False, False, False]
+
+    def test_units_are_converted(self):
+        made = catalog(units={"a": "deg", "a_error": "mas"}, a=np.arange(3.0), a_error=np.full(3, 3.6e6))
+        np.testing.assert_allclose(errors_of(made, columns(made, ["a"]), "{column}_error").root, 1.0)
+        wrong = catalog(units={"a": "deg", "a_error": "km"}, a=np.arange(3.0), a_error=np.ones(3))
+        with pytest.raises(DataError, match="is in km, and cannot be the error of values in deg"):
+            errors_of(wrong, columns(wrong, ["a"]), "{column}_error")
+
+    def test_a_direction_moves_over_the_pole_and_the_seam(self):
+        made = catalog(ra=np.array([0.0, 10.0, 359.9]), dec=np.array([0.0, 89.0, 60.0]))
+        there = moved(columns(made, ["ra", "dec"]), np.array([[0, 1], [0, 2], [0.5, 0.0]]))
+        np.testing.assert_allclose(there[0], [0, 1], atol=1e-3)
+        np.testing.assert_allclose(there[1], [190, 89], atol=1e-2)
+        np.testing.assert_allclose(there[2], [0.9, 60], atol=1e-2)
+
+    def test_wrong_names(self):
+        with pytest.raises(DataError, match="no errors: the catalogue has no column 'c_error'"):
+            errors_of(catalog(c=np.arange(3.0)), columns(catalog(c=np.arange(3.0)), ["c"]), "{column}_error")
+        with pytest.raises(DataError, match="`errors` names c, not among"):
+            errors_of(self.made, columns(self.made, ["a"]), {"c": 1.0})
+
+
+class TestDraws:
+    def test_clusters_that_hold_under_errors_and_memberships_that_mean_what_they_say(self):
+        made, labels = noisy()
+        out = found(made)
+        assert len(out["clusters"]) == 3
+        points = out["points"].rows.column("cluster_id").fill_null(-1).to_numpy()
+        assert adjusted_rand(labels, np.unique(points, return_inverse=True)[1])[0] > 0.8
+        probability = out["points"].column("probability")
+        inside = np.isfinite(probability)
+        assert abs(probability[inside].mean() - (labels[inside] >= 0).mean()) < 0.08
+        assert (out["clusters"].column("stability") >= 0.5).all()
+        assert len(out["events"]) == 0
+
+    def test_draws_of_astrolink_are_nested_and_significant(self):
+        made, _ = noisy(n=2000)
+        out = found(made, {"method": "astrolink", "neighbours": 20})
+        assert len(out["clusters"]) >= 3
+        assert (out["clusters"].column("significance") > 2).all()
+        nothing = np.random.default_rng(3).random((2, 800))
+        empty = catalog(a=nothing[0], b=nothing[1], a_error=np.full(800, 0.01), b_error=np.full(800, 0.01))
+        assert len(found(empty, {"method": "astrolink", "neighbours": 20})["clusters"]) == 0
+
+    def test_neither_the_order_of_rows_nor_threads_matter(self):
+        import numba
+
+        made, _ = noisy()
+        turned = Catalog("source", made.rows.take(np.random.default_rng(2).permutation(len(made))))
+        threads = numba.get_num_threads()
+        first = found(made)
+        numba.set_num_threads(1)
+        second = found(turned)
+        numba.set_num_threads(threads)
+        for name in ("clusters", "members", "points"):
+            assert first[name].rows.equals(second[name].rows)
+
+    def test_sources_without_errors_are_kept_and_not_clustered(self, caplog):
+        made, _ = noisy()
+        error = made.column("x_demo_a_error").copy()
+        error[[3, 5]] = np.nan, -1
+        with caplog.at_level(logging.WARNING):
+            out = found(made.replace(x_demo_a_error=error))
+        assert "2 of 900 sources are left out" in caplog.text
+        assert len(out["points"]) == 900
+        assert out["points"].column("flags")[[3, 5]].all()
+        with pytest.raises(DataError, match="not one source has usable errors"):
+            found(made.replace(x_demo_a_error=np.full(900, -1.0)))
+
+    def test_one_draw_without_errors_is_a_clustering(self, caplog):
+        with caplog.at_level(logging.WARNING):
+            out = found(noisy()[0], {"draws": 1, "errors": 0.0})
+        assert "one clustering only" in caplog.text
+        assert "all errors are 0" in caplog.text
+        assert (out["clusters"].column("stability") == 1).all()
+
+    @pytest.mark.parametrize("n", [0, 1, 25])
+    def test_few_sources(self, n, caplog):
+        with caplog.at_level(logging.WARNING):
+            out = found(Catalog("source", noisy()[0].rows.slice(0, n)))
+        assert len(out["points"]) == n
+        assert "not one clustering has a cluster" in caplog.text
+
+
+class TestSnapshots:
+    settings = {"columns": ["p1", "p2"], "neighbours": 8, "min_cluster_size": 15, "tracer": "tracer", "time": "time"}
+
+    def test_time_runs_as_the_column_says_so_a_clump_of_the_first_rows_is_born_late(self):
+        out = found(dict(enumerate_names(moments())), self.settings)
+        assert len(out["clusters"]) == 3
+        (event,) = out["events"].rows.to_pylist()
+        assert (event["kind"], event["snapshot"], event["time"], event["other_cluster_id"]) == ("birth", 2, 8.0, None)
+        assert event["n_member"] >= 25
+
+    def test_the_order_of_rows_and_of_tiles_does_not_matter(self):
+        first = found(dict(enumerate_names(moments())), self.settings)
+        second = found(dict(reversed(list(enumerate_names(moments())))), self.settings)
+        assert first["events"].rows.equals(second["events"].rows)
+        assert first["members"].rows.equals(second["members"].rows)
+
+    def test_numbers_of_tiles_are_times_and_empty_ones_are_passed_over(self, caplog):
+        whole = Catalog.concatenate(moments())
+        time = whole.column("x_demo_time")
+        parts = {}
+        for k in range(5):
+            rows = whole.rows.filter(time == 10 - k)
+            parts[f"s{2 * k}"] = Catalog("source", rows.set_column(rows.column_names.index("tile_id"), "tile_id", [[k + 1] * 130]))
+        parts["s3"] = Catalog("source", whole.rows.slice(0, 0))
+        with caplog.at_level(logging.WARNING):
+            out = found(dict(sorted(parts.items(), reverse=True)), {**self.settings, "time": None})
+        (event,) = out["events"].rows.to_pylist()
+        assert (event["kind"], event["time"]) == ("death", 6.0)
+        assert "without rows are passed over: s3" in caplog.text
+        with pytest.raises(DataError, match="tile survey is a snapshot of no known time"):
+            found(whole, {**self.settings, "time": None})
+
+    def test_objects_that_appear_and_vanish_do_not_end_a_cluster(self):
+        whole = Catalog.concatenate(moments())
+        lost = (whole.column("x_demo_tracer") % 3 == 0) & (whole.column("x_demo_time") > 8)
+        out = found(Catalog("source", whole.rows.filter(~lost)), self.settings)
+        assert len(out["clusters"]) == 3
+        assert [event["kind"] for event in out["events"].rows.to_pylist()] == ["birth"]
+
+    def test_too_few_snapshots_give_nothing(self, caplog):
+        whole = Catalog.concatenate(moments())
+        with caplog.at_level(logging.WARNING):
+            out = found(Catalog("source", whole.rows.filter(whole.column("x_demo_time") > 8)), self.settings)
+        assert "must last for 3 snapshots, and 2 have rows" in caplog.text
+        assert len(out["clusters"]) == len(out["events"]) == 0
+
+    def test_wrong_snapshots(self):
+        whole = Catalog.concatenate(moments())
+        time = whole.column("x_demo_time").astype(float)
+        time[7] = np.nan
+        with pytest.raises(DataError, match="1 of 650 rows have no `time`"):
+            found(whole.replace(x_demo_time=time), self.settings)
+        with pytest.raises(DataError, match="object 1 is twice in the snapshot of time 6, and"):
+            found(whole, {**self.settings, "tracer": "tile_id"})
+        with pytest.raises(DataError, match="must hold a whole number"):
+            found(whole, {**self.settings, "tracer": "p1"})
+        with pytest.raises(ValidationError, match="`time` is that of snapshots"):
+            FuzzyClustering.Config(columns=["a"], time="t")
+
+
+def enumerate_names(parts):
+    return ((f"t{k}", part) for k, part in enumerate(parts))
+
+
+class TestGiven:
+    def members(self, made, clusters):
+        """Return the tables of a clustering: (members, parent) by cluster id."""
+        ids = made.column("source_id")
+        rows = [(key, int(ids[m])) for key, (members, _) in clusters.items() for m in members]
+        owner, source = np.array(rows).T
+        member = Catalog.from_columns("cluster_member", {"cluster_id": owner, "source_id": source, "probability": 1.0})
+        parent = np.ma.MaskedArray([max(p, 0) for _, p in clusters.values()], [p < 0 for _, p in clusters.values()])
+        about = {"method": "own.method", "level": 0, "n_member": [len(m) for m, _ in clusters.values()], "significance": 7.0}
+        return member, Catalog.from_columns("cluster", {"cluster_id": list(clusters), "parent_cluster_id": parent, **about})
+
+    def test_clusterings_of_other_programs(self):
+        made, labels = noisy()
+        inner = np.flatnonzero(labels == 0)
+        outer = np.flatnonzero(labels <= 1)[::2]
+        outer = np.union1d(inner, outer)
+        tables = {f"k{k}": self.members(made, {10: (outer, -1), 11: (inner[k:], 10)}) for k in range(4)}
+        out = found(
+            made,
+            given_members={name: m for name, (m, _) in tables.items()},
+            given_clusters={name: c for name, (_, c) in tables.items()},
+        )
+        top, below = out["clusters"].rows.to_pylist()
+        assert (top["parent_cluster_id"], below["parent_cluster_id"]) == (None, top["cluster_id"])
+        assert top["significance"] == below["significance"] == 7
+        assert top["stability"] == 1
+
+    def test_strangers_are_left_out(self, caplog):
+        made, labels = noisy()
+        member, _ = self.members(made, {1: (np.flatnonzero(labels == 0), -1)})
+        odd = member.replace(source_id=np.append(member.column("source_id")[1:], 2**40))
+        with caplog.at_level(logging.WARNING):
+            out = found(made, given_members={"a": odd, "b": member})
+        assert "1 members of the clusters given are no source" in caplog.text
+        assert len(out["clusters"]) == 1
+
+    def test_wrong_wiring(self):
+        made, labels = noisy()
+        member, cluster = self.members(made, {1: (np.flatnonzero(labels == 0), -1)})
+        with pytest.raises(DataError, match="without `given_members`"):
+            found(made, given_clusters={"a": cluster})
+        with pytest.raises(DataError, match="leave out `tracer`"):
+            found(made, {"tracer": "tile_id"}, given_members={"a": member})
+
+
+def test_errors_taken_by_rows():
+    given = from_covariance(np.tile(np.eye(2), (3, 1, 1)))
+    assert given.take(np.array([0])).root.shape == (1, 2, 2)
+    assert replace(given, root=np.zeros((3, 2))).draw(np.random.default_rng(1)).shape == (3, 2)
