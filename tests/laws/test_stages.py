@@ -809,7 +809,7 @@ class TestHdbscan(StageLaws):
 
 class TestFuzzyClustering(StageLaws):
     stage = FuzzyClustering
-    settings: ClassVar = {"columns": ["ra", "dec"], "method": "hdbscan", "neighbours": 5}
+    settings: ClassVar = {"columns": ["ra", "dec"], "neighbours": 8}
 
     def example(self):
         return Example({"sources": starry()}, {**self.settings, "errors": {"ra": 0.01, "dec": 0.02}, "draws": 4})
@@ -820,7 +820,9 @@ class TestFuzzyClustering(StageLaws):
         return Example(inputs, {**self.settings, "columns": ["x"]})
 
     def example_of_snapshots(self):
-        return Example({"sources": moments()}, {**self.settings, "columns": ["p1", "p2"], "tracer": "tracer", "time": "time"})
+        return Example(
+            {"sources": moments()}, {**self.settings, "method": "hdbscan", "columns": ["p1", "p2"], "tracer": "tracer", "time": "time"}
+        )
 
     def wrong_without_errors(self):
         return Example({"sources": starry()}, self.settings)
