@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import platform
 import shutil
@@ -23,14 +22,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from drawing import Drawing, device_name, seconds_a_step
 
 from astrosurvey.networks.spectral_autoencoder import SpectralAutoencoder
-from astrosurvey.networks.train import Recipe, fit
-from astrosurvey.stages.simulate.spectra.draw import Drawer
+from astrosurvey.networks.train import Recipe
+from astrosurvey.stages.simulate.spectra.drawn import Drawn
 from astrosurvey.stages.simulate.spectra.grid import LogGrid
 from astrosurvey.stages.simulate.spectra.noise import Labelled, read_labelled
 from astrosurvey.stages.spectra.anomaly import train as training
-from astrosurvey.stages.spectra.anomaly.corpus import BLUE, SHIFT, WIDTH, Corpus, noiseless
+from astrosurvey.stages.spectra.anomaly.corpus import BLUE, SHIFT, WIDTH, noiseless
 from astrosurvey.stages.spectra.anomaly.model import to_model
 from astrosurvey.stages.spectra.anomaly.rest import PIXELS, STEP
 from astrosurvey.stages.spectra.templates import read_library
@@ -45,9 +45,6 @@ TRIED = 30
 """Steps in which the speed is measured."""
 AUTOENCODER = 0.75
 """Part of the time that goes to the autoencoder; the rest is the flow's and the calibration's."""
-
-_of_process: dict[str, Drawer] = {}
-"""What a process draws with."""
 
 
 def main() -> None:
@@ -72,7 +69,10 @@ def main() -> None:
         training.VIEWS_TO_CALIBRATE = settings.views
     steps = settings.steps
     if not steps:
-        speed = seconds_a_step(learn, settings)
+        network = SpectralAutoencoder(PIXELS, LATENT, ENCODER, DECODER)
+        speed = seconds_a_step(
+            network, lambda step: training.batch(learn, step, rows=settings.rows, seed=0), training.losses, TRIED, settings.device
+        )
         steps = max(50, int((settings.minutes * 60 - (time.monotonic() - began)) * AUTOENCODER / speed))
         say(f"{speed * 1e3:.1f} ms a step: {steps} steps")
     trained = training.train(
@@ -93,8 +93,7 @@ def main() -> None:
     about = {"data": "simulated, seen anew in each step", "spectra": len(learn), "kept_back": len(keep), **real}
     model = to_model(trained, about, settings.learning_rate)
     how = {"rows": settings.rows, "seed": settings.seed, "hours": round((time.monotonic() - began) / 3600, 3)}
-    on = torch.cuda.get_device_name() if settings.device == "cuda" else f"{torch.get_num_threads()} CPU threads"
-    how |= {"on": f"{on}, {platform.machine()}", "pipeline": "tools/train_anomaly.py"}
+    how |= {"on": f"{device_name(settings.device)}, {platform.machine()}", "pipeline": "tools/train_anomaly.py"}
     shutil.rmtree(settings.out, ignore_errors=True)
     replace(model, card={**model.card, "training": {**model.card["training"], **how}}).write(settings.out)
     (settings.out.parent / f"{settings.out.name}-curves.json").write_text(json.dumps(dict(trained.history.curves)) + "\n")
@@ -127,40 +126,15 @@ def arguments() -> Any:
 
 def drawn(settings: Any, labelled: Labelled | None) -> tuple[np.ndarray, np.ndarray]:
     """Return flux (n, pixel) float16 and redshifts, drawn by processes; the same for any number of them."""
-    total = settings.count + settings.kept
-    jobs = [(settings.seed, number, min(CHUNK, total - begin)) for number, begin in enumerate(range(0, total, CHUNK))]
-    start = (settings.templates, None if labelled is None else labelled.coefficients)
-    with multiprocessing.get_context("spawn").Pool(settings.workers, prepare, start) as pool:
-        parts = pool.map(some, jobs, chunksize=1)
+    drawing = Drawing(GRID, SHARES, settings.templates, labelled, CHUNK, kept)
+    parts = list(drawing.chunks(settings.seed, settings.count + settings.kept, settings.workers))
     flux, z = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
     return flux, z
 
 
-def prepare(templates: Path | None, coefficients: Any) -> None:
-    """Make the drawer of a process."""
-    torch.set_num_threads(1)
-    _of_process["drawer"] = Drawer(GRID, templates, coefficients=coefficients)
-
-
-def some(job: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return a chunk of spectra."""
-    seed, number, size = job
-    made = _of_process["drawer"].draw(np.random.default_rng((seed, number)), size, SHARES)
-    return made.flux.astype(np.float16), made.z.astype(np.float32)
-
-
-def seconds_a_step(corpus: Corpus, settings: Any) -> float:
-    """Return how long a step takes, measured with a network that is thrown away."""
-    times: list[float] = []
-
-    def batch(step: int) -> Any:
-        times.append(time.monotonic())
-        return training.batch(corpus, step, rows=settings.rows, seed=0)
-
-    count = 3 if settings.device == "cpu" else TRIED
-    network = SpectralAutoencoder(PIXELS, LATENT, ENCODER, DECODER)
-    fit(network, batch, training.losses, Recipe(count, 1e-4), device=settings.device)  # type: ignore[arg-type]
-    return float(np.median(np.diff(times)))
+def kept(chunk: Drawn) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is kept of spectra."""
+    return chunk.flux.astype(np.float16), chunk.z.astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ import argparse
 import csv
 import json
 import logging
-import multiprocessing
 import os
 import platform
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,16 +26,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
+from drawing import Drawing, device_name, seconds_a_step
 
 from astrosurvey import Model
 from astrosurvey.networks.spectrum import SpectrumEnsemble
-from astrosurvey.networks.train import Recipe, fit
+from astrosurvey.networks.train import Recipe
 from astrosurvey.stages.models.load import to_model
-from astrosurvey.stages.simulate.spectra.draw import Drawer
 from astrosurvey.stages.simulate.spectra.drawn import Drawn
 from astrosurvey.stages.simulate.spectra.grid import LogGrid
 from astrosurvey.stages.simulate.spectra.instrument import Instrument
-from astrosurvey.stages.simulate.spectra.noise import Labelled, read_labelled
+from astrosurvey.stages.simulate.spectra.noise import read_labelled
 from astrosurvey.stages.spectra.classify.assess import columns
 from astrosurvey.stages.spectra.classify.augment import Batch
 from astrosurvey.stages.spectra.classify.card import ARCHITECTURE, card, to_ensemble
@@ -54,9 +53,6 @@ TRIED = 40
 AFTERWARDS = 30.0
 """Seconds that calibration and scores take."""
 
-_of_process: dict[str, Drawer] = {}
-"""What a process draws with."""
-
 
 def main() -> None:
     """Draw, train, calibrate, write."""
@@ -71,7 +67,8 @@ def main() -> None:
     real = 0 if labelled is None else len(labelled.shapes)
     say(f"templates: {settings.templates or 'analytic'}; errors of {real} real spectra")
     total = settings.count + settings.kept
-    every = Drawn.concatenate(list(drawing(settings, labelled, total)))
+    drawing = Drawing(GRID, SHARES, settings.templates, labelled, CHUNK, kept)
+    every = Drawn.concatenate(list(drawing.chunks(settings.seed, total, settings.workers)))
     torch.set_num_threads(settings.workers)
     say(f"{total} spectra drawn, {every.flux.nbytes / 1e9:.1f} GB")
     shapes = None if labelled is None else labelled.shapes
@@ -80,7 +77,7 @@ def main() -> None:
     source = Fresh(learn, Instrument(), shapes, settings.device)
     held = observed_once(Fresh(keep, Instrument(), shapes, settings.device), settings.seed + 1, settings.device)
     del learn, keep
-    speed = seconds_a_step(source, settings)
+    speed = speed_of(source, settings)
     left = settings.minutes * 60 - (time.monotonic() - began) - AFTERWARDS
     steps = settings.steps or max(50, int(left / speed))
     say(f"{speed * 1e3:.1f} ms a step, {settings.members * settings.batch / speed:.0f} spectra/s: {steps} steps")
@@ -135,29 +132,9 @@ def arguments() -> Any:
     return parser.parse_args()
 
 
-def drawing(settings: Any, labelled: Labelled | None, total: int) -> Iterator[Drawn]:
-    """Yield spectra without noise, drawn by processes; the same for any number of them."""
-    sizes = [min(CHUNK, total - begin) for begin in range(0, total, CHUNK)]
-    jobs = [(settings.seed, number, size) for number, size in enumerate(sizes)]
-    start = (settings.templates, None if labelled is None else labelled.coefficients)
-    if settings.workers == 1:
-        prepare(*start)
-        yield from map(some, jobs)
-        return
-    with multiprocessing.get_context("spawn").Pool(settings.workers, prepare, start) as pool:
-        yield from pool.imap(some, jobs)
-
-
-def prepare(templates: Path | None, coefficients: Any) -> None:
-    """Make the drawer of a process."""
-    torch.set_num_threads(1)
-    _of_process["drawer"] = Drawer(GRID, templates, coefficients=coefficients)
-
-
-def some(job: tuple[int, int, int]) -> Drawn:
-    """Return a chunk of spectra."""
-    seed, number, size = job
-    return _of_process["drawer"].draw(np.random.default_rng((seed, number)), size, SHARES)
+def kept(chunk: Drawn) -> Drawn:
+    """Return what is kept of spectra: all."""
+    return chunk
 
 
 def resumed(source: Fresh, held: Batch, recipe: Recipe, settings: Any, say: Callable[[str], None]) -> Trained:
@@ -202,30 +179,21 @@ def observed_once(source: Fresh, seed: int, device: str) -> Batch:
     return joined([source.observed(which, draw).to(torch.device("cpu")) for which in pieces])
 
 
-def seconds_a_step(source: Fresh, settings: Any) -> float:
-    """Return how long a step takes, measured with networks that are thrown away."""
+def speed_of(source: Fresh, settings: Any) -> float:
+    """Return how long a step takes."""
     network, _ = build(settings.members, bayesian=settings.bayesian, seed=0)
-    times: list[float] = []
 
     def batch(step: int) -> list[Batch]:
-        times.append(time.monotonic())
         with torch.autocast(settings.device, enabled=False), torch.no_grad():
             return batches(source, step, seed=0, rows=settings.batch, members=settings.members, device=settings.device)
 
-    count = 3 if settings.device == "cpu" else TRIED
-    fit(network, batch, lambda net, parts: ensemble_losses(net, parts, 0.0), Recipe(count, 1e-4), device=settings.device)
-    return float(np.median(np.diff(times)))
+    return seconds_a_step(network, batch, lambda net, parts: ensemble_losses(net, parts, 0.0), TRIED, settings.device)
 
 
 def training_rows(split: Path) -> list[int]:
     """Return the rows that training may see."""
     with split.open(newline="") as stream:
         return sorted(int(entry["row"]) for entry in csv.DictReader(stream) if entry["side"] == "train")
-
-
-def device_name(device: str) -> str:
-    """Return what the training ran on."""
-    return torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} CPU threads"
 
 
 if __name__ == "__main__":

@@ -46,12 +46,12 @@ def draft(files: list[Path], base: Path) -> Draft:
         NoPattern: the files' names do not tell tiles and bands apart.
     """
     seen = [look(path) for path in files]
-    here = [_from(path, base) for path in files]
+    here = [path_from(path, base) for path in files]
     grouping = group(here, [(image.band, image.band_from) for image in seen])
     return _Composer(seen, grouping, base).draft()
 
 
-def _from(path: Path, base: Path) -> str:
+def path_from(path: Path, base: Path) -> str:
     """Return a path as the pipeline file has it: relative to its folder where the file is near, else absolute."""
     relative = os.path.relpath(path, base)
     return relative if not relative.startswith(os.path.join("..", "..")) else os.path.abspath(path)
@@ -210,16 +210,16 @@ class _Composer:
             "# Written by `astrosurvey new pipeline` from the headers of the files: what was guessed, and why, stands beside it.",
             "# Check it with `astrosurvey validate`, and see `astrosurvey stages NAME` for the settings of a stage.",
             "astrosurvey: 1",
-            f"title: {_yaml(title)}",
+            f"title: {yaml(title)}",
         ]
         if self.cut:
             why = f"{self.first.shape[1]} x {self.first.shape[0]} pixels are cut into tiles, each read by window"
-            lines.append(f"tiles: {_yaml({'image': grouping.template, 'size': 4096, 'overlap': 128})}  # {why}")
+            lines.append(f"tiles: {yaml({'image': grouping.template, 'size': 4096, 'overlap': 128})}  # {why}")
         else:
-            lines.append(f"tiles: {_yaml(grouping.tiles)}")
+            lines.append(f"tiles: {yaml(grouping.tiles)}")
         lines += ["seed: 1", "stages:", "  image:", "    use: io.image"]
         for key, value, comment in self.settings:
-            lines += [f"    # {_plain(comment)}", *([f"    {key}: {_yaml(value)}"] if key else [])]
+            lines += [f"    # {plain(comment)}", *([f"    {key}: {yaml(value)}"] if key else [])]
         fwhm = [] if has_psf else ["  # The files hold no PSF: add `fwhm:` (the seeing in pixels) to detect, deblend and kron."]
         lines += [
             "  sky: {use: background.mesh, in: image, box: 64}",
@@ -235,14 +235,15 @@ class _Composer:
         return "\n".join(lines) + "\n"
 
 
-def _yaml(value: object) -> str:
+def yaml(value: object) -> str:
     """Return a value as JSON, which is YAML, but with plain words where they cannot be mistaken."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {yaml(item)}" for key, item in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """Return a text without what cannot be printed."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 

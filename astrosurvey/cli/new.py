@@ -1,4 +1,4 @@
-"""`astrosurvey new`: a pipeline for FITS files, or the package of a plugin."""
+"""`astrosurvey new`: a pipeline for images or spectra, or the package of a plugin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._shared import json_option, print_json
 
 @click.group()
 def new() -> None:
-    """Write a pipeline for FITS files, or a plugin package."""
+    """Write a pipeline for images or spectra, or a plugin package."""
 
 
 @new.command()
@@ -41,25 +41,27 @@ def plugin(name: str, into: str, as_json: bool) -> None:
 
 
 @new.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE.fits [FILE2.fits …]", type=click.Path(dir_okay=False))
+@click.argument("files", nargs=-1, required=True, metavar="FILE [FILE2 …]", type=click.Path(dir_okay=False))
 @click.option("--out", type=click.Path(dir_okay=False), default="pipeline.yaml", show_default=True, help="The pipeline file to write.")
 @click.option("--force", is_flag=True, help="Overwrite the pipeline file if there is one.")
 @json_option
 def pipeline(files: tuple[str, ...], out: str, force: bool, as_json: bool) -> None:
-    """Read the headers of FITS files and write a commented pipeline for them.
+    """Read FITS images, or files of spectra, and write a commented pipeline for them.
 
-    Several files are the bands of one tile, when their FILTER or BAND differs, or tiles of one band, when it
-    does not. What was guessed, and why, stands in the comments.
+    Several images are the bands of one tile, when their FILTER or BAND differs, or tiles of one band, when it
+    does not. Several files of spectra must be all of a folder that begin and end alike. What was guessed, and why, stands in the comments.
     """
     from .. import DataError, api
     from .draft import draft
+    from .draft_spectra import draft_of_spectra
     from .groups import NoPattern
 
     target = Path(out)
     if target.exists() and not force:
         raise click.UsageError(f"{target} exists; write another file with --out, or overwrite it with --force")
     try:
-        made = draft([Path(file) for file in files], target.parent)
+        paths = [Path(file) for file in files]
+        made = draft_of_spectra(paths, target.parent) or draft(paths, target.parent)
     except (DataError, NoPattern) as error:
         raise click.UsageError(str(error)) from None
     target.parent.mkdir(parents=True, exist_ok=True)

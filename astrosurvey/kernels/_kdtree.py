@@ -17,8 +17,8 @@ LEAF = 32
 """Points of a leaf; bits of an integer say which of them count; see `lowest_bit`."""
 DEPTH = 40
 """More than the levels of any tree of fewer than 2**31 points."""
-SERIAL_LEVELS = 6
-"""Levels after which each thread grows subtrees of its own."""
+TOP = 6
+"""Levels that grow one after the other; below them each thread grows subtrees of its own."""
 NINTHER = 1000
 
 
@@ -54,24 +54,19 @@ def build(points: np.ndarray) -> Tree:
     )
     keys = np.empty(n)
     front = np.array([[0, 0, leaves]])
-    for _ in range(SERIAL_LEVELS):
-        _split_all(points, keys, front, *tree)
+    for _ in range(TOP):
+        _grow_all(points, keys, front, False, *tree)
         front = front[front[:, 2] - front[:, 1] > 1]
         node, a, b = front.T
         middle = (a + b) // 2
         front = np.concatenate([np.stack([node + 1, a, middle], 1), np.stack([node + 2 * (middle - a), middle, b], 1)])
-    _grow_all(points, keys, front, *tree)
+    _grow_all(points, keys, front, True, *tree)
     return tree
 
 
 @parallel
-def _split_all(points: Any, keys: Any, front: Any, rows: Any, coordinates: Any, low: Any, high: Any, first: Any) -> None:
-    for i in prange(len(front)):
-        _split(points, keys, front[i, 0], front[i, 1], front[i, 2], rows, coordinates, low, high, first)
-
-
-@parallel
-def _grow_all(points: Any, keys: Any, front: Any, rows: Any, coordinates: Any, low: Any, high: Any, first: Any) -> None:
+def _grow_all(points: Any, keys: Any, front: Any, whole: Any, rows: Any, coordinates: Any, low: Any, high: Any, first: Any) -> None:
+    """Grow the nodes (node, a, b) of `front`, or the whole subtrees below them."""
     for i in prange(len(front)):
         stack = np.empty((DEPTH, 3), np.int64)
         stack[0] = front[i]
@@ -80,7 +75,7 @@ def _grow_all(points: Any, keys: Any, front: Any, rows: Any, coordinates: Any, l
             top -= 1
             node, a, b = stack[top]
             _split(points, keys, node, a, b, rows, coordinates, low, high, first)
-            if b - a > 1:
+            if whole and b - a > 1:
                 middle = (a + b) // 2
                 stack[top] = node + 2 * (middle - a), middle, b
                 stack[top + 1] = node + 1, a, middle

@@ -267,6 +267,6 @@ def test_an_unsound_draft_would_be_reported(new, tmp_path, monkeypatch):
     from astrosurvey.cli import draft
 
     write(tmp_path / "a.fits", BUNIT="nJy", FILTER="r")
-    monkeypatch.setattr(draft, "_yaml", lambda value: "{")
+    monkeypatch.setattr(draft, "yaml", lambda value: "{")
     with pytest.raises(PipelineError):
         new("a.fits")

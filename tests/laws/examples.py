@@ -174,23 +174,25 @@ def judged_spectra(index: int) -> tuple[Any, Any, Any]:
 
 @cache
 def moments() -> list[Any]:
-    """Return five snapshots of the same 100 objects in two catalogues; a clump dissolves in the course of time, another one does not."""
+    """Return five snapshots of the same 130 objects in two catalogues; two clumps last, and one forms in the course of time."""
     import numpy as np
 
     from astrosurvey.catalog.pixelless import pixel_columns
 
     rng = np.random.default_rng(6)
-    lasting, leaving, field = rng.normal(0.2, 0.02, (30, 2)), rng.normal(0.8, 0.02, (30, 2)), rng.random((40, 2))
+    clumps = [place + rng.normal(0, 0.02, (30, 2)) for place in ((0.2, 0.2), (0.2, 0.8), (0.8, 0.5))]
+    field = rng.random((40, 2))
     columns: dict[str, list[Any]] = {name: [] for name in ("p1", "p2", "tracer", "time")}
     for time in range(5):
-        places = np.concatenate([lasting, leaving if time < 3 else rng.random((30, 2)), field]) + rng.normal(0, 0.002, (100, 2))
-        order = rng.permutation(100)
-        for name, values in zip(columns, (places[order, 0], places[order, 1], order, np.full(100, 10 - time)), strict=True):
+        late = clumps[2] if time < 3 else rng.random((30, 2))
+        places = np.concatenate([*clumps[:2], late, field]) + rng.normal(0, 0.002, (130, 2))
+        order = rng.permutation(130)
+        for name, values in zip(columns, (places[order, 0], places[order, 1], order, np.full(130, 10 - time)), strict=True):
             columns[name].append(values)
     own = {f"x_demo_{name}": np.concatenate(values) for name, values in columns.items()}
-    rows = {"source_id": rng.permutation(500), "tile_id": 1, **pixel_columns(np.arange(500)), "flags": 0}
+    rows = {"source_id": rng.permutation(650), "tile_id": 1, **pixel_columns(np.arange(650)), "flags": 0}
     both = Catalog.from_columns("source", {**rows, **own})
-    return [Catalog("source", both.rows.take(np.arange(k, 500, 2))) for k in range(2)]
+    return [Catalog("source", both.rows.take(np.arange(k, 650, 2))) for k in range(2)]
 
 
 @cache

@@ -36,7 +36,7 @@ def listed(product):
 def test_without_a_background_the_mixture_is_scikit_learns():
     values, truth = clumps()
     values, truth = values[truth >= 0], truth[truth >= 0]
-    ours = fit(values, truth, 2, 0.0)
+    ours = fit(values, truth, 2, 0.0, 1e-7)
     peer = Peer(2, random_state=0, tol=1e-7, max_iter=500, reg_covar=0, means_init=ours.mean).fit(values)
     assert ours.log_likelihood / len(values) == pytest.approx(peer.score(values), rel=1e-4)
     assert ours.bic(len(values)) == pytest.approx(peer.bic(values), rel=1e-4)
@@ -56,6 +56,25 @@ def test_the_mixture_finds_how_many_clumps_there_are_and_how_much_is_background(
     assert ((inside > 0.1) & (inside < 1 + 1e-6)).all()
     # The sum of probabilities is the number of members, field stars among them.
     assert inside.sum() == pytest.approx(600, rel=0.05)
+
+
+def test_what_is_far_from_everything_is_left_to_the_background_and_that_is_said(caplog):
+    values, truth = clumps()
+    values = np.append(values, [[1e12, 0.5]], axis=0)
+    made = catalog(a=values[:, 0], b=values[:, 1])
+    result = run(GaussianMixture, {"columns": ["a", "b"], "max_components": 3, "starts": 1}, sources=tiles_of(t=made))
+    assert "1 sources are farther" in caplog.text
+    assert assigned(result)[-1] == -1
+    assert adjusted_rand_score(truth, assigned(result)[:-1]) > 0.8
+
+
+def test_few_points_are_not_cut_into_gaussians_of_a_few_each():
+    rng = np.random.default_rng(3)
+    for n, most in ((1, 0), (25, 1), (60, 3)):
+        made = catalog(a=rng.normal(size=n), b=rng.normal(size=n))
+        found = run(GaussianMixture, {"columns": ["a", "b"]}, sources=tiles_of(t=made))["clusters"].rows.to_pandas()
+        assert len(found) <= most
+        assert (found.n_member >= 4).all()
 
 
 def test_cells_are_compact_and_hold_everything():

@@ -119,6 +119,15 @@ class TestDraws:
         assert (out["clusters"].column("stability") >= 0.5).all()
         assert len(out["events"]) == 0
 
+    def test_draws_of_astrolink_are_nested_and_significant(self):
+        made, _ = noisy(n=2000)
+        out = found(made, {"method": "astrolink", "neighbours": 20})
+        assert len(out["clusters"]) >= 3
+        assert (out["clusters"].column("significance") > 2).all()
+        nothing = np.random.default_rng(3).random((2, 800))
+        empty = catalog(a=nothing[0], b=nothing[1], a_error=np.full(800, 0.01), b_error=np.full(800, 0.01))
+        assert len(found(empty, {"method": "astrolink", "neighbours": 20})["clusters"]) == 0
+
     def test_neither_the_order_of_rows_nor_threads_matter(self):
         import numba
 
@@ -160,11 +169,11 @@ class TestDraws:
 
 
 class TestSnapshots:
-    settings = {"columns": ["p1", "p2"], "neighbours": 5, "min_cluster_size": 15, "tracer": "tracer", "time": "time"}
+    settings = {"columns": ["p1", "p2"], "neighbours": 8, "min_cluster_size": 15, "tracer": "tracer", "time": "time"}
 
     def test_time_runs_as_the_column_says_so_a_clump_of_the_first_rows_is_born_late(self):
         out = found(dict(enumerate_names(moments())), self.settings)
-        assert len(out["clusters"]) == 2
+        assert len(out["clusters"]) == 3
         (event,) = out["events"].rows.to_pylist()
         assert (event["kind"], event["snapshot"], event["time"], event["other_cluster_id"]) == ("birth", 2, 8.0, None)
         assert event["n_member"] >= 25
@@ -181,7 +190,7 @@ class TestSnapshots:
         parts = {}
         for k in range(5):
             rows = whole.rows.filter(time == 10 - k)
-            parts[f"s{2 * k}"] = Catalog("source", rows.set_column(rows.column_names.index("tile_id"), "tile_id", [[k + 1] * 100]))
+            parts[f"s{2 * k}"] = Catalog("source", rows.set_column(rows.column_names.index("tile_id"), "tile_id", [[k + 1] * 130]))
         parts["s3"] = Catalog("source", whole.rows.slice(0, 0))
         with caplog.at_level(logging.WARNING):
             out = found(dict(sorted(parts.items(), reverse=True)), {**self.settings, "time": None})
@@ -195,7 +204,7 @@ class TestSnapshots:
         whole = Catalog.concatenate(moments())
         lost = (whole.column("x_demo_tracer") % 3 == 0) & (whole.column("x_demo_time") > 8)
         out = found(Catalog("source", whole.rows.filter(~lost)), self.settings)
-        assert len(out["clusters"]) == 2
+        assert len(out["clusters"]) == 3
         assert [event["kind"] for event in out["events"].rows.to_pylist()] == ["birth"]
 
     def test_too_few_snapshots_give_nothing(self, caplog):
@@ -209,7 +218,7 @@ class TestSnapshots:
         whole = Catalog.concatenate(moments())
         time = whole.column("x_demo_time").astype(float)
         time[7] = np.nan
-        with pytest.raises(DataError, match="1 of 500 rows have no `time`"):
+        with pytest.raises(DataError, match="1 of 650 rows have no `time`"):
             found(whole.replace(x_demo_time=time), self.settings)
         with pytest.raises(DataError, match="object 1 is twice in the snapshot of time 6, and"):
             found(whole, {**self.settings, "tracer": "tile_id"})

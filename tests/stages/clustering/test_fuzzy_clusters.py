@@ -9,10 +9,11 @@ import pytest
 from scipy import sparse
 from scipy.sparse.csgraph import minimum_spanning_tree
 
+from astrosurvey.stages.clustering.fuzzy.background import without_field
 from astrosurvey.stages.clustering.fuzzy.clusterings import FULL, Cluster, gather
 from astrosurvey.stages.clustering.fuzzy.events import events_of
 from astrosurvey.stages.clustering.fuzzy.groups import groups_of
-from astrosurvey.stages.clustering.fuzzy.memberships import assigned, memberships, nesting, own, parents
+from astrosurvey.stages.clustering.fuzzy.memberships import Membership, assigned, memberships, nesting, own, parents
 from astrosurvey.stages.clustering.fuzzy.similarity import tree
 
 N = 300
@@ -168,6 +169,31 @@ class TestMemberships:
     def test_wrong_clusters(self, cluster, match):
         with pytest.raises(ValueError, match=match):
             gather([[cluster]], 9)
+
+
+class TestField:
+    def test_as_many_are_left_as_there_are_members(self):
+        rng = np.random.default_rng(2)
+        field, clump = rng.random((4000, 2)), 0.5 + rng.normal(0, 0.05, (600, 2))
+        values = np.concatenate([field, clump])
+        density = 4000 + 600 * np.exp(-((values - 0.5) ** 2).sum(axis=1) / (2 * 0.05**2)) / (2 * np.pi * 0.05**2)
+        inside = np.flatnonzero(np.hypot(*(values - 0.5).T) < 0.15)
+        (found,) = without_field([Membership(inside, np.ones(len(inside)))], values, np.zeros(2), np.log(density))
+        assert len(inside) > 800
+        assert found.probability.sum() == pytest.approx((inside >= 4000).sum(), rel=0.1)
+
+    def test_a_cluster_over_the_side_of_a_box_has_the_field_around_it(self):
+        rng = np.random.default_rng(3)
+        values = rng.random((2000, 2))
+        near = np.minimum(values, 1 - values)
+        inside = np.flatnonzero(np.hypot(*near.T) < 0.2)
+        density = np.where(np.hypot(*near.T) < 0.2, 10.0, 1.0)
+        (found,) = without_field([Membership(inside, np.ones(len(inside)))], values, np.ones(2), np.log(density))
+        np.testing.assert_allclose(found.probability, 0.9)
+
+    def test_where_all_are_members_there_is_no_field(self):
+        (found,) = without_field([Membership(np.arange(5), np.ones(5))], np.arange(5.0)[:, None], np.zeros(1), np.zeros(5))
+        assert (found.probability == 1).all()
 
 
 class TestEvents:

@@ -163,6 +163,13 @@ def test_few_sources_give_no_cluster_or_one_and_no_error(n):
     assert len(found["clusters"]) <= n // 20
 
 
+@pytest.mark.parametrize("setting", ["min_cluster_size", "min_samples"])
+def test_settings_beyond_the_number_of_points_are_said(setting, caplog):
+    found = run(Hdbscan, {"columns": ["a", "b"], setting: 700}, sources=tiles_of(t=catalog(**clean())))
+    assert len(found["clusters"]) == 0
+    assert f"600 points are fewer than `{setting}`, which is 700" in caplog.text
+
+
 def test_constant_integer_and_coinciding_values_are_no_trouble():
     rng = np.random.default_rng(6)
     a, b = rng.integers(0, 60, 500), rng.integers(0, 60, 500)

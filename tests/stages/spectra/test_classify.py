@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from astrosurvey.catalog.flags import CLASSIFICATION, SPECTRUM_PIXEL
 from astrosurvey.networks.spectrum import Answer, folded
@@ -308,3 +309,10 @@ def test_training_learns(drawn):
     assert trained.config["width"] == 8
     assert set(trained.scores) >= {"coarse_accuracy", "coarse_ece", "redshift_right"}
     assert trained.distances == sorted(trained.distances)
+
+
+@pytest.mark.parametrize("name", ["spectra-v7", "builtin:spectra-v1"])
+def test_the_name_of_the_answers_chooses_no_networks(name):
+    with pytest.raises(ValidationError, match="wire a model"):
+        ClassifySpectra.Config(classifier=name)
+    assert ClassifySpectra.Config(classifier="mine").classifier == "mine"

@@ -154,6 +154,16 @@ def test_the_score_of_strange_things():
     assert scores._area([1.0], [1.0]) == 0.5
 
 
+def test_one_of_several_classifiers_is_chosen_by_its_name():
+    both = Catalog.concatenate([classes(sure(["star"])), classes(sure(["galaxy"]), name="other/coarse")])
+    for name, accuracy in (("net", 1.0), ("other", 0.0)):
+        assert run({"classifier": name}, truth=[truth(["star"])], classes=[both])["accuracy.coarse"].value == accuracy
+    with pytest.raises(DataError, match="no classifier 'nett'.*net/coarse, other/coarse"):
+        run({"classifier": "nett"}, truth=[truth(["star"])], classes=[both])
+    strange = classes([[0.5]], labels=("unknown",), name="spectra.anomaly")
+    assert run(truth=[truth(["star"])], classes=[Catalog.concatenate([classes(sure(["star"])), strange])])["accuracy.coarse"].value == 1
+
+
 def test_what_cannot_be_evaluated_is_refused():
     with pytest.raises(DataError, match="wire `classes`, `redshifts` or both"):
         run(truth=[truth(["star"])])

@@ -19,6 +19,21 @@ def log_density(points: Points, neighbours: int, device: Device) -> np.ndarray:
     return np.asarray(graph.log_density[graph.node])
 
 
+def astrolink(points: Points, neighbours: int, false_positive_rate: float, device: Device) -> list[Cluster]:
+    """Return the significant clusters of AstroLink's hierarchy."""
+    from ..astrolink.groups import significant
+    from ..astrolink.joins import joins_of
+    from ..astrolink.membership import memberships
+    from ..astrolink.null import tabulated
+
+    graph = build(points, neighbours, device=device)
+    if len(graph) <= neighbours:
+        return []
+    joins, null = joins_of(graph), tabulated(points.dimension, neighbours)
+    groups, _, _ = memberships(graph, joins, null, significant(joins, null, false_positive_rate))
+    return [Cluster(group.members.astype(np.int32), None, group.parent, group.significance) for group in groups]
+
+
 def hdbscan(points: Points, neighbours: int, min_cluster_size: int | None, device: Device) -> list[Cluster]:
     """Return the clusters of HDBSCAN's that have the largest excess of mass."""
     from ..hdbscan.select import select

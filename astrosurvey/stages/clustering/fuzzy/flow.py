@@ -211,6 +211,8 @@ def _listed(
 
 def _finder(ctx: Context, config: Any) -> Find:
     """Return the function that clusters points."""
+    if config.method == "astrolink":
+        return lambda points: draws.astrolink(points, config.neighbours, config.false_positive_rate, ctx.device)
     return lambda points: draws.hdbscan(points, config.neighbours, config.min_cluster_size, ctx.device)
 
 

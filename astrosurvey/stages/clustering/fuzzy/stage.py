@@ -41,12 +41,15 @@ class FuzzyClustering(Stage):
     class Config(FeatureConfig):
         """Settings of `clustering.fuzzy`."""
 
-        method: Literal["hdbscan"] = Field("hdbscan", description="how each draw, or each snapshot, is clustered")
-        neighbours: int = Field(20, ge=3, description="nearest neighbours, the point itself included, from which densities follow")
+        method: Literal["astrolink", "hdbscan"] = Field("astrolink", description="how each draw, or each snapshot, is clustered")
+        neighbours: int = Field(20, ge=7, le=60, description="nearest neighbours, the point itself included, from which densities follow")
         min_cluster_size: int | None = Field(
             None,
             ge=2,
             description="points that a cluster of hdbscan has; left out: n / (250 d) of n points in d dimensions, and not below 20",
+        )
+        false_positive_rate: float = Field(
+            0.05, gt=0, lt=1, description="probability that astrolink finds any cluster in a draw, or a snapshot, without structure"
         )
         draws: int = Field(50, ge=1, description="how often values are drawn within their errors and clustered")
         errors: float | str | dict[str, float | str] = Field(

@@ -68,7 +68,8 @@ class Hdbscan(Stage):
         least = settings.min_cluster_size or smallest_cluster(len(points), points.dimension)
         hierarchy = grow(points, settings.min_samples, least, ctx.device)
         if hierarchy.tree is None:
-            ctx.log.warning("%d points are fewer than the %d of a cluster; set `min_cluster_size` lower", len(points), least)
+            needed, setting = max((least, "min_cluster_size"), (settings.min_samples, "min_samples"))
+            ctx.log.warning("no cluster: %d points are fewer than `%s`, which is %d; set it lower", len(points), setting, needed)
             return write_tables(catalog, points, [], self.name)
         found = select(hierarchy.tree, settings.select, settings.epsilon, settings.single)
         label, probability = found.label, found.probability

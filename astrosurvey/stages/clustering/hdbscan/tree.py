@@ -19,7 +19,7 @@ class Hierarchy:
     Attributes:
         order: (n,) int64, which point stands at each place; everything below is in this order.
         values: (n, d) float64, coordinates.
-        tree: the condensed tree; None where there are fewer points than make a cluster.
+        tree: the condensed tree; None where there are fewer points than make a cluster, or a density.
     """
 
     order: np.ndarray
@@ -43,7 +43,7 @@ def grow(points: Points, min_samples: int, min_cluster_size: int, device: Litera
     """
     order = morton.KERNEL.on(device)(points.values)
     values = np.ascontiguousarray(points.values[order])
-    if len(values) < min_cluster_size:
+    if len(values) < max(min_cluster_size, min_samples):
         return Hierarchy(order, values, None)
     indices, squared = neighbours.KERNEL.on(device)(values, min_samples, points.box)
     core = np.ascontiguousarray(squared[:, -1])

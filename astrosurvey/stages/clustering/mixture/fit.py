@@ -9,16 +9,14 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 FLOOR = 1e-6
-"""Added to every variance, as a part of that of all points, so that a Gaussian cannot shrink onto a single point."""
+"""Added to every variance, as a part of the square of the points' spread, so that a Gaussian cannot shrink onto a single point."""
 MOST_STEPS = 300
-TOLERANCE = 1e-5
-"""A fit is done when the mean log-likelihood of a point grows by less."""
 BLOCK = 2**16
 """Points whose memberships are calculated at once."""
 
@@ -69,7 +67,7 @@ class Mixture:
         return float(free * np.log(n) - 2 * self.log_likelihood)
 
 
-def fit(values: np.ndarray, label: np.ndarray, k: int, background: float) -> Mixture:
+def fit(values: np.ndarray, label: np.ndarray, k: int, background: float, tolerance: float) -> Mixture:
     """Fit a mixture to (n, d) points, from (n,) labels 0 to k - 1 to begin with.
 
     Args:
@@ -77,31 +75,39 @@ def fit(values: np.ndarray, label: np.ndarray, k: int, background: float) -> Mix
         label: a first division of them.
         k: Gaussians, at least 1.
         background: the part of all points that is background, to begin with; with 0 there is none.
+        tolerance: see `refine`.
     """
+    d = values.shape[1]
     hold = np.zeros((len(values), k + 1))
     hold[np.arange(len(values)), label] = 1 - background
     hold[:, k] = background
-    return refine(values, _start(values, hold))
-
-
-def refine(values: np.ndarray, mixture: Mixture) -> Mixture:
-    """Return a mixture after steps of expectation and maximisation, until the likelihood no longer grows."""
-    before = -np.inf
-    for _ in range(MOST_STEPS):
-        sums = _Sums(values, mixture)
-        if sums.log_likelihood - before < TOLERANCE * len(values):
-            break
-        before = sums.log_likelihood
-        mixture = sums.maximum(mixture)
-    return Mixture(mixture.weight, mixture.mean, mixture.factor, mixture.log_uniform, _Sums(values, mixture).log_likelihood)
-
-
-def _start(values: np.ndarray, hold: np.ndarray) -> Mixture:
-    k, d = hold.shape[1] - 1, values.shape[1]
     span = np.ptp(values, axis=0)
     volume = float(np.log(np.where(span > 0, span, 1.0)).sum())
     empty = Mixture(np.zeros(k + 1), np.zeros((k, d)), np.tile(np.eye(d), (k, 1, 1)), -volume)
-    return _Sums(values, empty, hold).maximum(empty)
+    return refine(values, _Sums(values, empty, hold).maximum(empty, _floor(values)), tolerance)
+
+
+def refine(values: np.ndarray, mixture: Mixture, tolerance: float) -> Mixture:
+    """Return a mixture after steps of expectation and maximisation, until the mean log-likelihood grows by less than the tolerance."""
+    floor, before = _floor(values), -np.inf
+    for _ in range(MOST_STEPS):
+        sums = _Sums(values, mixture)
+        if sums.log_likelihood - before < tolerance * len(values):
+            break
+        before = sums.log_likelihood
+        mixture = sums.maximum(mixture, floor)
+    return replace(mixture, log_likelihood=_Sums(values, mixture).log_likelihood)
+
+
+def spread(values: np.ndarray) -> np.ndarray:
+    """Return (d,) half the range of the central 68 % of (n, d) points; where that is nothing, the standard deviation, or 1."""
+    low, high = np.quantile(values, [0.16, 0.84], axis=0)
+    deviation = values.std(axis=0)
+    return np.asarray(np.where(high > low, (high - low) / 2, np.where(deviation > 0, deviation, 1.0)))
+
+
+def _floor(values: np.ndarray) -> np.ndarray:
+    return np.asarray(FLOOR * spread(values) ** 2)
 
 
 class _Sums:
@@ -109,7 +115,6 @@ class _Sums:
 
     def __init__(self, values: np.ndarray, mixture: Mixture, hold: np.ndarray | None = None) -> None:
         self.n, self.log_likelihood = len(values), 0.0
-        self.floor = FLOOR * np.maximum(values.var(axis=0), np.finfo(float).tiny)
         k, d = mixture.mean.shape
         self.count, self.first, self.second = np.zeros(k + 1), np.zeros((k, d)), np.zeros((k, d, d))
         for first in range(0, len(values), BLOCK):
@@ -124,14 +129,14 @@ class _Sums:
             for c in range(k):
                 self.second[c] += (r[:, c, None] * x).T @ x
 
-    def maximum(self, before: Mixture) -> Mixture:
+    def maximum(self, before: Mixture, floor: np.ndarray) -> Mixture:
         """Return the mixture that is likeliest with these memberships; a Gaussian without points stays as it was."""
         mean, factor = before.mean.copy(), before.factor.copy()
         for c, count in enumerate(self.count[:-1]):
             if count > 1e-3:
                 mean[c] = self.first[c] / count
                 covariance = self.second[c] / count - np.outer(mean[c], mean[c])
-                factor[c] = _factor(covariance, self.floor)
+                factor[c] = _factor(covariance, floor)
         return Mixture(self.count / self.n, mean, factor, before.log_uniform)
 
 

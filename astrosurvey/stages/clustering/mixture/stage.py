@@ -13,6 +13,9 @@ from ....products import Catalog
 from ..features import INPUTS, FeatureConfig
 from ..tables import OUTPUTS
 
+POINTS = 10
+"""Where the number of Gaussians is chosen, each has so many points for each dimension at least."""
+
 
 class GaussianMixture(Stage):
     """Describe the density by a few Gaussians over a uniform background, with each source's probability for each of them.
@@ -49,7 +52,7 @@ class GaussianMixture(Stage):
         from ....kernels import morton
         from ..features import catalog_of, points_of
         from ..tables import Group, write_tables
-        from .choose import mixture
+        from .choose import is_near, mixture
         from .plane import flattened
 
         settings = self.config
@@ -59,18 +62,23 @@ class GaussianMixture(Stage):
             return write_tables(catalog, points, [], self.name)
         order = morton.KERNEL.on(ctx.device)(points.values)
         values = flattened(points, self.name)[order]
-        numbers = range(1, settings.max_components + 1)
-        if settings.n_components is not None:
-            numbers = range(settings.n_components, settings.n_components + 1)
+        near = is_near(values)
+        if not near.all():
+            ctx.log.warning(
+                "%d sources are farther from the others than anything that can be fitted; they are left to the background", (~near).sum()
+            )
+        d = values.shape[1]
+        most = settings.n_components or min(settings.max_components, max(near.sum() // (POINTS * d), 1))
         with threadpool_limits(1):  # a sum over threads depends on their number
-            found = mixture(values, numbers, settings.background, settings.starts, ctx.rng)
+            found = mixture(values[near], range(settings.n_components or 1, most + 1), settings.background, settings.starts, ctx.rng)
             probability, log_density = found(values)
+        probability[~near] = np.arange(probability.shape[1]) == probability.shape[1] - 1
         likeliest = probability.argmax(axis=1)
         groups: list[Group] = []
         number = np.full(len(found.weight), -1)
         for c in range(len(found.mean)):
             members = np.flatnonzero((probability[:, c] >= settings.least_probability) | (likeliest == c))
-            if len(members):
+            if len(members) >= d + 2:  # fewer have no covariance of their own
                 number[c] = len(groups)
                 groups.append(Group(order[members], probability[members, c]))
         ctx.log.info("%d Gaussians; the background has %.1f %% of the points", len(found.mean), 100 * found.weight[-1])

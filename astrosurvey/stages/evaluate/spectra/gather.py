@@ -97,22 +97,32 @@ def truth_of(tiles: Tiles[Catalog]) -> Truth:
     return Truth(ids[order], coarse[order], fine[order], z[order], snr[order])
 
 
-def classes_of(tiles: Tiles[Catalog], truth: Truth, labels: Sequence[str]) -> Classes | None:
+def classes_of(tiles: Tiles[Catalog], truth: Truth, labels: Sequence[str], named: str | None = None) -> Classes | None:
     """Return the probabilities of a set of labels; None when no classifier gives them.
 
+    Args:
+        tiles: `classification` rows. A classifier of a single label, as `spectra.anomaly` is one, tells no classes.
+        truth: of the spectra.
+        labels: what it tells apart.
+        named: the classifier, without what stands behind a `/`; the only one there is when None.
+
     Raises:
-        DataError: more than one classifier does.
+        DataError: more than one classifier does, or `named` is none of those in the table.
     """
     parts = [catalog for _, catalog in tiles.items()]
     if not parts:
         return None
     label, classifier = _joined(parts, "label").astype("U64"), _joined(parts, "classifier").astype("U128")
-    names = [name for name in np.unique(classifier).tolist() if set(label[classifier == name].tolist()) <= set(labels)]
+    every = np.unique(classifier).tolist()
+    if named is not None and every and named not in {name.partition("/")[0] for name in every}:
+        raise DataError(f"there is no classifier {named!r} in `classes`; there are {', '.join(every)}")
+    held = {name: set(label[classifier == name].tolist()) for name in every if named in (None, name.partition("/")[0])}
+    names = [name for name, found in held.items() if len(found) > 1 and found <= set(labels)]
     if not names:
         return None
     if len(names) > 1:
         raise DataError(
-            f"more than one classifier gives the classes {', '.join(labels[:3])}, …: {', '.join(names)}; evaluate them one by one"
+            f"more than one classifier gives the classes {', '.join(labels[:3])}, …: {', '.join(names)}; name one in `classifier`"
         )
     here = (classifier == names[0]) & (_joined(parts, "object_table") == "spectrum")
     row, known = _rows(_joined(parts, "object_id")[here], truth)

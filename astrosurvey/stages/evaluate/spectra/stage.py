@@ -34,6 +34,11 @@ class EvaluateSpectra(Stage):
     class Config(StageConfig):
         """Settings of `evaluate.spectra`."""
 
+        classifier: str | None = Field(
+            None,
+            min_length=1,
+            description="which classifier of `classes`, by its name before any `/`; unset: the only one there is",
+        )
         confident: float = Field(0.9, gt=0, le=1, description="probability from which an answer counts as confident")
         min_accuracy: float | None = Field(None, ge=0, le=1, description="bar on the accuracy of the coarse class")
         min_mean_diagonal: float | None = Field(
@@ -58,10 +63,10 @@ class EvaluateSpectra(Stage):
         if not len(known):
             ctx.log.warning("no truth is known of any spectrum")
         found = gather.redshifts_of(redshifts, known) if redshifts is not None else None
-        coarse = gather.classes_of(classes, known, COARSE) if classes is not None else None
+        coarse = gather.classes_of(classes, known, COARSE, config.classifier) if classes is not None else None
         if coarse is None and found is not None:
             coarse = scores.from_redshifts(found)
-        fine = gather.classes_of(classes, known, FINE) if classes is not None else None
+        fine = gather.classes_of(classes, known, FINE, config.classifier) if classes is not None else None
         parts, matrices = [], {}
         bars = {
             "coarse": {"accuracy": config.min_accuracy, "ece": config.max_ece},

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ....core.stage import Context
+from ....core.stage import Context, NoWork
 from ....products import Catalog, Spectra
 from .gather import is_known
 from .model import Known
@@ -33,11 +33,16 @@ def recalibrated(ctx: Context, trained: Trained, tiles: Sequence[Tile]) -> Train
     Args:
         ctx: says on what device.
         trained: of `train`.
-        tiles: that training has not seen; with a known object among them.
+        tiles: that training has not seen.
+
+    Raises:
+        NoWork: there is no known object among them.
     """
     network = trained.network.to(ctx.device)
     known = of_network(network, trained.calibrations)
-    parts = [found for tile in tiles for found in statistics_of(ctx, known, tile)]
+    parts = [found for tile in tiles for found in statistics_of(ctx, known, tile) if len(found["snr"])]
+    if not parts:
+        raise NoWork("no known object that is kept back has data at a redshift of rank 0: p-values cannot be calibrated")
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     calibrations, scores = judged(found, np.arange(len(found["snr"])) % 2 == 0)
     return replace(trained, network=network.cpu(), calibrations=calibrations, scores=scores)

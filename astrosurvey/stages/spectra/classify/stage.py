@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ....core.product import Tiles, optional
 from ....core.stage import Context, DataError, NoWork, Stage, StageConfig
@@ -43,7 +44,10 @@ class ClassifySpectra(Stage):
         """Settings of `spectra.classify`."""
 
         classifier: str = Field(
-            BUILTIN, min_length=1, max_length=100, description="name of the classifier in `classes`, before `/coarse` and `/fine`"
+            BUILTIN,
+            min_length=1,
+            max_length=100,
+            description="what the answers are called in `classes`, before `/coarse` and `/fine`; the port `model` chooses the networks",
         )
         samples: int = Field(
             0, ge=0, le=64, description="further answers of each member under dropout, or with weights drawn anew; 0 for one without"
@@ -54,6 +58,13 @@ class ClassifySpectra(Stage):
         precision: Literal["auto", "float32", "bfloat16"] = Field(
             "auto", description="of the networks' arithmetic; auto takes bfloat16 where the device multiplies it faster"
         )
+
+        @field_validator("classifier")
+        @classmethod
+        def _chooses_nothing(cls, value: str) -> str:
+            if value.startswith("builtin:") or (value != BUILTIN and re.fullmatch(r"spectra-v\d+", value)):
+                raise ValueError(f"it names the answers and chooses no networks: for {value}, wire a model to the port `model`")
+            return value
 
     _ready: tuple[Model, Any, SpectrumEnsemble] | None = None
     """The model of the tile before, the precision, and the networks made of it."""

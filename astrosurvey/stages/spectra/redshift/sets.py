@@ -11,11 +11,10 @@ import torch
 
 from ..forest import ALPHA, mean_transmission
 from ..templates import LOG_STEP, Library, TemplateSet
+from ..velocity import LIGHT as LIGHT
 
 STEP = LOG_STEP * math.log(10)
 """Of one pixel in ln(1 + z)."""
-LIGHT = 299792.458
-"""km/s."""
 FRACTIONS = 8
 """Parts of a pixel by which templates can be shifted."""
 
