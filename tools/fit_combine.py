@@ -107,22 +107,12 @@ def real(data: Path, side: str) -> Known:
 
 def fitted(made: Known, true: Known) -> CandidateScorer:
     """Return weights fitted to simulated and real spectra."""
-    times = repeats(made, true)
-    kinds, z = repeated(made.kinds, true.kinds, times), np.array(repeated(made.z.tolist(), true.z.tolist(), times))
+    kinds, z = [*made.kinds, *true.kinds], np.concatenate([made.z, true.z])
+    share = np.r_[np.full(len(made), (1 - SHARE) / len(made)), np.full(len(true), SHARE / len(true))]
     scorer = CandidateScorer(len(NAMES)).double()
-    scorer.weights.data[0] = fit(repeated(made.scan, true.scan, times), kinds, z)
-    scorer.weights.data[1] = fit(repeated(made.both, true.both, times), kinds, z)
+    scorer.weights.data[0] = fit([*made.scan, *true.scan], kinds, z, share)
+    scorer.weights.data[1] = fit([*made.both, *true.both], kinds, z, share)
     return scorer
-
-
-def repeats(made: Known, true: Known) -> int:
-    """Return how often each real spectrum counts."""
-    return max(1, round(SHARE / (1 - SHARE) * len(made) / len(true)))
-
-
-def repeated(first: Sequence[Any], second: Sequence[Any], times: int) -> list[Any]:
-    """Return one list, and another behind it several times."""
-    return [*first, *(item for _ in range(times) for item in second)]
 
 
 class Judged(NamedTuple):
@@ -202,7 +192,6 @@ def main() -> None:
     begun = time.process_time()
     made, true = simulated(options.data, options.number, options.seed), real(options.data, "train")
     fresh = simulated(options.data, options.number // 3, options.seed + 1)
-    times = repeats(made, true)
     card: dict[str, Any] = {
         "task": TASK,
         "title": "Weights by which spectra.combine chooses between the solutions of templates and network",
@@ -210,11 +199,12 @@ def main() -> None:
         "features": list(NAMES),
         "trained_on": {
             "simulated": options.number,
-            "real": f"{len(true)} spectra on the side `train` of examples/sdss-split.csv, counted {times} times each",
-            "unknown": repeated(made.kinds, true.kinds, times).count("unknown") / (len(made) + times * len(true)),
+            "real": f"{len(true)} spectra on the side `train` of examples/sdss-split.csv, which count {SHARE} of all",
+            "unknown": (1 - SHARE) * made.kinds.count("unknown") / len(made),
             "shares": dict(SHARES),
         },
         "training": {
+            "pipeline": "tools/fit_combine.py",
             "command": f"python tools/fit_combine.py DATA --number {options.number} --seed {options.seed}",
             "seed": options.seed,
             "network": digest(shipped_network()),

@@ -9,7 +9,7 @@ from astrosurvey.catalog.flags import CLASSIFICATION, Z_WARNING
 from astrosurvey.products import Catalog
 from astrosurvey.stages.spectra.classes import COARSE
 from astrosurvey.stages.spectra.combine.candidates import NONE, gather
-from astrosurvey.stages.spectra.combine.features import NAMES, tensor_of
+from astrosurvey.stages.spectra.combine.features import AGAINST, NAMES, tensor_of
 from astrosurvey.stages.spectra.combine.fit import fit, right_ones
 from astrosurvey.stages.spectra.combine.stage import CombineSpectra
 
@@ -142,6 +142,28 @@ def test_weights_are_learnt_and_probabilities_are_calibrated():
     assert weights.shape == (len(NAMES),)
     assert hit.mean() > 0.75
     assert p.max(axis=1).mean() == pytest.approx(hit.mean(), abs=0.06)
+
+
+def test_nothing_that_fits_worse_is_the_more_probable_for_it():
+    weights = dict(zip(NAMES, fit(*drawn(400, 1)).tolist(), strict=True))
+    assert all(weights[name] <= 0 for name in AGAINST)
+
+
+def test_what_the_network_means_by_a_quasars_redshift():
+    scan = Catalog.from_columns(
+        "redshift",
+        {"spectrum_id": 1, "rank": [0, 1], "z": [2.0, 2.06], "z_err": 1e-3, "chi2": [1000.0, 1100.0], "dof": 990, "z_warning": 0}
+        | {"delta_chi2": [100.0, np.nan], "spectral_class": "quasar", "method": "x"},
+    )
+    net = Catalog.from_columns(
+        "redshift",
+        {"spectrum_id": 1, "rank": [0], "z": [2.035], "z_err": 1e-3, "spectral_class": "quasar", "probability": 0.9, "z_warning": 0}
+        | {"method": "y"},
+    )
+    candidates = gather([1], scan, None, net)[0].candidates
+    assert [one.z for one in candidates] == [2.0, 2.06, 2.035]
+    assert [one.mass for one in candidates] == pytest.approx([0.9] * 3)
+    assert candidates[1].behind == pytest.approx(100.0 / (1000 / 990))
 
 
 def test_what_is_right():

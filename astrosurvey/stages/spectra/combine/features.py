@@ -12,7 +12,8 @@ from .candidates import KINDS, NONE, Candidate, Evidence
 LEAST = 0.02
 """Probability below which one is as good as another: about so often a network is wrong on spectra unlike those it was trained on."""
 FAR, STRANGE = 100.0, 3.0
-BITS = ("NO_FEATURES", "NEGATIVE_MODEL", "Z_FITLIMIT", "MANY_OUTLIERS")
+OWN, COMMON = ("NEGATIVE_MODEL", "Z_FITLIMIT"), ("NO_FEATURES", "MANY_OUTLIERS")
+"""Warnings that say something of one fit; and of the spectrum, which the best fit's speak of: a worse one has no merit if it lacks them."""
 NAMES = (
     *(f"is a {kind} with a redshift" for kind in KINDS),
     *(f"is {kind} without one" for kind in NONE),
@@ -21,7 +22,8 @@ NAMES = (
     "log of what the fit is behind by",
     "what the fit is behind by, to 100",
     "not a fit, only the network's",
-    *(f"the fit has {bit}" for bit in BITS),
+    *(f"the fit has {bit}" for bit in OWN),
+    *(f"with a redshift: the best fit has {bit}" for bit in COMMON),
     "log of the class's probability",
     "log of the redshift's probability",
     "the network's best class and redshift",
@@ -30,6 +32,8 @@ NAMES = (
     "unknown: log of chi-square per degree of freedom",
 )
 """What each feature is; those of a kind other than a candidate's are 0."""
+AGAINST = ("log of what the fit is behind by", "what the fit is behind by, to 100", "not a fit, only the network's")
+"""Features that may count against a candidate, and never for it: of two that the network likes as much, the better fit is more probable."""
 
 
 def tensor_of(evidence: Sequence[Evidence]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,8 +63,10 @@ def _candidate(evidence: Evidence, candidate: Candidate) -> list[float]:
     else:
         row["log of what the fit is behind by"] = float(np.log1p(candidate.behind))
         row["what the fit is behind by, to 100"] = min(candidate.behind, FAR) / FAR
-    for bit in BITS:
+    for bit in OWN:
         row[f"the fit has {bit}"] = float(bool(candidate.bits & Z_WARNING[bit]))
+    for bit in COMMON:
+        row[f"with a redshift: the best fit has {bit}"] = float(bool(evidence.bits & Z_WARNING[bit]))
     if evidence.classes:
         row["log of the class's probability"] = _log(evidence.classes.get(candidate.kind, 0.0))
         row["log of the redshift's probability"] = _log(candidate.mass)

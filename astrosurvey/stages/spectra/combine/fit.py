@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ....networks.candidates import CandidateScorer
 from .candidates import KINDS, NONE, Evidence, same
-from .features import NAMES, tensor_of
+from .features import AGAINST, NAMES, tensor_of
 
 PRIOR = 1e-4
 """Weight of the sum of squared weights: keeps those finite that decide what never happens."""
@@ -39,27 +38,35 @@ def right_ones(evidence: Sequence[Evidence], kinds: Sequence[str], z: np.ndarray
     return right
 
 
-def fit(evidence: Sequence[Evidence], kinds: Sequence[str], z: np.ndarray) -> torch.Tensor:
-    """Return (feature,) the weights that make the truth most likely.
+def fit(evidence: Sequence[Evidence], kinds: Sequence[str], z: np.ndarray, share: np.ndarray | None = None) -> torch.Tensor:
+    """Return (feature,) the weights that make the truth most likely; none of those `AGAINST` is positive.
 
     Args:
         evidence: on each spectrum: of all the network has spoken, or of none.
         kinds: (n,) true coarse classes.
         z: (n,) true redshifts, NaN without.
+        share: (n,) how much each spectrum counts; the same when None.
     """
-    features, there, heard = (torch.from_numpy(plane) for plane in tensor_of(evidence))
+    features, there, _ = (torch.from_numpy(plane) for plane in tensor_of(evidence))
     wrong = torch.from_numpy(~right_ones(evidence, kinds, z))
-    log_right, log_wrong = (torch.tensor(share, dtype=torch.float64).log() for share in (1 - MISLABELLED, MISLABELLED))
-    scorer = CandidateScorer(len(NAMES)).double()
-    optimizer = torch.optim.LBFGS(scorer.parameters(), max_iter=STEPS, line_search_fn="strong_wolfe")
+    counts = torch.ones(len(evidence), dtype=torch.float64) if share is None else torch.from_numpy(np.asarray(share, float))
+    counts = counts / counts.sum()
+    log_right, log_wrong = (torch.tensor(part, dtype=torch.float64).log() for part in (1 - MISLABELLED, MISLABELLED))
+    against = torch.tensor([name in AGAINST for name in NAMES])
+    free = torch.where(against, 0.5, 0.0).double().requires_grad_()
+    optimizer = torch.optim.LBFGS([free], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def weights() -> torch.Tensor:
+        return torch.where(against, -(free**2), free)
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        truth = torch.logsumexp(scorer(features, there, heard).masked_fill(wrong, -torch.inf), dim=1)
+        score = torch.log_softmax((features @ weights()).masked_fill(~there, -torch.inf), dim=1)
+        truth = torch.logsumexp(score.masked_fill(wrong, -torch.inf), dim=1)
         kept = torch.logaddexp(truth + log_right, log_wrong)
-        total = PRIOR * (scorer.weights**2).sum() - kept.mean()
+        total = PRIOR * (weights() ** 2).sum() - (counts * kept).sum()
         total.backward()
         return total
 
     optimizer.step(loss)
-    return scorer.weights.detach()[int(heard[0])]
+    return weights().detach()

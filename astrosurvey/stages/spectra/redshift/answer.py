@@ -22,7 +22,7 @@ SMALL = 15.0
 FEATURELESS = 80.0
 """A template must be better than a smooth curve by more than this: the greatest of thousands of independent redshifts in pure noise
 is better by 30 once in a hundred spectra, and what is left of the sky is not pure noise."""
-ERROR: Mapping[str, tuple[float, float]] = {"star": (1.0, 15.0), "galaxy": (2.2, 5.0), "quasar": (3.8, 5.0), "broad": (3.9, 250.0)}
+ERROR: Mapping[str, tuple[float, float]] = {"star": (1.0, 15.0), "galaxy": (2.2, 5.0), "quasar": (4.2, 12.0), "broad": (4.0, 300.0)}
 """By what the errors of the fit are multiplied, and what is added to them in quadrature, km/s: the templates' own zero points and
 shapes, which no fit knows of. From simulated spectra, whose templates are others than those that are fitted, by
 `tools/redshift_errors.py`. `broad` are quasars without narrow lines within reach."""

@@ -36,9 +36,11 @@ class MeasureRedshift(Stage):
     Chi-square is evaluated at every shift by one pixel of the grid log10(wavelength) in steps of 1e-4, in Fourier space. Galaxies and
     quasars are sums of basis vectors and a polynomial; stars single templates times a polynomial, which takes up a
     calibration that is wrong. The best peaks of each class are fitted exactly. Every spectrum gets up to five
-    distinct solutions, the best of each class among them, with their errors and warnings.
+    distinct solutions, the best of each class among them, with their errors and warnings, and more where `seeds` say so. Blueward
+    of Lyα, quasars are multiplied by the mean transmission of the forest at the observed wavelength.
 
-    References: Glazebrook, Offer & Deeley (1998), ApJ 492, 98; Bolton et al. (2012), AJ 144, 144; Guy et al. (2023), AJ 165, 144.
+    References: Glazebrook, Offer & Deeley (1998), ApJ 492, 98; Bolton et al. (2012), AJ 144, 144;
+    Faucher-Giguère et al. (2008), ApJ 681, 831; Guy et al. (2023), AJ 165, 144.
     """
 
     name = "spectra.redshift"
@@ -63,7 +65,7 @@ class MeasureRedshift(Stage):
         galaxies: tuple[float, float] = Field((0.0, 1.7), description="redshifts of galaxies to try, from and to")
         quasars: tuple[float, float] = Field((0.05, 7.0), description="redshifts of quasars to try, from and to")
         velocity: float = Field(1000.0, gt=0, le=10000, description="km/s; stars are tried from minus to plus this")
-        additive: int = Field(4, ge=1, le=10, description="terms of the polynomial that is added to galaxies and quasars")
+        additive: int = Field(3, ge=1, le=10, description="terms of the polynomial that is added to galaxies and quasars")
         multiplicative: int = Field(7, ge=1, le=7, description="terms of the polynomial that multiplies stars")
         peaks: int = Field(3, ge=1, le=10, description="peaks of each set that are fitted exactly; of stars one fewer")
         mates: int = Field(2, ge=0, le=5, description="other templates that may join the best star's")
