@@ -92,7 +92,7 @@ def test_the_example_of_a_survey_of_spectra(tmp_path):
 def test_the_example_of_simulated_clusters(tmp_path):
     result = astrosurvey.run(astrosurvey.load(SIMULATED_CLUSTERS, overrides=["sim.number=4000"]), out=tmp_path / "run")
     assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
-    for stage in ("sharp_score",):
+    for stage in ("peaks_score", "sharp_score"):
         metrics = result.read(stage, "metrics", Metrics)
         assert metrics["ari.members"].value > 0.9
         assert metrics["recovered"].value > 0.8
@@ -141,9 +141,10 @@ def test_the_example_of_open_clusters(real_data, tmp_path, monkeypatch):
     monkeypatch.setenv("ASTROSURVEY_DATA", str(real_data / "catalogs"))
     result = astrosurvey.run(astrosurvey.load(OPEN_CLUSTERS), out=tmp_path / "run")
     assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
-    metrics = result.read("sharp_score", "metrics", Metrics)
-    assert metrics["ari"].value > 0.95
-    assert metrics["recovered"].value == 1
+    for stage in ("peaks_score", "sharp_score"):
+        metrics = result.read(stage, "metrics", Metrics)
+        assert metrics["ari"].value > 0.95
+        assert metrics["recovered"].value == 1
 
 
 @pytest.mark.real
@@ -152,6 +153,7 @@ def test_the_example_of_groups(real_data, tmp_path, monkeypatch):
     monkeypatch.setenv("ASTROSURVEY_DATA", str(tmp_path))
     result = astrosurvey.run(astrosurvey.load(GROUPS), out=tmp_path / "run")
     assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    assert len(result.read("peaks", "clusters", Catalog)) > 20
     points, clusters = (result.read("groups", port, Catalog) for port in ("points", "clusters"))
     assert len(points) == 84383
     # Of volume-limited samples like this one, some four in ten galaxies are in a group of two or more (Berlind et al. 2006), fewer in rich ones.

@@ -180,11 +180,21 @@ def _clustering(run: Run, stage: str, title: str, outputs: dict[str, Path], inpu
         lives=_lives(outputs, inputs, tables),
         map=picture,
         map_title=caption,
-        cards=[Card(style(k + 1), k + 1, _said(tables.clusters, k), panels(sources, tables.numbers, members[k][0], k + 1)) for k in chosen],
+        cards=[_card(tables, sources, k, *members[k]) for k in chosen],
         header=header,
         rows=rows,
         total=len(members),
     )
+
+
+def _card(tables: _Tables, sources: Sources, place: int, rows: np.ndarray, probability: np.ndarray) -> Card:
+    pictures = panels(sources, tables.numbers, _probable(rows, probability), place + 1)
+    return Card(style(place + 1), place + 1, _said(tables.clusters, place), pictures)
+
+
+def _probable(rows: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Return the members that rather are than are not; all, where there are none."""
+    return rows[probability > 0.5] if (probability > 0.5).any() else rows
 
 
 def _facts(tables: _Tables) -> list[tuple[str, str]]:

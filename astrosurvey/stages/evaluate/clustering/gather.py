@@ -51,17 +51,26 @@ class Found:
 
 
 def simulated(tiles: Tiles[Catalog]) -> Known:
-    """Return what tables `cluster_truth` say."""
+    """Return what tables `cluster_truth` say.
+
+    Structures of one number are one in all snapshots of the same objects, whose rows have tracers; other tiles each have their own.
+    """
     parts = [catalog for _, catalog in tiles.items()]
-    ids, structure, kind = (_joined(parts, name) for name in ("source_id", "structure", "structure_type"))
+    ids, structure, kind, tile = (_joined(parts, name) for name in ("source_id", "structure", "structure_type", "tile_id"))
+    tracer = np.concatenate([_integers(catalog.rows, "tracer_id") for catalog in parts]) if parts else np.zeros(0, np.int64)
     order = np.argsort(ids, kind="stable")
-    ids, structure, kind = ids[order], structure[order], kind[order]
+    ids, structure, kind = ids[order], structure[order].astype(np.int64), kind[order]
     _require_once(ids)
-    numbers, first, labels = np.unique(structure, return_index=True, return_inverse=True)
-    real = numbers > 0
+    of, system = np.unique(np.where(tracer >= 0, -1, tile)[order], return_inverse=True)
+    # The background has one key, 0, in all tiles.
+    key = np.where(structure > 0, structure + system * (structure.max(initial=0) + 1), 0)
+    keys, first, labels = np.unique(key, return_index=True, return_inverse=True)
+    real = keys > 0
     places = np.where(real, np.cumsum(real) - 1, -1)
     kinds = [str(kind[index]) for index in first[real]]
-    return Known(ids, places[labels], tuple(f"{k} {n}" for k, n in zip(kinds, numbers[real], strict=True)), tuple(kinds))
+    where = [f" of tile {of[system[index]]}" if len(of) > 1 else "" for index in first[real]]
+    names = [f"{k} {structure[index]}{at}" for k, index, at in zip(kinds, first[real], where, strict=True)]
+    return Known(ids, places[labels], tuple(names), tuple(kinds))
 
 
 def labelled(tiles: Tiles[Catalog], label: str) -> Known:
