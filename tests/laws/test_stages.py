@@ -634,11 +634,9 @@ class TestSpectralAnomaly(StageLaws):
     def example(self):
         return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_anomaly()})
 
-    def example_baseline(self):
-        return Example({"spectra": lined_spectra(1)[0], "redshifts": known_redshifts(1), "model": small_anomaly()}, {"density": "forest"})
-
-    def example_with_witnesses(self):
-        return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_anomaly(), **witnesses(0)})
+    def example_baseline_with_witnesses(self):
+        heard = {"spectra": lined_spectra(1)[0], "redshifts": known_redshifts(1), **witnesses(1)}
+        return Example({**heard, "model": small_anomaly()}, {"density": "forest"})
 
     def wrong_model(self):
         return Example({"spectra": lined_spectra(0)[0], "redshifts": known_redshifts(0), "model": small_detector()})
@@ -655,10 +653,6 @@ class TestTrainAnomaly(StageLaws):
 
     def example(self):
         return Example(self.tiles(0, 1), self.SMALL)
-
-    def example_with_witnesses(self):
-        heard = {port: [witnesses(number)[port] for number in (0, 1)] for port in ("fits", "classes")}
-        return Example({**self.tiles(0, 1), **heard, "redshifts": [known_redshifts(number) for number in (0, 1)]}, self.SMALL)
 
     def empty_without_known_objects(self):
         tiles = self.tiles(0, 1)

@@ -13,16 +13,20 @@ from astrosurvey import Catalog, DataError, NoWork
 from astrosurvey.catalog.flags import CLASSIFICATION, SPECTRUM_PIXEL
 from astrosurvey.networks.determinism import seeded
 from astrosurvey.networks.spectral_autoencoder import SpectralAutoencoder
+from astrosurvey.networks.train import History
 from astrosurvey.products import Spectra
+from astrosurvey.stages.models.load import to_network
 from astrosurvey.stages.spectra.anomaly import corpus as views
-from astrosurvey.stages.spectra.anomaly.calibrate import Calibration, calibrate
+from astrosurvey.stages.spectra.anomaly.calibrate import WITNESSES, Calibration, calibrate
 from astrosurvey.stages.spectra.anomaly.corpus import Corpus, noiseless, view
 from astrosurvey.stages.spectra.anomaly.decode import channels, decode, legendre, scaled
 from astrosurvey.stages.spectra.anomaly.forest import expected, grow
+from astrosurvey.stages.spectra.anomaly.hear import Tile, recalibrated
 from astrosurvey.stages.spectra.anomaly.principal import principal
 from astrosurvey.stages.spectra.anomaly.rest import FIRST, PIXELS, STEP, to_rest_frame, wavelengths
 from astrosurvey.stages.spectra.anomaly.score import BINS, STRANGE, misfit, statistics
 from astrosurvey.stages.spectra.anomaly.stage import SpectralAnomaly
+from astrosurvey.stages.spectra.anomaly.train import Trained
 from astrosurvey.stages.spectra.anomaly.witnesses import nothing_known
 
 from ...laws.examples import known_redshifts, lined_spectra, small_anomaly, witnesses
@@ -408,6 +412,22 @@ def test_witnesses_change_the_p_value_and_must_be_known_to_the_model():
     older = {"flow": {"ranks": {}, "smallest": {}, "faintest": 1.0}}
     with pytest.raises(DataError, match="older"):
         run(spectra, known_redshifts(0), replace(model, card={**model.card, "calibrations": older}))
+
+
+def test_p_values_are_calibrated_beside_the_witnesses_that_are_wired():
+    model = small_anomaly()
+    network = to_network(model)
+    trained = Trained(network, dict(model.config), History(), {}, {})
+    tiles = [Tile(*lined_spectra(number), known_redshifts(number), **witnesses(number)) for number in (0, 1)]
+    made = recalibrated(context(None), trained, tiles)
+    for calibration in made.calibrations.values():
+        assert all(calibration.knows(witness) for witness in WITNESSES)
+    assert set(made.scores) == {f"{density}_p_below_{part}" for density in ("flow", "forest") for part in (0.05, 0.5)}
+    deaf = recalibrated(context(None), trained, [replace(tile, fits=None, classes=None) for tile in tiles])
+    assert not any(deaf.calibrations["flow"].knows(witness) for witness in ("templates", "classes"))
+    nowhere = [replace(tile, redshifts=tile.redshifts.replace(rank=np.ones(7, np.int16))) for tile in tiles]
+    with pytest.raises(NoWork, match="rank 0"):
+        recalibrated(context(None), trained, nowhere)
 
 
 def test_refusals():
