@@ -7,7 +7,9 @@ the seeds.
 
 The parts, in minutes on an idle machine at the defaults:
 - mocks (6): clumps, streams and a background in 2, 3 and 6 dimensions;
-- gaia (1): members of nine open clusters with a synthetic field; FOLDER holds the table;
+- many (1): a hundred and fifty clumps;
+- gaia (1): members of nine open clusters with a synthetic field; FOLDER holds the table. Peers get directions as unit vectors, and all
+  columns with unit variance; ours get the columns as they are, with the metric that is set by default (robust spreads);
 - costs (4): CPU seconds and memory at 10^6 points, and how they grow from 10^5;
 - cold (1): a process that does nothing but cluster a thousand points, with what is compiled in a folder that it finds;
 - nulls (1): boxes without structure;
@@ -46,6 +48,8 @@ TOO_SLOW = {("scikit-learn HDBSCAN", 100_000)}
 """Half a minute and more for each data set."""
 MILLION = {"astrolink 0.5.4": DIMENSIONS[1:], "fast_hdbscan": (3,)}
 """Which peers cluster 10^6 points, and in how many dimensions."""
+MANY = 150
+"""Clumps of a mock in which most points of the field are near one."""
 NOISE = 0.008
 """Standard error of each coordinate, in sides of the box, for the mock with errors: about as wide as a stream."""
 NULLS = {"uniform": uniform_box, "gaussian": gaussian_box}
@@ -154,6 +158,15 @@ def mocks(results: Results, options: argparse.Namespace) -> None:
         compare(results, "mocks", [m for m in options.methods if (m, n) not in TOO_SLOW], cases, make)
 
 
+def many(results: Results, options: argparse.Namespace) -> None:
+    def make(case: str) -> Data:
+        made = mock(np.random.default_rng(int(case.rsplit(maxsplit=1)[-1][1:])), 40_000, 3, clumps=MANY, streams=0)
+        points = scaled(made.values)
+        return points, points, made.labels
+
+    compare(results, "many", options.methods, [f"{MANY} clumps d3 n40000 s{seed}" for seed in options.seeds], make)
+
+
 def nearby(results: Results, options: argparse.Namespace) -> None:
     if options.data is None:
         print("gaia is left out: there is no --data", file=sys.stderr)
@@ -260,6 +273,7 @@ def clusterings(results: Results, options: argparse.Namespace) -> None:
 
 PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {
     "mocks": mocks,
+    "many": many,
     "gaia": nearby,
     "costs": costs,
     "cold": cold,

@@ -659,7 +659,7 @@ CREATE TABLE "cluster_truth" (
 COMMENT ON TABLE "cluster_truth" IS 'To which structure a source belongs, known because it was simulated.';
 COMMENT ON COLUMN "cluster_truth"."source_id" IS 'the source';
 COMMENT ON COLUMN "cluster_truth"."tile_id" IS 'the tile, or snapshot, on which it was simulated';
-COMMENT ON COLUMN "cluster_truth"."structure" IS 'number of the structure it belongs to, the same on every tile; 0 for the background';
+COMMENT ON COLUMN "cluster_truth"."structure" IS 'number of the structure it belongs to, the same in every snapshot of an object with a tracer_id, and else one of its tile; 0 for the background';
 COMMENT ON COLUMN "cluster_truth"."structure_type" IS 'what the structure is, such as clump, stream or background';
 COMMENT ON COLUMN "cluster_truth"."tracer_id" IS 'number of the object that the source is, the same in every snapshot; null where there is one snapshot';
 CREATE TABLE "cluster_event" (

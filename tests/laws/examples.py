@@ -271,7 +271,7 @@ def small_scorer() -> Any:
     from astrosurvey.stages.models.load import to_model
     from astrosurvey.stages.spectra.combine.features import NAMES
 
-    weight = {"best fit": 2.0, "log of what the best fit is ahead by": 1.0, "log of what the fit is behind by": -1.0}
+    weight = {f"is a {kind} with a redshift": 5.0 for kind in ("star", "galaxy", "quasar")} | {"log of what the fit is behind by": -1.0}
     weight |= {"log of the class's probability": 1.0, "log of the redshift's probability": 1.0, "not a fit, only the network's": -1.0}
     scorer = CandidateScorer(len(NAMES))
     scorer.weights.data[:] = torch.tensor([weight.get(name, 0.0) for name in NAMES])

@@ -111,6 +111,17 @@ def test_results_do_not_depend_on_rows_and_missing_values(stage, settings):
         assert listed(product) == listed(two[name])
 
 
+def test_neither_the_order_of_rows_nor_the_place_on_the_sky_shows_in_the_last_digit():
+    rng = np.random.default_rng(11)
+    ra, dec = np.concatenate([rng.normal(0, 0.1, (2, 100)), rng.uniform(-1, 1, (2, 201))], axis=1)
+    mixed = rng.permutation(301)
+    settings = {"columns": ["ra", "dec"], "n_components": 2, "starts": 1}
+    one, two = (run(GaussianMixture, settings, sources=tiles_of(t=catalog(ra=ra[o] % 360, dec=dec[o]))) for o in (np.arange(301), mixed))
+    for name in ("probability", "log_density"):
+        a, b = (result["points"].rows.to_pandas()[name].to_numpy() for result in (one, two))
+        np.testing.assert_array_equal(a[mixed], b)
+
+
 @each
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 25])
 @pytest.mark.parametrize("kind", ["random", "coinciding", "integer"])

@@ -12,7 +12,7 @@ from astrosurvey import Catalog
 from astrosurvey.core.stage import DataError
 from astrosurvey.stages.clustering.features import FeatureConfig, points_of
 from astrosurvey.stages.clustering.tables import Group, write_tables
-from astrosurvey.stages.evaluate.clustering import scores
+from astrosurvey.stages.evaluate.clustering import gather, scores
 from astrosurvey.stages.evaluate.clustering.stage import EvaluateClustering
 
 from ..running import run
@@ -93,6 +93,23 @@ def test_a_pipelines_clusters_are_measured(by):
     if by == "truth":
         assert (value["recovered.clump"], value["recovered.stream"]) == (1, 1)
         assert metrics.meta["structures"] == ["clump 1", "stream 3"]
+
+
+@pytest.mark.parametrize("snapshots", [False, True])
+def test_tiles_have_structures_of_their_own_but_snapshots_the_same(snapshots):
+    made = {"source_id": np.arange(20), "tile_id": np.repeat([7, 8], 10), "structure": np.tile(np.repeat([0, 1, 2, 4], [4, 2, 2, 2]), 2)}
+    made |= {
+        "structure_type": np.where(made["structure"] > 0, "clump", "background"),
+        "tracer_id": np.arange(20) % 10 if snapshots else None,
+    }
+    truth = Catalog.from_columns("cluster_truth", made)
+    halves = [Catalog("cluster_truth", truth.rows.slice(first, 10)) for first in (10, 0)]
+    known = gather.simulated(tiles(*halves))
+    one, other = known.labels[:10].tolist(), known.labels[10:].tolist()
+    assert one == [-1, -1, -1, -1, 0, 0, 1, 1, 2, 2]
+    assert other == (one if snapshots else [-1, -1, -1, -1, 3, 3, 4, 4, 5, 5])
+    assert known.names[0] == ("clump 1" if snapshots else "clump 1 of tile 7")
+    assert len(known.names) == len(set(known.names)) == len(known.kinds) == (3 if snapshots else 6)
 
 
 def test_without_a_truth_there_is_nothing_to_measure():

@@ -110,7 +110,7 @@ class TestDraws:
     def test_clusters_that_hold_under_errors_and_memberships_that_mean_what_they_say(self):
         made, labels = noisy()
         out = found(made)
-        assert len(out["clusters"]) == 3
+        assert (out["clusters"].column("stability") > 0.9).sum() == 3
         points = out["points"].rows.column("cluster_id").fill_null(-1).to_numpy()
         assert adjusted_rand(labels, np.unique(points, return_inverse=True)[1])[0] > 0.8
         probability = out["points"].column("probability")
@@ -132,14 +132,17 @@ class TestDraws:
         import numba
 
         made, _ = noisy()
-        turned = Catalog("source", made.rows.take(np.random.default_rng(2).permutation(len(made))))
+        order = np.random.default_rng(2).permutation(len(made))
+        turned = Catalog("source", made.rows.take(order)).replace(source_id=made.column("source_id"))
         threads = numba.get_num_threads()
         first = found(made)
         numba.set_num_threads(1)
         second = found(turned)
         numba.set_num_threads(threads)
-        for name in ("clusters", "members", "points"):
-            assert first[name].rows.equals(second[name].rows)
+        np.testing.assert_array_equal(first["points"].column("probability")[order], second["points"].column("probability"))
+        one, other = (out["points"].rows.column("cluster_id").fill_null(-1).to_numpy() for out in (first, second))
+        pairs = set(zip(one[order].tolist(), other.tolist(), strict=True))
+        assert len(pairs) == len(set(one.tolist())) == len(set(other.tolist()))
 
     def test_sources_without_errors_are_kept_and_not_clustered(self, caplog):
         made, _ = noisy()

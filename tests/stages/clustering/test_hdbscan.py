@@ -9,6 +9,7 @@ import pytest
 from sklearn.cluster import HDBSCAN
 from sklearn.metrics import adjusted_rand_score
 
+from astrosurvey.core.stage import DataError
 from astrosurvey.stages.clustering.features import Points
 from astrosurvey.stages.clustering.hdbscan.select import densest, outlier_scores, select
 from astrosurvey.stages.clustering.hdbscan.soft import best_memberships
@@ -21,7 +22,9 @@ from .fields import catalog, clumps
 
 def points(values, box=None):
     n, d = values.shape
-    return Points(np.ascontiguousarray(values, np.float64), np.arange(n), n, d, np.zeros(d) if box is None else box, tuple("abcdefgh"[:d]))
+    return Points(
+        np.ascontiguousarray(values, np.float64), np.arange(n), n, d, np.zeros(d) if box is None else box, tuple(f"p{c}" for c in range(d))
+    )
 
 
 def clustered(values, least=20, k=10, method="eom", epsilon=0.0, single=False, box=None):
@@ -194,6 +197,11 @@ def test_a_cluster_at_the_pole_or_the_seam_of_right_ascension_is_one():
     at_pole, at_seam = (run(Hdbscan, settings, sources=tiles_of(t=field)) for field in (pole, seam))
     assert len(at_pole["clusters"]) == len(at_seam["clusters"]) == 2
     assert all(len(set(a) ^ set(b)) < 15 for a, b in zip(members(at_pole), members(at_seam), strict=True))
+
+
+def test_too_many_columns_are_refused():
+    with pytest.raises(DataError, match="up to 20 columns, not 21"):
+        grow(points(np.zeros((30, 21))), 5, 10, "cpu")
 
 
 def test_one_dominant_clump_and_a_stream_that_crosses_one():

@@ -144,6 +144,21 @@ def test_positions_go_round_and_rows_without_one_are_flagged(tmp_path, caplog):
     assert "no columns for a position" in caplog.text
 
 
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.int8(), pa.int64(), pa.float32()])
+def test_a_marker_that_a_column_cannot_hold_is_none_of_its_values(tmp_path, kind):
+    pq.write_table(pa.table({"n": pa.array([1, 99, 3], kind)}), tmp_path / "s.parquet")
+    found = read(tmp_path / "s.parquet", missing=[-99, 99, 99.5, 1e30])
+    assert found.rows.column("x_catalog_n").to_pylist() == [1, None, 3]
+
+
+def test_a_wrong_declination_is_named_by_its_row_of_the_file(tmp_path):
+    pq.write_table(pa.table({"k": [0, 0, 1, 2, 3], "ra": [1.0] * 5, "dec": [0.0, 0, 0, 0, 91]}), tmp_path / "s.parquet")
+    with pytest.raises(DataError, match="row 4 has the declination 91"):
+        read(tmp_path / "s.parquet", id="k", duplicates="first")
+    with pytest.raises(DataError, match="row 4 has the declination 91"):
+        read(tmp_path / "s.parquet", a_tile("b1", 9, rows=(3, 5)))
+
+
 VIZIER = """#Name: I/355/gaiadr3
 #Title: a table of VizieR's
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,7 +32,7 @@ class Fuzzy:
     """What was found.
 
     Attributes:
-        points: n points, in the order of their sources' ids.
+        points: n points, in an order that is not the rows'.
         groups: fuzzy clusters.
         assigned: (n,) which of them each point is put into; -1 for none.
         log_density: (n,) natural logarithm of the density; None where there is no one density.
@@ -77,6 +78,9 @@ def of_draws(ctx: Context, config: Any, catalog: Catalog) -> Fuzzy:
     if lost := int((~errors.usable).sum()):
         ctx.log.warning("%d of %d sources are left out: their errors are missing, negative, or no covariance", lost, len(errors.usable))
     usable = np.flatnonzero(errors.usable)
+    # Random numbers are handed out by values and errors: ids may be those of rows, and the rows' order must not matter.
+    of_each = (*errors.root.reshape(len(errors.root), math.prod(errors.root.shape[1:])).T, *columns.values.T)
+    usable = usable[np.lexsort([key[usable] for key in of_each])]
     columns, errors = _rows(columns, usable), errors.take(usable)
     if not errors.root.any() and len(columns.rows):
         ctx.log.warning("all errors are 0, so all draws are equal; set `errors`")

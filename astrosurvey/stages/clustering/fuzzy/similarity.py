@@ -45,12 +45,13 @@ def tree(clusterings: Clusterings, floor: float = 0.0, window: int = 0) -> tuple
     ends, index = np.zeros((max(c - 1, 0), 2), np.int32), np.zeros(max(c - 1, 0))
     if c < 2:
         return ends, index
-    seen, varying = _seen(clusterings)
+    reach = window if window > 0 else clusterings.n_clusterings
+    seen, varying = _seen(clusterings, reach)
     place = _together(clusterings)
     sketch = _sketch(clusterings, place)
     # Only what is above the best so far counts, so the best starts just below the floor.
     best = np.full(c, np.nextafter(floor, 0.0))
-    about = (seen, varying, sketch, clusterings.clustering, window if window > 0 else clusterings.n_clusterings, best, ends, index)
+    about = (seen, varying, sketch, clusterings.clustering, reach, best, ends, index)
     if clusterings.weight is None:
         edges = _grow_bits(*_packed(clusterings, place), np.zeros(_words(clusterings), np.uint64), *about)
     else:
@@ -60,14 +61,17 @@ def tree(clusterings: Clusterings, floor: float = 0.0, window: int = 0) -> tuple
     return ends[:edges][order], index[:edges][order]
 
 
-def _seen(clusterings: Clusterings) -> tuple[np.ndarray, bool]:
-    """Return (c, clustering) the weight of each cluster's members that each clustering saw; (c, 1) where all saw all."""
-    weight = np.ones(len(clusterings.point), np.int64) if clusterings.weight is None else clusterings.weight.astype(np.int64)
+def _seen(clusterings: Clusterings, reach: int) -> tuple[np.ndarray, bool]:
+    """Return (c, clustering) the weight of each cluster's members that each clustering in reach saw; (c, 1) where all saw all."""
     if clusterings.present is None:
+        weight = np.ones(len(clusterings.point), np.int64) if clusterings.weight is None else clusterings.weight.astype(np.int64)
         return np.add.reduceat(weight, clusterings.first[:-1])[:, None], False
-    seen = np.empty((len(clusterings), clusterings.n_clusterings), np.int64)
-    for other in range(clusterings.n_clusterings):
-        seen[:, other] = np.add.reduceat(weight * clusterings.present[other][clusterings.point], clusterings.first[:-1])
+    seen = np.zeros((len(clusterings), clusterings.n_clusterings), np.int64)
+    for cluster, own in enumerate(clusterings.clustering.tolist()):
+        members = clusterings.members(cluster)
+        for other in range(max(own - reach + 1, 0), min(own + reach, clusterings.n_clusterings)):
+            there = clusterings.present[other][members]
+            seen[cluster, other] = there.sum() if clusterings.weight is None else clusterings.weights(cluster)[there].sum()
     return seen, True
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from ....core.stage import DataError
 from ....kernels import linkage, morton, neighbours
 from ....kernels._condensed import CondensedTree, condense
 from ..features import Points
@@ -40,7 +41,13 @@ def grow(points: Points, min_samples: int, min_cluster_size: int, device: Litera
         min_samples: a point's core distance is that to the nearest point of this rank, itself counted.
         min_cluster_size: points that a cluster has at least.
         device: where neighbours are looked for and joined.
+
+    Raises:
+        DataError: there are too many columns.
     """
+    if points.values.shape[1] > neighbours.MAX_COLUMNS:
+        most = neighbours.MAX_COLUMNS
+        raise DataError(f"neighbours are found in up to {most} columns, not {points.values.shape[1]}; leave some out or project them")
     order = morton.KERNEL.on(device)(points.values)
     values = np.ascontiguousarray(points.values[order])
     if len(values) < max(min_cluster_size, min_samples):

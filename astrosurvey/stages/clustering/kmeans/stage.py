@@ -60,7 +60,8 @@ class KMeans(Stage):
             return write_tables(catalog, points, [], self.name)
         order = morton.KERNEL.on(ctx.device)(points.values)
         values = points.values[order]
-        k = min(self.config.n_clusters, len(np.unique(values, axis=0)))
+        distinct = 1 + int((values[1:] != values[:-1]).any(axis=1).sum())  # equal points stand side by side
+        k = min(self.config.n_clusters, distinct)
         method = cluster.MiniBatchKMeans if len(values) >= MANY else cluster.KMeans
         with threadpool_limits(1):  # a sum over threads depends on their number
             found = method(k, n_init=self.config.starts, random_state=int(ctx.rng.integers(2**31))).fit(values)

@@ -46,6 +46,8 @@ class GaussianMixture(Stage):
         self, ctx: Context, *, sources: Tiles[Catalog], photometry: Tiles[Catalog] | None, redshifts: Tiles[Catalog] | None
     ) -> Mapping[str, Any]:
         """Return clusters, their members, and every source as a point with the density there."""
+        from dataclasses import replace
+
         import numpy as np
         from threadpoolctl import threadpool_limits
 
@@ -61,7 +63,8 @@ class GaussianMixture(Stage):
         if not len(points):
             return write_tables(catalog, points, [], self.name)
         order = morton.KERNEL.on(ctx.device)(points.values)
-        values = flattened(points, self.name)[order]
+        with threadpool_limits(1):  # a sum over threads depends on their number, and a product's last digits on a point's place
+            values = flattened(replace(points, values=points.values[order], rows=points.rows[order]), self.name)
         near = is_near(values)
         if not near.all():
             ctx.log.warning(
@@ -69,7 +72,7 @@ class GaussianMixture(Stage):
             )
         d = values.shape[1]
         most = settings.n_components or min(settings.max_components, max(near.sum() // (POINTS * d), 1))
-        with threadpool_limits(1):  # a sum over threads depends on their number
+        with threadpool_limits(1):
             found = mixture(values[near], range(settings.n_components or 1, most + 1), settings.background, settings.starts, ctx.rng)
             probability, log_density = found(values)
         probability[~near] = np.arange(probability.shape[1]) == probability.shape[1] - 1

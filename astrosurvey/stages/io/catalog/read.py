@@ -138,9 +138,19 @@ def _without(array: pa.Array, missing: Sequence[float | str]) -> pa.Array:
     for marker in missing:
         if text and isinstance(marker, str):
             array = pc.if_else(pc.equal(array, marker), pa.scalar(None, array.type), array)
-        elif number and not isinstance(marker, str) and not (pa.types.is_integer(array.type) and marker % 1):
-            array = pc.if_else(pc.equal(array, pa.scalar(marker).cast(array.type)), pa.scalar(None, array.type), array)
+        elif number and not isinstance(marker, str) and (same := _as_one_of(marker, array.type)) is not None:
+            array = pc.if_else(pc.equal(array, same), pa.scalar(None, array.type), array)
     return array
+
+
+def _as_one_of(marker: float, kind: pa.DataType) -> pa.Scalar | None:
+    """Return a number as one of a column's type; None if no value of that type is it, such as -99 among bytes."""
+    if pa.types.is_integer(kind) and not float(marker).is_integer():
+        return None
+    try:
+        return pa.scalar(int(marker) if pa.types.is_integer(kind) else marker, kind)
+    except (pa.ArrowInvalid, OverflowError):
+        return None
 
 
 def _is_number(kind: pa.DataType) -> bool:
@@ -191,7 +201,7 @@ def _catalog(
     if "ra" in mapped:
         for name in ("ra", "dec"):
             columns[name] = to_degrees(path, mapped[name], columns[name], units.get(mapped[name], ""))
-        columns["ra"], columns["dec"] = _positions(path, columns["ra"], columns["dec"])
+        columns["ra"], columns["dec"] = _positions(path, columns["ra"], columns["dec"], keep + (tile.rows[0] if tile.rows else 0))
         lost = np.isnan(columns["ra"])
         if lost.any():
             log.warning("%s: %d of %d rows have no position", escape(path.name), lost.sum(), len(lost))
@@ -205,7 +215,7 @@ def _catalog(
     return _with_extra(path, config, table, mapped, held, units, Catalog.from_columns("source", columns, meta))
 
 
-def _positions(path: Path, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _positions(path: Path, ra: np.ndarray, dec: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return positions with right ascension in [0, 360), NaN where one of the two is missing.
 
     Raises:
@@ -214,8 +224,8 @@ def _positions(path: Path, ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray,
     lost = ~(np.isfinite(ra) & np.isfinite(dec))
     wrong = ~lost & (np.abs(dec) > 90)
     if wrong.any():
-        row = int(np.argmax(wrong))
-        raise BadInput(path, f"row {row} has the declination {dec[row]:g}", fix="set `columns.dec`, `units` or `missing`")
+        at = int(np.argmax(wrong))
+        raise BadInput(path, f"row {rows[at]} has the declination {dec[at]:g}", fix="set `columns.dec`, `units` or `missing`")
     ra = np.mod(np.where(lost, np.nan, ra), 360.0)
     return np.where(ra >= 360.0, 0.0, ra), np.where(lost, np.nan, dec)
 

@@ -17,8 +17,6 @@ OWN, COMMON = ("NEGATIVE_MODEL", "Z_FITLIMIT"), ("NO_FEATURES", "MANY_OUTLIERS")
 NAMES = (
     *(f"is a {kind} with a redshift" for kind in KINDS),
     *(f"is {kind} without one" for kind in NONE),
-    "best fit",
-    "log of what the best fit is ahead by",
     "log of what the fit is behind by",
     "what the fit is behind by, to 100",
     "not a fit, only the network's",
@@ -32,7 +30,12 @@ NAMES = (
     "unknown: log of chi-square per degree of freedom",
 )
 """What each feature is; those of a kind other than a candidate's are 0."""
-AGAINST = ("log of what the fit is behind by", "what the fit is behind by, to 100", "not a fit, only the network's")
+AGAINST = (
+    "log of what the fit is behind by",
+    "what the fit is behind by, to 100",
+    "not a fit, only the network's",
+    *(f"the fit has {bit}" for bit in OWN),
+)
 """Features that may count against a candidate, and never for it: of two that the network likes as much, the better fit is more probable."""
 
 
@@ -58,8 +61,6 @@ def _candidate(evidence: Evidence, candidate: Candidate) -> list[float]:
     row[f"is a {candidate.kind} with a redshift"] = 1
     if np.isnan(candidate.behind):
         row["not a fit, only the network's"] = 1
-    elif candidate.behind == 0:
-        row["best fit"], row["log of what the best fit is ahead by"] = 1, float(np.log1p(candidate.lead))
     else:
         row["log of what the fit is behind by"] = float(np.log1p(candidate.behind))
         row["what the fit is behind by, to 100"] = min(candidate.behind, FAR) / FAR
