@@ -1,4 +1,4 @@
-"""Calibrate the built-in model of `spectra.anomaly` beside templates and classifier: `python tools/fit_anomaly.py DATA [--number 3000]`.
+"""Calibrate the built-in model of `spectra.anomaly` beside templates and classifier: `python tools/fit_anomaly.py DATA [--number 1800]`.
 
 DATA is a folder with published templates (`templates/`) and labelled spectra (`spectra/sdss_labelled.fits.gz`), of which only those on
 the side `train` of `examples/sdss-split.csv` are looked at. The network stays as it is; its p-values are calibrated anew, on spectra as the
@@ -117,7 +117,7 @@ def main() -> None:
     """Simulate, calibrate, judge and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--number", type=int, default=3000)
+    parser.add_argument("--number", type=int, default=1800)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     begun = time.process_time()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ...core.stage import DataError
 from ...kernels import edges, morton, neighbours
 
 if TYPE_CHECKING:
@@ -79,7 +80,12 @@ def build(
         weights: (n,) positive.
         link: as many of the nearest are connected; a number that suits dimension and k if None.
         device: where neighbours are looked for.
+
+    Raises:
+        DataError: there are too many columns.
     """
+    if points.values.shape[1] > neighbours.MAX_COLUMNS:
+        raise DataError(f"{points.values.shape[1]} columns are more than {neighbours.MAX_COLUMNS}; leave some out or project them")
     order, first = distinct(points.values, device)
     node = np.empty(len(order), np.int64)
     count = np.diff(np.append(first, len(order)))

@@ -58,6 +58,14 @@ def test_clumps_and_streams_are_found_with_sharp_boundaries(d, least):
     assert all(g.parent < k for k, g in enumerate(groups))
 
 
+def test_many_clusters_are_not_taken_for_noise():
+    rng = np.random.default_rng(9)
+    middles = rng.random((100, 3))
+    values = np.concatenate([rng.random((3000, 3)), np.repeat(middles, 40, axis=0) + rng.normal(size=(4000, 3)) * 0.003])
+    groups, _, _ = found_in(values)
+    assert 95 <= len(groups) <= 110
+
+
 def test_memberships_are_as_probable_as_stated():
     stated, true = [], []
     for seed in range(4):

@@ -58,18 +58,21 @@ def significant(joins: Joins, null: Null, false_positive_rate: float) -> list[Fo
     least = np.log(false_positive_rate)
     stands = null.log_probability(excess, len(joins)) <= least
     found: list[Found] = []
+    starts, ends, saddles = (np.empty(2 * int(stands[:, 0].sum()), kind) for kind in (np.int64, np.int64, np.float64))
     for i in np.flatnonzero(stands[:, 0]):
         for side in (0, 1):
             start, size, saddle = int(joins.start[i, side]), int(joins.size[i, side]), float(joins.saddle[i])
-            parts = [part.saddle for part in found if start <= part.start and part.end <= start + size]
-            if parts:
-                step = (min(parts) - saddle) / unit[i]
+            known = len(found)
+            parts = saddles[:known][(start <= starts[:known]) & (ends[:known] <= start + size)]
+            if len(parts):
+                step = (parts.min() - saddle) / unit[i]
                 counts = size <= FIELD * len(joins.order) and (side == 0 or null.log_probability(step, len(joins)) <= least)
             else:
                 step, counts = excess[i, side], stands[i, side]
             if counts:
                 purity = float((1 - np.exp(saddle - joins.height[joins.order[start : start + size]])).mean())
-                found.append(Found(start, size, saddle, float(excess[i, side]), float(step), not parts, purity))
+                found.append(Found(start, size, saddle, float(excess[i, side]), float(step), not len(parts), purity))
+                starts[known], ends[known], saddles[known] = start, start + size, saddle
     return _pruned(found, lambda group: bool(null.log_probability(group.step, len(joins)) <= least))
 
 

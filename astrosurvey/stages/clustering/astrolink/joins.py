@@ -10,7 +10,10 @@ from ....kernels.aggregate import KERNEL
 from ..graph import Graph
 
 QUANTILE = 0.75
-"""Of all prominences: their noise's scale. Structures, if less than a quarter of all groups, do not reach it."""
+"""Of all prominences: their noise's scale."""
+MOST = 1.1
+"""A field's scale is at most so many times a uniform one's, for the scatter of a quantile: above that, more than a quarter of the joins
+are those of structures."""
 PRIOR = 10
 """Joins that a uniform field's scale counts for: where there are few, their quantile says little."""
 LAG = 0.75
@@ -58,7 +61,8 @@ class Joins:
             scale: quantile of prominences in a uniform field; see `PRIOR`.
         """
         n = len(self)
-        own = self.measured * max(1.0, scale / max(self.measured, np.finfo(float).tiny)) ** LAG
+        own = min(self.measured, MOST * scale)
+        own *= max(1.0, scale / max(own, np.finfo(float).tiny)) ** LAG
         own = np.sqrt((n * own**2 + PRIOR * scale**2) / (n + PRIOR))
         return np.asarray(own / self.dimension**THINNING)
 

@@ -50,7 +50,9 @@ def memberships(graph: Graph, joins: Joins, null: Null, found: Sequence[Found]) 
     for index, group in enumerate(found):
         span = slice(first[group.start], first[group.end])
         probability = 1 - np.minimum(blur * np.exp(group.saddle - height[span]), 1.0)
-        members = points[span]
+        keep = probability > 0
+        keep[np.argmax(height[span])] = True
+        members, probability = points[span][keep], probability[keep]
         significance = float(null.significance(group.excess, len(joins)))
         groups.append(Group(members, probability, group.parent, significance, stability=group.purity))
         if group.parent < 0 or group.purity >= PURE:

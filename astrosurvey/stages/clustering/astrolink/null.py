@@ -94,6 +94,11 @@ def tabulated(dimension: int, k: int) -> Null:
     return Null((float(tail[0]), float(tail[1]), float(tail[2])), float(scale))
 
 
+def covers(dimension: int) -> bool:
+    """Return whether the table goes up to a dimension."""
+    return bool(dimension <= _table()["dimension"][-1])
+
+
 def _between(places: Sequence[float], value: float) -> list[tuple[int, float]]:
     """Return the entries on both sides of a value, and their weights; beyond the ends the last one."""
     x = np.log(np.clip(value, places[0], places[-1]))
@@ -132,6 +137,8 @@ def simulated(
     from ..graph import build
     from .joins import Joins, joins_of
 
+    if weights is not None:
+        weights = np.sort(weights)  # so that the order of the rows does not matter
     rows = min(max(n, FIELD_POINTS[0]), FIELD_POINTS[1])
     fields: list[Joins] = []
     done = 0

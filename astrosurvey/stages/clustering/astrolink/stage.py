@@ -43,7 +43,7 @@ class AstroLink(Stage):
         null: Literal["table", "simulation"] = Field(
             "table",
             description="what noise does: from the table that comes with the package; or simulated for the number of points at hand, "
-            "as is always done with weights",
+            "as is always done with weights and above 12 dimensions",
         )
         weights: str | None = Field(None, description="column with a positive weight for each source, such as a mass")
 
@@ -59,7 +59,7 @@ class AstroLink(Stage):
         from .groups import significant
         from .joins import joins_of
         from .membership import memberships
-        from .null import simulated, tabulated
+        from .null import covers, simulated, tabulated
 
         settings = self.config
         catalog = catalog_of(sources, photometry, redshifts)
@@ -78,7 +78,7 @@ class AstroLink(Stage):
             ctx.log.warning("%d distinct points are too few for %d neighbours; set `neighbours` lower", len(graph), k)
             return write_tables(catalog, points, [], self.name)
         joins = joins_of(graph)
-        if settings.null == "table" and weights is None:
+        if settings.null == "table" and weights is None and covers(points.dimension):
             null = tabulated(points.dimension, k)
         else:
             null = simulated(ctx.rng, len(points), points.dimension, k, weights, progress=ctx.progress)

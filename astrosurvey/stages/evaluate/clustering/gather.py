@@ -56,10 +56,10 @@ def simulated(tiles: Tiles[Catalog]) -> Known:
     Structures of one number are one in all snapshots of the same objects, whose rows have tracers; other tiles each have their own.
     """
     parts = [catalog for _, catalog in tiles.items()]
-    ids, structure, kind, tile = (_joined(parts, name) for name in ("source_id", "structure", "structure_type", "tile_id"))
+    ids, structure, tile = (_joined(parts, name) for name in ("source_id", "structure", "tile_id"))
     tracer = np.concatenate([_integers(catalog.rows, "tracer_id") for catalog in parts]) if parts else np.zeros(0, np.int64)
     order = np.argsort(ids, kind="stable")
-    ids, structure, kind = ids[order], structure[order].astype(np.int64), kind[order]
+    ids, structure = ids[order], structure[order].astype(np.int64)
     _require_once(ids)
     of, system = np.unique(np.where(tracer >= 0, -1, tile)[order], return_inverse=True)
     # The background has one key, 0, in all tiles.
@@ -67,7 +67,7 @@ def simulated(tiles: Tiles[Catalog]) -> Known:
     keys, first, labels = np.unique(key, return_index=True, return_inverse=True)
     real = keys > 0
     places = np.where(real, np.cumsum(real) - 1, -1)
-    kinds = [str(kind[index]) for index in first[real]]
+    kinds = _some([catalog.rows.column("structure_type") for catalog in parts], order[first[real]])
     where = [f" of tile {of[system[index]]}" if len(of) > 1 else "" for index in first[real]]
     names = [f"{k} {structure[index]}{at}" for k, index, at in zip(kinds, first[real], where, strict=True)]
     return Known(ids, places[labels], tuple(names), tuple(kinds))
@@ -98,7 +98,7 @@ def found(points: Tiles[Catalog], members: Tiles[Catalog], known: Known) -> Foun
         DataError: the points are those of more than one method.
     """
     listed = [catalog for _, catalog in points.items()]
-    methods = np.unique(_joined(listed, "method").astype("U64")).tolist()
+    methods = sorted({method for catalog in listed for method in pc.unique(catalog.rows.column("method")).to_pylist()})
     if len(methods) > 1:
         raise DataError(f"the points are of several methods, {', '.join(methods)}; evaluate them one by one")
     owned = [catalog for _, catalog in members.items()]
@@ -131,6 +131,12 @@ def _texts(rows: pa.Table, label: str) -> np.ndarray:
 def _integers(rows: pa.Table, name: str) -> np.ndarray:
     """Return an integer column with -1 for null."""
     return np.asarray(pc.fill_null(rows.column(name), -1).to_numpy(), np.int64)
+
+
+def _some(parts: Sequence[pa.ChunkedArray], rows: np.ndarray) -> list[str]:
+    """Return some rows of a column of texts, which as an array would need far more memory than numbers."""
+    chunks = [chunk for part in parts for chunk in part.chunks]
+    return [str(text) for text in pa.chunked_array(chunks, pa.string()).take(pa.array(rows)).to_pylist()]
 
 
 def _joined(parts: Sequence[Catalog], name: str) -> np.ndarray:
