@@ -92,9 +92,10 @@ class FriendsOfFriends(Stage):
         label = friends.KERNEL.on(ctx.device)(
             points.values[order], settings.linking_length, settings.line_of_sight or 0.0, scale[order], points.box
         )
-        by_label = np.argsort(label, kind="stable")
-        parts = np.split(by_label, np.flatnonzero(np.diff(label[by_label])) + 1)
-        groups = [Group(order[part], np.ones(len(part))) for part in parts if len(part) >= settings.min_members]
+        enough = np.flatnonzero(np.bincount(label)[label] >= settings.min_members)  # most sources are alone
+        by_label = enough[np.argsort(label[enough], kind="stable")]
+        parts = np.split(by_label, np.flatnonzero(np.diff(label[by_label])) + 1) if len(by_label) else []
+        groups = [Group(order[part], np.ones(len(part))) for part in parts]
         ctx.log.info(
             "%d groups of at least %d; %d of %d points are in one",
             len(groups), settings.min_members, sum(len(group.members) for group in groups), len(points),
