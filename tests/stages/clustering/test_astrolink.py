@@ -179,6 +179,13 @@ def test_seam_poles_and_periodic_sides_are_places_like_any_other():
     assert adjusted_rand_score(truth, label) > 0.7
 
 
+def test_a_lone_clump_is_said_to_be_taken_for_the_field(caplog):
+    rng = np.random.default_rng(8)
+    values = np.concatenate([rng.uniform(-1, 1, (600, 2)), 0.05 * rng.standard_normal((600, 2))])
+    assert len(clustered({"x_t_a": values[:, 0], "x_t_b": values[:, 1]})["clusters"]) == 0
+    assert "clustering.hdbscan or clustering.gaussian_mixture finds it" in caplog.text
+
+
 def test_one_dominant_clump_and_a_stream_across_it():
     rng = np.random.default_rng(6)
     clump, field = rng.normal(size=(3000, 2)) * 0.02 + 0.4, rng.random((300, 2))

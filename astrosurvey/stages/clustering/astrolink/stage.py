@@ -83,7 +83,13 @@ class AstroLink(Stage):
         else:
             null = simulated(ctx.rng, len(points), points.dimension, k, weights, progress=ctx.progress)
         groups, assigned, position = memberships(graph, joins, null, significant(joins, null, settings.false_positive_rate))
-        ctx.log.info("%d clusters; %d of %d points are put into one", len(groups), (assigned >= 0).sum(), len(points))
+        if groups:
+            ctx.log.info("%d clusters; %d of %d points are put into one", len(groups), (assigned >= 0).sum(), len(points))
+        else:
+            ctx.log.warning(
+                "no group stands out from another; a single one in an even field is taken for the field itself: "
+                "clustering.hdbscan or clustering.gaussian_mixture finds it"
+            )
         return write_tables(
             catalog,
             points,
