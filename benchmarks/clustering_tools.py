@@ -3,7 +3,7 @@
 python clustering_tools.py METHOD IN.npz OUT.npz [THREADS]
 
 A method takes (n, d) points and gives a flat label a point, -1 for none. Hierarchies are flattened: the smallest cluster that a
-point is in. All get points whose columns have unit variance; k is 20 everywhere, and the smallest cluster of the HDBSCANs has
+point is in. All get points whose columns have unit variance; k is 20 everywhere, and the smallest cluster of the peers' HDBSCANs has
 max(20, n / 500) points. IN.npz holds the data sets `points_0`, `points_1`, ... and the number of repeats of each; where there are
 `names`, ours get the columns `columns_0`, ... of those names and make points of them by their own rules.
 """
@@ -135,9 +135,9 @@ def our_astrolink(points: Any, rate: float = FALSE_POSITIVES) -> np.ndarray:
 def our_hdbscan(points: Any) -> np.ndarray:
     """clustering.hdbscan: from points to labels."""
     from astrosurvey.stages.clustering.hdbscan.select import select
-    from astrosurvey.stages.clustering.hdbscan.tree import grow
+    from astrosurvey.stages.clustering.hdbscan.tree import grow, smallest_cluster
 
-    hierarchy = grow(points, NEIGHBOURS, smallest(len(points)), "cpu")
+    hierarchy = grow(points, NEIGHBOURS, smallest_cluster(len(points), points.dimension), "cpu")
     labels = np.full(len(points), -1)
     if hierarchy.tree is not None:
         labels[hierarchy.order] = select(hierarchy.tree, "eom", 0.0, False).label

@@ -130,7 +130,7 @@ def _composed(tiles: object, settings: list[str], guesses: list[str]) -> str:
         "  lines: {use: spectra.lines, in: {spectra: read.spectra, catalog: read.catalog, redshifts: best.redshifts}}",
         "  strange:",
         "    use: spectra.anomaly",
-        "    in: {spectra: read.spectra, redshifts: best.redshifts, fits: scan.fits, classes: net.classes}",
+        "    in: {spectra: read.spectra, redshifts: best.redshifts, fits: scan.fits, network_classes: net.classes}",
         "  table:",
         "    use: export.fits",
         "    in: {catalog: read.catalog, redshifts: best.redshifts, classes: best.classes, anomalies: strange.classes, lines: lines.lines}",

@@ -459,7 +459,7 @@ def witnesses(number: int) -> dict[str, Any]:
     columns = {"object_table": "spectrum", "object_id": ids, "classifier": "net/coarse", "label": list(COARSE) * 7, "flags": 0}
     return {
         "fits": replace(spectra, flux=smooth),
-        "classes": Catalog.from_columns("classification", {**columns, "probability": probability}),
+        "network_classes": Catalog.from_columns("classification", {**columns, "probability": probability}),
     }
 
 

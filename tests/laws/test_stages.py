@@ -771,7 +771,7 @@ class TestAstroLink(StageLaws):
         return Example({"sources": starry()}, settings)
 
     def example_too_few(self):
-        return Example({"sources": [detected(0)["sources"]]}, {"columns": ["ra", "dec"], "neighbours": 60})
+        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]]}, {"columns": ["ra", "dec"], "neighbours": 60})
 
     def wrong_column(self):
         return Example({"sources": starry()}, {"columns": ["ra", "dec", "parralax"]})
@@ -923,7 +923,11 @@ class TestExportFits(_Exports, StageLaws):
     def example_of_spectra(self):
         _, classes, redshifts = zip(judged_spectra(0), judged_spectra(1), strict=True)
         return Example(
-            {"classes": list(classes), "anomalies": [witnesses(0)["classes"], witnesses(1)["classes"]], "redshifts": list(redshifts)}
+            {
+                "classes": list(classes),
+                "anomalies": [witnesses(0)["network_classes"], witnesses(1)["network_classes"]],
+                "redshifts": list(redshifts),
+            }
         )
 
     def example_of_clusters(self):

@@ -251,7 +251,7 @@ def test_a_bump_that_templates_leave_is_seen():
 
 def test_the_chance_of_nothing_known_is_read_from_the_coarse_classes():
     spectra, _ = lined_spectra(0)
-    classes = witnesses(0)["classes"]
+    classes = witnesses(0)["network_classes"]
     fine = classes.replace(classifier=["net/fine"] * len(classes), label=["STAR_A0"] * len(classes))
     both = Catalog.concatenate([fine, classes])
     said = nothing_known(both, spectra.ids)
@@ -337,9 +337,11 @@ def test_a_basis_is_found_although_parts_are_missing():
     assert float((basis @ wave).norm()) > 0.9
 
 
-def run(spectra, redshifts, model=None, fits=None, classes=None, **config):
+def run(spectra, redshifts, model=None, fits=None, network_classes=None, **config):
     stage = SpectralAnomaly(SpectralAnomaly.Config(**config))
-    return stage.run(context(None), spectra=spectra, redshifts=redshifts, fits=fits, classes=classes, model=model or small_anomaly())
+    return stage.run(
+        context(None), spectra=spectra, redshifts=redshifts, fits=fits, network_classes=network_classes, model=model or small_anomaly()
+    )
 
 
 def test_the_stage_answers_for_every_spectrum_and_says_why_it_cannot():
@@ -404,7 +406,7 @@ def test_witnesses_change_the_p_value_and_must_be_known_to_the_model():
     model = small_anomaly()
     deaf = {density: calibrate(fake(400, 1), density).to_card() for density in ("flow", "forest")}
     unheard = replace(model, card={**model.card, "calibrations": deaf})
-    for port in ("fits", "classes"):
+    for port in ("fits", "network_classes"):
         with pytest.raises(DataError, match=port):
             run(spectra, known_redshifts(0), unheard, **{port: witnesses(0)[port]})
     with pytest.raises(DataError, match="other spectra"):
@@ -418,7 +420,7 @@ def test_p_values_are_calibrated_beside_the_witnesses_that_are_wired():
     model = small_anomaly()
     network = to_network(model)
     trained = Trained(network, dict(model.config), History(), {}, {})
-    tiles = [Tile(*lined_spectra(number), known_redshifts(number), **witnesses(number)) for number in (0, 1)]
+    tiles = [Tile(*lined_spectra(number), known_redshifts(number), *witnesses(number).values()) for number in (0, 1)]
     made = recalibrated(context(None), trained, tiles)
     for calibration in made.calibrations.values():
         assert all(calibration.knows(witness) for witness in WITNESSES)

@@ -75,7 +75,7 @@ def answers(
         DataError: wavelengths that are no grid, or a witness of other spectra or unknown to the model.
     """
     n, calibration = len(spectra), known.calibrations[density]
-    for port, witness, given in (("fits", "templates", fits), ("classes", "classes", classes)):
+    for port, witness, given in (("fits", "templates", fits), ("network_classes", "classes", classes)):
         if given is not None and not calibration.knows(witness):
             raise DataError(
                 f"the model has not learnt what `{port}` say of known spectra: leave the port unwired, or wire it in the training as well"

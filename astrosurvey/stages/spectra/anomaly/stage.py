@@ -23,7 +23,7 @@ class SpectralAnomaly(Stage):
     An autoencoder that has learnt what stars, galaxies and quasars look like at rest explains each spectrum by a short latent
     vector, at the redshift it is given. Strange is what it explains badly, or by a latent vector that is rare among the known. The
     p-value is the part of the known objects of the same signal-to-noise ratio that look at least as strange. With `fits` and
-    `classes` wired, what the best template leaves of a spectrum and what a classifier thinks of it count as well.
+    `network_classes` wired, what the best template leaves of a spectrum and what a classifier thinks of it count as well.
     `spectra` is the explanation, on the pixels of the input, where those are missing too.
 
     References: Böhm & Seljak (2020), arXiv:2006.05479; Melchior et al. (2023), arXiv:2211.07890; Liang et al. (2023),
@@ -36,7 +36,7 @@ class SpectralAnomaly(Stage):
         "spectra": Spectra,
         "redshifts": Catalog.of("redshift"),
         "fits": optional(Spectra),
-        "classes": optional(Catalog.of("classification")),
+        "network_classes": optional(Catalog.of("classification")),
         "model": optional(Model, default="builtin:anomaly-v1"),
     }
     outputs = {
@@ -53,7 +53,14 @@ class SpectralAnomaly(Stage):
         )
 
     def run(
-        self, ctx: Context, *, spectra: Spectra, redshifts: Catalog, fits: Spectra | None, classes: Catalog | None, model: Model | None
+        self,
+        ctx: Context,
+        *,
+        spectra: Spectra,
+        redshifts: Catalog,
+        fits: Spectra | None,
+        network_classes: Catalog | None,
+        model: Model | None,
     ) -> Mapping[str, Any]:
         """Return latent vectors, p-values and reconstructions."""
         from .model import opened
@@ -67,7 +74,7 @@ class SpectralAnomaly(Stage):
         if spectra.ids.dtype.kind != "i":
             raise DataError("spectra.ids are text, and tables link by number: read the spectra with io.spectra, which numbers them")
         known = opened(model, ctx.device)
-        found = answers(ctx, known, self.config.density, spectra, redshifts_of(redshifts, spectra.ids), fits, classes)
+        found = answers(ctx, known, self.config.density, spectra, redshifts_of(redshifts, spectra.ids), fits, network_classes)
         told = np.isfinite(found.latent).all(axis=1)
         common = {"object_table": "spectrum"}
         embeddings = Catalog.from_columns(
@@ -101,7 +108,8 @@ class TrainAnomaly(Stage):
     Simulate stars, galaxies and quasars (`simulate.spectra`), or take spectra whose redshifts are sure, and wire spectra and truth
     here. Sky fibres and unknown objects among them are left out. Each object is seen again and again, at other redshifts and
     fainter, and its latent vector must stay the same. The last tiles are kept back: on them the p-values are calibrated, at the redshifts
-    that are wired, or else the true ones. What is to be wired to `fits` and `classes` of `spectra.anomaly` must be wired here as well.
+    that are wired, or else the true ones. What is to be wired to `fits` and `network_classes` of `spectra.anomaly`
+    must be wired here as well.
 
     References: Böhm & Seljak (2020), arXiv:2006.05479; Melchior et al. (2023), arXiv:2211.07890; Liang et al. (2023),
     arXiv:2302.02496.
@@ -115,7 +123,7 @@ class TrainAnomaly(Stage):
         "truth": Tiles.of(Catalog.of("spectrum_truth")),
         "redshifts": optional(Tiles.of(Catalog.of("redshift"))),
         "fits": optional(Tiles.of(Spectra)),
-        "classes": optional(Tiles.of(Catalog.of("classification"))),
+        "network_classes": optional(Tiles.of(Catalog.of("classification"))),
     }
     outputs = {"model": Model, "metrics": Metrics}
 
@@ -143,7 +151,7 @@ class TrainAnomaly(Stage):
         truth: Tiles[Catalog],
         redshifts: Tiles[Catalog] | None,
         fits: Tiles[Spectra] | None,
-        classes: Tiles[Catalog] | None,
+        network_classes: Tiles[Catalog] | None,
     ) -> Mapping[str, Any]:
         """Return the model, its metrics and the learning curves."""
         from ....networks.determinism import threads
@@ -179,8 +187,8 @@ class TrainAnomaly(Stage):
                 log=ctx.log.info,
                 checkpoint=ctx.checkpoint,
             )
-            others = [list(port) if port is not None else [None] * len(parts) for port in (redshifts, fits, classes)]
-            if any(port is not None for port in (redshifts, fits, classes)):
+            others = [list(port) if port is not None else [None] * len(parts) for port in (redshifts, fits, network_classes)]
+            if any(port is not None for port in (redshifts, fits, network_classes)):
                 tiles = [Tile(*one) for one in zip(spectra, truth, *others, strict=True)]
                 trained = recalibrated(ctx, trained, tiles[len(tiles) - kept :] or tiles)
         about = {"spectra": len(corpora[0]), "kept_back": len(corpora[1]), "data": "simulated or labelled spectra of known objects"}

@@ -36,7 +36,7 @@ FEW = 1000
 DECIMALS = 10
 """Of redshifts that are kept. What is behind them depends on the order of sums."""
 DIGITS = 6
-"""Of a chi-square that are kept, and as many decimals of its differences, for the same reason."""
+"""Of a chi-square that are kept, for the same reason, and as many decimals of a difference as of the greater of the two."""
 METHOD = "spectra.redshift"
 
 
@@ -145,15 +145,14 @@ def answers(
             ):
                 warning |= Z_WARNING[name] if holds else 0
             chi2 = float(one.chi2[k])
-            decimals = DIGITS - 1 - int(np.floor(np.log10(max(chi2, 1.0))))
             rows.add(
                 row=int(numbers[row]),
                 rank=rank,
                 z=round(float(one.z[k]), DECIMALS),
                 z_err=round(standard_error(one, k, scale), DECIMALS),
-                chi2=round(chi2, decimals),
+                chi2=rounded(chi2, chi2),
                 dof=max(int(used[row]) - one.parameters, 1),
-                delta_chi2=round(float(delta[rank]), decimals),
+                delta_chi2=rounded(float(delta[rank]), chi2 + np.nan_to_num(float(delta[rank]))),
                 spectral_class=one.templates.spectral_class,
                 template=one.names[k],
                 z_warning=warning,
@@ -161,6 +160,11 @@ def answers(
             if rank == 0:
                 model[row] = fit * float(block.scale[row])
     return model
+
+
+def rounded(value: float, chi2: float) -> float:
+    """Return a value with the decimals that are kept of a chi-square as great as `chi2`."""
+    return round(value, DIGITS - 1 - int(np.floor(np.log10(max(chi2, 1.0)))))
 
 
 def standard_error(one: Candidates, k: int, scale: float) -> float:
