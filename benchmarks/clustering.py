@@ -215,13 +215,14 @@ def nulls(results: Results, options: argparse.Namespace) -> None:
     cases = {f"{kind} d{d}": (draw, d) for d in DIMENSIONS for kind, draw in NULLS.items()}
     # The others state no probability of finding what is not there.
     for method in [method for method in (*options.methods, AT_ONE_HALF) if "astrolink" in method]:
-        todo = results.missing("nulls", list(cases), method)
+        if not (todo := results.missing("nulls", list(cases), method)):
+            continue
         boxes = [
             cases[case][0](np.random.default_rng(seed), options.null_points, cases[case][1])
             for case in todo
             for seed in range(options.boxes)
         ]
-        labels = run(method, boxes)[0] if boxes else []
+        labels = run(method, boxes)[0]
         found = np.array([len(np.unique(label[label >= 0])) for label in labels]).reshape(len(todo), -1)
         for case, counts in zip(todo, found, strict=True):
             any_of = counts > 0
