@@ -84,8 +84,7 @@ def build(
     Raises:
         DataError: there are too many columns.
     """
-    if points.values.shape[1] > neighbours.MAX_COLUMNS:
-        raise DataError(f"{points.values.shape[1]} columns are more than {neighbours.MAX_COLUMNS}; leave some out or project them")
+    require_few_columns(points)
     order, first = distinct(points.values, device)
     node = np.empty(len(order), np.int64)
     count = np.diff(np.append(first, len(order)))
@@ -97,6 +96,13 @@ def build(
     log_density, *graph = edges.KERNEL.on(device)(indices, squared, weight, points.dimension, connected)
     log_density -= _log_volume(points.dimension)
     return Graph(node, values, count, weight, indices, squared, points.dimension, connected, log_density, *graph)
+
+
+def require_few_columns(points: Points) -> None:
+    """Raise a DataError if points have more columns than nearest neighbours are found in."""
+    most = neighbours.MAX_COLUMNS
+    if points.values.shape[1] > most:
+        raise DataError(f"neighbours are found in up to {most} columns, not {points.values.shape[1]}; leave some out or project them")
 
 
 def distinct(values: np.ndarray, device: Literal["cpu", "cuda"]) -> tuple[np.ndarray, np.ndarray]:

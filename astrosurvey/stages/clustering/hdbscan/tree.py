@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from ....core.stage import DataError
 from ....kernels import linkage, morton, neighbours
 from ....kernels._condensed import CondensedTree, condense
 from ..features import Points
+from ..graph import require_few_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +45,7 @@ def grow(points: Points, min_samples: int, min_cluster_size: int, device: Litera
     Raises:
         DataError: there are too many columns.
     """
-    if points.values.shape[1] > neighbours.MAX_COLUMNS:
-        most = neighbours.MAX_COLUMNS
-        raise DataError(f"neighbours are found in up to {most} columns, not {points.values.shape[1]}; leave some out or project them")
+    require_few_columns(points)
     order = morton.KERNEL.on(device)(points.values)
     values = np.ascontiguousarray(points.values[order])
     if len(values) < max(min_cluster_size, min_samples):
