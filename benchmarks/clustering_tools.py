@@ -125,7 +125,7 @@ def our_astrolink(points: Any) -> np.ndarray:
 
 
 def our_clusters(points: Any, rate: float) -> np.ndarray:
-    """clustering.astrolink at a rate of false positives: from points to the last of its clusters that each is a member of, however unlikely.
+    """clustering.astrolink at a rate of false positives: from points to the last cluster that each is a member of, however unlikely.
 
     So every cluster that the stage states has a label, though none of its members may be one rather than not.
     """
