@@ -52,6 +52,11 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
     from .sbi.prior_stage import DrawPrior
+    from .sbi.simulators.gaussian_linear import GaussianLinear
+    from .sbi.simulators.gaussian_mixture import SpikeAndSlab
+    from .sbi.simulators.lotka_volterra import LotkaVolterra
+    from .sbi.simulators.sir import Sir
+    from .sbi.simulators.slcp import Slcp
     from .sbi.simulators.two_moons import TwoMoons
     from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
@@ -77,6 +82,11 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateSpectra,
         SimulateClusters,
         TwoMoons,
+        Slcp,
+        GaussianLinear,
+        SpikeAndSlab,
+        Sir,
+        LotkaVolterra,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
