@@ -52,13 +52,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
-    from .sbi.prior_stage import DrawPrior
-    from .sbi.simulators.gaussian_linear import GaussianLinear
-    from .sbi.simulators.gaussian_mixture import SpikeAndSlab
-    from .sbi.simulators.lotka_volterra import LotkaVolterra
-    from .sbi.simulators.sir import Sir
-    from .sbi.simulators.slcp import Slcp
-    from .sbi.simulators.two_moons import TwoMoons
+    from .sbi.stages import STAGES as SBI
     from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
@@ -82,12 +76,6 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateField,
         SimulateSpectra,
         SimulateClusters,
-        TwoMoons,
-        Slcp,
-        GaussianLinear,
-        SpikeAndSlab,
-        Sir,
-        LotkaVolterra,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
@@ -125,7 +113,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         GaussianMixture,
         KMeans,
         Project,
-        DrawPrior,
+        *SBI,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,
