@@ -24,6 +24,7 @@ def register_products(register: Callable[[type], None]) -> None:
 def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
+    from .catalog.match import MatchSpectra
     from .catalog.stage import MergeCatalogs
     from .clustering.astrolink.stage import AstroLink
     from .clustering.friends.stage import FriendsOfFriends
@@ -51,6 +52,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
+    from .sbi.stages import STAGES as SBI
     from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
@@ -103,6 +105,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         CombineSpectra,
         MeasureLines,
         MergeCatalogs,
+        MatchSpectra,
         AstroLink,
         Hdbscan,
         FriendsOfFriends,
@@ -110,6 +113,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         GaussianMixture,
         KMeans,
         Project,
+        *SBI,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,
