@@ -39,6 +39,11 @@ from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPho
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.sbi.prior_stage import DrawPrior
+from astrosurvey.stages.sbi.simulators.gaussian_linear import GaussianLinear
+from astrosurvey.stages.sbi.simulators.gaussian_mixture import SpikeAndSlab
+from astrosurvey.stages.sbi.simulators.lotka_volterra import LotkaVolterra
+from astrosurvey.stages.sbi.simulators.sir import Sir
+from astrosurvey.stages.sbi.simulators.slcp import Slcp
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
@@ -302,6 +307,26 @@ class _Simulates:
 
 class TestTwoMoons(_Simulates, StageLaws):
     stage = TwoMoons
+
+
+class TestSlcp(_Simulates, StageLaws):
+    stage = Slcp
+
+
+class TestGaussianLinear(_Simulates, StageLaws):
+    stage = GaussianLinear
+
+
+class TestSpikeAndSlab(_Simulates, StageLaws):
+    stage = SpikeAndSlab
+
+
+class TestSir(_Simulates, StageLaws):
+    stage = Sir
+
+
+class TestLotkaVolterra(_Simulates, StageLaws):
+    stage = LotkaVolterra
 
 
 class TestMeshBackground(StageLaws):
