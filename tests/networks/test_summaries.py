@@ -43,14 +43,14 @@ def test_a_set_has_no_order_and_no_missing_rows():
 
 def test_the_moments_loss_is_least_at_mean_and_spread():
     generator = torch.Generator().manual_seed(3)
-    truth = 0.3 + 0.2 * torch.randn(20_000, 2, generator=generator)
+    truth = 0.3 + 0.2 * torch.randn(4_000, 2, generator=generator)
     mean, spread = torch.full((2,), 0.0, requires_grad=True), torch.full((2,), 1.0, requires_grad=True)
     optimiser = torch.optim.Adam([mean, spread], lr=0.02)
-    for _ in range(400):
+    for _ in range(300):
         optimiser.zero_grad()
         sum(moment_loss(truth, mean.expand_as(truth), spread.expand_as(truth)).values()).backward()
         optimiser.step()
-    # The standard errors of both are below 0.0015; the optimiser's steps jitter as much.
+    # The standard errors of both are below 0.0035; the optimiser's steps jitter as much.
     assert torch.allclose(mean, torch.tensor(0.3), atol=0.01)
     assert torch.allclose(spread, torch.tensor(0.2), atol=0.01)
 
