@@ -37,6 +37,8 @@ from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
+from astrosurvey.stages.sbi.prior_stage import DrawPrior
+from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
@@ -52,12 +54,14 @@ from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
+from ..products.test_round_trip import samples as made_samples
 from ..stages.running import run
 from ..stages.spectra import files
 from .examples import (
     TILES,
     classified,
     detected,
+    drawn,
     emission_lines,
     grouped,
     judged_spectra,
@@ -276,6 +280,26 @@ class TestSimulateSpectra(StageLaws):
 
     def wrong_folder(self, tmp_path):
         return Example(config={"templates": str(tmp_path)})
+
+
+class TestDrawPrior(StageLaws):
+    stage = DrawPrior
+
+    def example(self):
+        parameters = {"z": {"log_uniform": [0.01, 2]}, "v": {"truncated_normal": [0, 100, -50, 300], "unit": "km/s"}}
+        return Example(config={"number": 20, "parameters": parameters})
+
+
+class _Simulates:
+    def example(self):
+        return Example({"parameters": drawn(self.stage)})
+
+    def wrong_names(self):
+        return Example({"parameters": made_samples()})
+
+
+class TestTwoMoons(_Simulates, StageLaws):
+    stage = TwoMoons
 
 
 class TestMeshBackground(StageLaws):
