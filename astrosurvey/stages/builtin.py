@@ -53,6 +53,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .psf.stage import MeasurePsf, StarGalaxy
     from .sbi.prior_stage import DrawPrior
     from .sbi.simulators.two_moons import TwoMoons
+    from .sbi.summaries.scattering_stage import Scattering
     from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
@@ -77,6 +78,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateSpectra,
         SimulateClusters,
         TwoMoons,
+        Scattering,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,

@@ -73,6 +73,22 @@ def drawn(simulator: Any) -> Any:
 
 
 @cache
+def lumpy(side: int = 16, count: int = 6) -> Any:
+    """Return images that a strength made, one of them with a gap."""
+    import numpy as np
+
+    from astrosurvey.products import Observations
+    from astrosurvey.stages.sbi.priors import Prior
+
+    rng = np.random.default_rng(6)
+    prior = Prior.declared({"strength": {"uniform": [1, 2]}})
+    theta = prior.draw(rng, count)
+    data = (theta[:, :, None] * rng.normal(size=(count, side, side))).astype(np.float32)
+    data[-1, 3, 4] = np.nan
+    return Observations(data, np.arange(count), "", (), prior.samples(theta), {"failed": 0})
+
+
+@cache
 def starry() -> Any:
     """Return the sources of two tiles, of a field with two clusters of stars in it, at the seam of right ascension."""
     import numpy as np

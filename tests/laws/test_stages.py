@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from astrosurvey import Catalog, Tile, plugins
+from astrosurvey import Catalog, Observations, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.clustering.astrolink.stage import AstroLink
@@ -39,6 +39,7 @@ from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotomet
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.sbi.prior_stage import DrawPrior
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+from astrosurvey.stages.sbi.summaries.scattering_stage import Scattering
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
@@ -68,6 +69,7 @@ from .examples import (
     known_redshifts,
     known_spectra,
     lined_spectra,
+    lumpy,
     measured,
     moments,
     numbered,
@@ -300,6 +302,22 @@ class _Simulates:
 
 class TestTwoMoons(_Simulates, StageLaws):
     stage = TwoMoons
+
+
+class TestScattering(StageLaws):
+    stage = Scattering
+
+    def example(self):
+        return Example({"observations": lumpy()}, {"scales": 2})
+
+    def example_that_has_a_direction(self):
+        return Example({"observations": lumpy()}, {"isotropic": False, "angles": 2})
+
+    def wrong_shape(self):
+        return Example({"observations": Observations(np.ones((2, 4), np.float32), np.arange(2))})
+
+    def wrong_scales(self):
+        return Example({"observations": lumpy()}, {"scales": 9})
 
 
 class TestMeshBackground(StageLaws):

@@ -8,7 +8,7 @@ import torch
 from astrosurvey.networks.summaries.convolutions import Convolutions, strides
 from astrosurvey.networks.summaries.deep_set import DeepSet
 from astrosurvey.networks.summaries.moments import MomentNetwork, moment_loss
-from astrosurvey.networks.summaries.scattering import scatter, wavelets
+from astrosurvey.networks.summaries.scattering import coefficient_names, scatter, wavelets
 from astrosurvey.networks.summaries.symmetries import moved, orbit
 
 
@@ -106,3 +106,10 @@ def test_an_orbit_holds_each_position_once(symmetry, positions):
     generator = torch.Generator().manual_seed(7)
     seen = {tuple(moved(x, symmetry, generator)[0].flatten().tolist()) for _ in range(200)}
     assert found <= seen if symmetry != "torus" else len(seen) > positions
+
+
+@pytest.mark.parametrize("isotropic", [True, False])
+@pytest.mark.parametrize(("shape", "angles"), [((32,), 1), ((16, 24), 3)])
+def test_every_coefficient_has_a_name(shape, angles, isotropic):
+    names = coefficient_names(3, angles, isotropic)
+    assert len(set(names)) == len(names) == scatter(torch.randn(1, *shape), wavelets(shape, 3, angles), isotropic=isotropic).shape[1]

@@ -80,6 +80,15 @@ def scatter(x: Tensor, filters: Tensor, *, isotropic: bool = True) -> Tensor:
     return torch.cat([mean.flatten(1), (unit.flatten(1) + LEAST).log(), logs], dim=1)
 
 
+def coefficient_names(scales: int, angles: int, isotropic: bool) -> tuple[str, ...]:
+    """Return the names of the coefficients that `scatter` returns: S1_<scale>, S2_<scale>_<larger scale>, with their directions."""
+    one = [""] if isotropic else [f"_a{a}" for a in range(angles)]
+    two = [f"_a{a}" for a in range(angles)] if isotropic else [f"_a{a}_a{b}" for a in range(angles) for b in range(angles)]
+    first = [f"s1_{i}{a}" for i in range(scales) for a in one]
+    second = [f"s2_{i}_{j}{a}" for i in range(scales) for j in range(i + 1, scales) for a in two]
+    return ("mean", "log_spread", *first, *second)
+
+
 def _turned(frequency: Tensor, angle: float) -> Tensor:
     """Return (axis, *shape) frequencies along a direction, and across it as a slanted wavelet sees them."""
     if len(frequency) == 1:
