@@ -24,6 +24,7 @@ def register_products(register: Callable[[type], None]) -> None:
 def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
+    from .catalog.match import MatchSpectra
     from .catalog.stage import MergeCatalogs
     from .clustering.astrolink.stage import AstroLink
     from .clustering.friends.stage import FriendsOfFriends
@@ -108,6 +109,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         CombineSpectra,
         MeasureLines,
         MergeCatalogs,
+        MatchSpectra,
         AstroLink,
         Hdbscan,
         FriendsOfFriends,

@@ -10,6 +10,7 @@ import pytest
 
 from astrosurvey import Catalog, Observations, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
+from astrosurvey.stages.catalog.match import MatchSpectra
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.clustering.astrolink.stage import AstroLink
 from astrosurvey.stages.clustering.friends.stage import FriendsOfFriends
@@ -73,6 +74,7 @@ from .examples import (
     measured,
     moments,
     numbered,
+    observed,
     psf,
     redshifted,
     simulated,
@@ -800,6 +802,20 @@ class TestMergeCatalogs(StageLaws):
     def wrong_without_footprint(self):
         nameless = detected(0)["sources"]
         return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
+
+
+class TestMatchSpectra(StageLaws):
+    stage = MatchSpectra
+
+    def example(self):
+        spectra, redshifts, classes = observed()
+        return Example({"sources": starry(), "catalog": [spectra], "redshifts": [redshifts], "classes": [classes]}, {"radius": 2.0})
+
+    def example_spectra_alone(self):
+        return Example({"sources": starry(), "catalog": [observed()[0]]})
+
+    def wrong_twice(self):
+        return Example({"sources": starry(), "catalog": [observed()[0]] * 2})
 
 
 class Clusters(StageLaws):
