@@ -32,8 +32,8 @@ class TrainMoments(Stage):
 
         network: Literal["auto", "perceptron", "convolutions", "deep_set"] = Field(
             "auto",
-            description="auto: convolutions for images, cubes, and lines of more than 64 values, else a perceptron; deep_set: data are (row, column), "
-            "and rows have no order; a row with a missing value is none",
+            description="auto: convolutions for images, cubes, and lines of more than 64 values, else a perceptron; deep_set: data are "
+            "(row, column), and rows have no order; a row with a missing value is none",
         )
         features: int = Field(16, ge=1, le=256, description="summaries; some more than there are parameters")
         channels: bool = Field(False, description="the first axis of each observation holds bands or other channels")
@@ -42,8 +42,8 @@ class TrainMoments(Stage):
         )
         symmetry: Literal["none", "mirror", "square", "torus"] = Field(
             "none",
-            description="under which data mean the same, along the last two axes: mirror images; turns by 90 degrees as well; shifts around the "
-            "edges as well",
+            description="under which data mean the same, along the last two axes: mirror images; turns by 90 degrees as well; "
+            "shifts around the edges as well",
         )
         epochs: int = Field(30, ge=1, description="times that all simulations are seen")
         batch: int = Field(64, ge=2, description="simulations in a step")
