@@ -37,7 +37,7 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1]))
 from clustering_data import GAIA_COLUMNS, GAIA_FIELDS, gaia, on_the_sphere, scaled
-from clustering_tools import AT_ONE_HALF, METHODS, OURS, PEERS
+from clustering_tools import METHODS, OURS, PEERS, STATED
 
 from astrosurvey.stages.simulate.clusters.mock import gaussian_box, mock, uniform_box
 
@@ -214,7 +214,8 @@ def cold(results: Results, options: argparse.Namespace) -> None:
 def nulls(results: Results, options: argparse.Namespace) -> None:
     cases = {f"{kind} d{d}": (draw, d) for d in DIMENSIONS for kind, draw in NULLS.items()}
     # The others state no probability of finding what is not there.
-    for method in [method for method in (*options.methods, AT_ONE_HALF) if "astrolink" in method]:
+    stated = STATED if "clustering.astrolink" in options.methods else ()
+    for method in (*stated, *(method for method in options.methods if method in PEERS and "astrolink" in method)):
         if not (todo := results.missing("nulls", list(cases), method)):
             continue
         boxes = [

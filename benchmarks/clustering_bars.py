@@ -13,6 +13,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parent))
 from clustering import medians
+from clustering_tools import STATED
 
 COLUMNS = ("clustering.astrolink", "clustering.hdbscan", "astrolink 0.5.4", "hdbscan", "fast_hdbscan", "scikit-learn HDBSCAN")
 FUZZY = ("clustering.fuzzy", "fuzzycategories", "fuzzycategories, mended", "astrolink 0.5.4, one draw")
@@ -55,7 +56,7 @@ ROWS: tuple[tuple[str, str, tuple[str, ...], Callable[[dict[str, float]], str]],
     ("gaia", "accuracy, recovered", COLUMNS, accuracy),
     ("costs", "CPU s, peak memory", COLUMNS, costs),
     ("cold", "CPU s to import and cluster a thousand points: first time, later", COLUMNS, start),
-    ("nulls", "boxes with a cluster", ("clustering.astrolink", "clustering.astrolink at 0.5", "astrolink 0.5.4"), false),
+    ("nulls", "boxes with a cluster", (*STATED, "astrolink 0.5.4"), false),
     ("fuzzy", "accuracy, recovered; calibration error", FUZZY, sure),
     ("clusterings", "CPU s", FUZZY[:2], seconds),
 )

@@ -51,6 +51,8 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
+    from .sbi.prior_stage import DrawPrior
+    from .sbi.simulators.two_moons import TwoMoons
     from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
@@ -74,6 +76,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateField,
         SimulateSpectra,
         SimulateClusters,
+        TwoMoons,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
@@ -110,6 +113,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         GaussianMixture,
         KMeans,
         Project,
+        DrawPrior,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,

@@ -64,6 +64,15 @@ def truth(index: int) -> Any:
 
 
 @cache
+def drawn(simulator: Any) -> Any:
+    """Return a few draws of the prior that is usual with a simulator."""
+    import numpy as np
+
+    prior = simulator.usual_prior()
+    return prior.samples(prior.draw(np.random.default_rng(4), 5))
+
+
+@cache
 def starry() -> Any:
     """Return the sources of two tiles, of a field with two clusters of stars in it, at the seam of right ascension."""
     import numpy as np

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -37,6 +37,8 @@ from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
+from astrosurvey.stages.sbi.prior_stage import DrawPrior
+from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
@@ -52,12 +54,14 @@ from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
+from ..products.test_round_trip import samples as made_samples
 from ..stages.running import run
 from ..stages.spectra import files
 from .examples import (
     TILES,
     classified,
     detected,
+    drawn,
     emission_lines,
     grouped,
     judged_spectra,
@@ -276,6 +280,26 @@ class TestSimulateSpectra(StageLaws):
 
     def wrong_folder(self, tmp_path):
         return Example(config={"templates": str(tmp_path)})
+
+
+class TestDrawPrior(StageLaws):
+    stage = DrawPrior
+
+    def example(self):
+        parameters = {"z": {"log_uniform": [0.01, 2]}, "v": {"truncated_normal": [0, 100, -50, 300], "unit": "km/s"}}
+        return Example(config={"number": 20, "parameters": parameters})
+
+
+class _Simulates:
+    def example(self):
+        return Example({"parameters": drawn(self.stage)})
+
+    def wrong_names(self):
+        return Example({"parameters": made_samples()})
+
+
+class TestTwoMoons(_Simulates, StageLaws):
+    stage = TwoMoons
 
 
 class TestMeshBackground(StageLaws):
@@ -760,51 +784,70 @@ class TestMergeCatalogs(StageLaws):
         return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
 
 
-class TestAstroLink(StageLaws):
-    stage = AstroLink
+class Clusters(StageLaws):
+    """Examples that every method of clustering is tried on, with settings of its own."""
+
+    settings: ClassVar[dict[str, Any]] = {}
+    too_many: ClassVar[dict[str, Any]] = {}
+    """Settings that ask for more sources than a few."""
 
     def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "neighbours": 7})
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], **self.settings})
+
+    def example_too_few(self):
+        few = [detected(0)["sources"], detected(1)["sources"]]
+        return Example({"sources": few}, {"columns": ["ra", "dec"], **self.settings, **self.too_many})
+
+    def wrong_column(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "parralax"], **self.settings})
+
+
+class TestAstroLink(Clusters):
+    stage = AstroLink
+    settings: ClassVar = {"neighbours": 7}
+    too_many: ClassVar = {"neighbours": 60}
 
     def example_simulated(self):
         settings = {"columns": ["ra", "dec"], "neighbours": 7, "null": "simulation", "false_positive_rate": 0.5}
         return Example({"sources": starry()}, settings)
 
-    def example_too_few(self):
-        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]]}, {"columns": ["ra", "dec"], "neighbours": 60})
 
-    def wrong_column(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec", "parralax"]})
-
-
-class TestFriendsOfFriends(StageLaws):
+class TestFriendsOfFriends(Clusters):
     stage = FriendsOfFriends
-
-    def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "unit": "distance", "linking_length": 0.002, "min_members": 3})
+    settings: ClassVar = {"unit": "distance", "linking_length": 0.002, "min_members": 3}
 
     def example_scaled(self):
         return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "scaled", "linking_length": 0.5, "min_members": 2})
 
-    def wrong_column(self):
+    def wrong_redshift(self):
         return Example({"sources": starry()}, {"columns": ["ra", "dec", "redshift"], "line_of_sight": 1.0})
 
 
-class TestHdbscan(StageLaws):
+class TestHdbscan(Clusters):
     stage = Hdbscan
-
-    def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "min_samples": 5})
+    settings: ClassVar = {"min_samples": 5}
+    too_many: ClassVar = {"min_cluster_size": 500}
 
     def example_soft(self):
         settings = {"columns": ["ra", "dec"], "min_samples": 5, "select": "leaf", "min_cluster_size": 15, "soft": True}
         return Example({"sources": starry()}, settings)
 
-    def example_too_few(self):
-        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]]}, {"columns": ["ra", "dec"], "min_cluster_size": 500})
 
-    def wrong_column(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec", "paralax"]})
+class TestGaussianMixture(Clusters):
+    stage = GaussianMixture
+    settings: ClassVar = {"max_components": 3, "starts": 1}
+
+    def example_without_background(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_components": 2, "background": False})
+
+
+class TestKMeans(Clusters):
+    stage = KMeans
+    settings: ClassVar = {"n_clusters": 3}
+
+
+class TestProject(Clusters):
+    stage = Project
 
 
 class TestFuzzyClustering(StageLaws):
@@ -829,39 +872,6 @@ class TestFuzzyClustering(StageLaws):
 
     def wrong_objects(self):
         return Example({"sources": moments()}, {**self.settings, "columns": ["p1", "p2"], "tracer": "tile_id", "time": "time"})
-
-
-class TestGaussianMixture(StageLaws):
-    stage = GaussianMixture
-
-    def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "max_components": 3, "starts": 1})
-
-    def example_without_background(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_components": 2, "background": False})
-
-    def wrong_box(self):
-        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "plain", "box": {"x": 1000.0}})
-
-
-class TestKMeans(StageLaws):
-    stage = KMeans
-
-    def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_clusters": 3})
-
-    def wrong_box(self):
-        return Example({"sources": starry()}, {"columns": ["x", "y"], "n_clusters": 2, "metric": "plain", "box": {"x": 1000.0}})
-
-
-class TestProject(StageLaws):
-    stage = Project
-
-    def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec", "x"]})
-
-    def wrong_box(self):
-        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "plain", "box": {"x": 1000.0}})
 
 
 class TestEvaluateDetection(StageLaws):

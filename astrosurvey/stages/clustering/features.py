@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -28,7 +28,13 @@ INPUTS: Mapping[str, Any] = {
 
 
 class FeatureConfig(StageConfig):
-    """What every clustering stage has to be told: the columns, and what a distance between two of their rows is."""
+    """What every clustering stage has to be told: the columns, and what a distance between two of their rows is.
+
+    Attributes:
+        knows_box: whether the method can measure across the sides of a periodic box.
+    """
+
+    knows_box: ClassVar[bool] = True
 
     columns: list[str] = Field(
         min_length=1,
@@ -58,6 +64,8 @@ class FeatureConfig(StageConfig):
                     raise ValueError(f"`{setting}.{name}` must be positive")
         if any(name in self.box for name in DIRECTION):
             raise ValueError("`ra` and `dec` go round by themselves; leave them out of `box`")
+        if self.box and not self.knows_box:
+            raise ValueError("this method knows no periodic box; leave `box` out, or take clustering.astrolink or clustering.hdbscan")
         if self.box and self.metric == "whitened":
             raise ValueError("`box` needs the metric scaled or plain: whitening mixes columns, and a mixture has no period")
         if self.scales and self.metric == "whitened":

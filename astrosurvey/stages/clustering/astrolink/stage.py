@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from ....core.product import Tiles
-from ....core.stage import Context, DataError, Stage
+from ....core.stage import Context, DataError
 from ....products import Catalog
-from ..features import INPUTS, FeatureConfig
-from ..tables import OUTPUTS
+from ..features import FeatureConfig, Points
+from ..stage import Clustering, ClusteringStage
 
 
-class AstroLink(Stage):
+class AstroLink(ClusteringStage):
     """Find clusters, streams and groups as peaks of the density, nested in each other, each with its significance.
 
     Points join by descending density, and what a group's peak rises above the place where it joins another says
@@ -27,9 +25,6 @@ class AstroLink(Stage):
     """
 
     name = "clustering.astrolink"
-    scope = "survey"
-    inputs = INPUTS
-    outputs = OUTPUTS
 
     class Config(FeatureConfig):
         """Settings of `clustering.astrolink`."""
@@ -47,36 +42,28 @@ class AstroLink(Stage):
         )
         weights: str | None = Field(None, description="column with a positive weight for each source, such as a mass")
 
-    def run(
-        self, ctx: Context, *, sources: Tiles[Catalog], photometry: Tiles[Catalog] | None, redshifts: Tiles[Catalog] | None
-    ) -> Mapping[str, Any]:
-        """Return clusters, their members, and every source as a point with its density and its place in the ordered-density plot."""
+    def cluster(self, ctx: Context, points: Points, catalog: Catalog) -> Clustering:
+        """Return the groups that stand out, and the density and the place in the ordered-density plot of each point."""
         import numpy as np
 
-        from ..features import catalog_of, numbers, points_of, resolved
+        from ..features import numbers, resolved
         from ..graph import build
-        from ..tables import write_tables
         from .groups import significant
         from .joins import joins_of
         from .membership import memberships
         from .null import covers, simulated, tabulated
 
         settings = self.config
-        catalog = catalog_of(sources, photometry, redshifts)
-        points = points_of(catalog, settings, ctx.log)
         weights = None
         if settings.weights is not None:
             weights = numbers(catalog.rows, resolved(settings.weights, catalog.rows.column_names))[points.rows]
             if not (np.isfinite(weights) & (weights > 0)).all():
                 raise DataError(f"weights must be positive: column {settings.weights!r} is not everywhere; leave these sources out")
-        if len(points) == 0:
-            ctx.log.warning("there is nothing to cluster: no source has a value in each of %s", ", ".join(settings.columns))
-            return write_tables(catalog, points, [], self.name)
         k = settings.neighbours
         graph = build(points, k, weights=weights, device=ctx.device)
         if len(graph) <= k:
             ctx.log.warning("%d distinct points are too few for %d neighbours; set `neighbours` lower", len(graph), k)
-            return write_tables(catalog, points, [], self.name)
+            return Clustering()
         joins = joins_of(graph)
         if settings.null == "table" and weights is None and covers(points.dimension):
             null = tabulated(points.dimension, k)
@@ -90,12 +77,4 @@ class AstroLink(Stage):
                 "no group stands out from another; a single one in an even field is taken for the field itself: "
                 "clustering.hdbscan or clustering.gaussian_mixture finds it"
             )
-        return write_tables(
-            catalog,
-            points,
-            groups,
-            self.name,
-            log_density=graph.log_density[graph.node],
-            position=position,
-            assigned=assigned,
-        )
+        return Clustering(groups, graph.log_density[graph.node], position, assigned)
