@@ -53,6 +53,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .psf.stage import MeasurePsf, StarGalaxy
     from .sbi.prior_stage import DrawPrior
     from .sbi.simulators.two_moons import TwoMoons
+    from .sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
     from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
@@ -114,6 +115,9 @@ def register_stages(register: Callable[[type], None]) -> None:
         KMeans,
         Project,
         DrawPrior,
+        NeuralPosterior,
+        NeuralLikelihood,
+        Posterior,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,
