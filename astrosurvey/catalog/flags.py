@@ -125,6 +125,7 @@ SPECTRUM = FlagSet(
     (6, "WAVE_REPAIRED", "wavelengths were out of order, doubled or impossible; the pixels concerned were sorted or left out"),
     (7, "ARMS_DISAGREE", "the arms differ by more than 5 sigma and 5 % where they overlap"),
     (8, "NO_SKY_POSITION", "the file says no position, so ra and dec are empty"),
+    (9, "AMBIGUOUS_SOURCE", "several sources lie within the radius of the match; the nearest is taken"),
 )
 """Bits of the column `flags` of the table `spectrum`."""
 

@@ -24,6 +24,7 @@ def register_products(register: Callable[[type], None]) -> None:
 def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
+    from .catalog.match import MatchSpectra
     from .catalog.stage import MergeCatalogs
     from .clustering.astrolink.stage import AstroLink
     from .clustering.friends.stage import FriendsOfFriends
@@ -51,9 +52,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
-    from .sbi.prior_stage import DrawPrior
-    from .sbi.simulators.two_moons import TwoMoons
-    from .sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
+    from .sbi.stages import STAGES as SBI
     from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
@@ -77,7 +76,6 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateField,
         SimulateSpectra,
         SimulateClusters,
-        TwoMoons,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
@@ -107,6 +105,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         CombineSpectra,
         MeasureLines,
         MergeCatalogs,
+        MatchSpectra,
         AstroLink,
         Hdbscan,
         FriendsOfFriends,
@@ -114,10 +113,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         GaussianMixture,
         KMeans,
         Project,
-        DrawPrior,
-        NeuralPosterior,
-        NeuralLikelihood,
-        Posterior,
+        *SBI,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,

@@ -87,6 +87,24 @@ def starry() -> Any:
 
 
 @cache
+def observed() -> tuple[Any, Any, Any]:
+    """Return a catalogue of six spectra of sources of `starry`, the fourth without a position, and redshifts and classes of some."""
+    import numpy as np
+
+    sources = Catalog.concatenate(starry())
+    rows, ids = [0, 3, 60, 3, 120, 150], np.arange(6) + 50
+    ra, dec = (np.ma.MaskedArray(sources.column(name)[rows], np.arange(6) == 3) for name in ("ra", "dec"))
+    known = {"tile_id": 2, "frame": "unknown", "n_pixel": 9, "wave_min": 4000.0, "wave_max": 9000.0, "flags": 0}
+    redshift = {"spectrum_id": [50, 50, 52, 99], "rank": [0, 1, 0, 0], "z": 0.1, "z_err": 1e-4, "z_warning": 0, "method": "scan"}
+    classes = {"object_table": ["spectrum", "source"], "object_id": [55, 50], "classifier": "net", "label": "star", "probability": 0.7}
+    return (
+        Catalog.from_columns("spectrum", {"spectrum_id": ids, "ra": ra, "dec": dec + 1 / 3600, **known}),
+        Catalog.from_columns("redshift", redshift),
+        Catalog.from_columns("classification", {**classes, "flags": 0}),
+    )
+
+
+@cache
 def spectra() -> Any:
     """Return three spectra on one grid: one clean, one with bad pixels and a gap, one without data."""
     import numpy as np

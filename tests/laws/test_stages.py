@@ -10,6 +10,7 @@ import pytest
 
 from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
+from astrosurvey.stages.catalog.match import MatchSpectra
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.clustering.astrolink.stage import AstroLink
 from astrosurvey.stages.clustering.friends.stage import FriendsOfFriends
@@ -38,6 +39,11 @@ from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPho
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.sbi.prior_stage import DrawPrior
+from astrosurvey.stages.sbi.simulators.gaussian_linear import GaussianLinear
+from astrosurvey.stages.sbi.simulators.gaussian_mixture import SpikeAndSlab
+from astrosurvey.stages.sbi.simulators.lotka_volterra import LotkaVolterra
+from astrosurvey.stages.sbi.simulators.sir import Sir
+from astrosurvey.stages.sbi.simulators.slcp import Slcp
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
@@ -71,6 +77,7 @@ from .examples import (
     measured,
     moments,
     numbered,
+    observed,
     psf,
     redshifted,
     simulated,
@@ -300,6 +307,26 @@ class _Simulates:
 
 class TestTwoMoons(_Simulates, StageLaws):
     stage = TwoMoons
+
+
+class TestSlcp(_Simulates, StageLaws):
+    stage = Slcp
+
+
+class TestGaussianLinear(_Simulates, StageLaws):
+    stage = GaussianLinear
+
+
+class TestSpikeAndSlab(_Simulates, StageLaws):
+    stage = SpikeAndSlab
+
+
+class TestSir(_Simulates, StageLaws):
+    stage = Sir
+
+
+class TestLotkaVolterra(_Simulates, StageLaws):
+    stage = LotkaVolterra
 
 
 class TestMeshBackground(StageLaws):
@@ -782,6 +809,20 @@ class TestMergeCatalogs(StageLaws):
     def wrong_without_footprint(self):
         nameless = detected(0)["sources"]
         return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
+
+
+class TestMatchSpectra(StageLaws):
+    stage = MatchSpectra
+
+    def example(self):
+        spectra, redshifts, classes = observed()
+        return Example({"sources": starry(), "catalog": [spectra], "redshifts": [redshifts], "classes": [classes]}, {"radius": 2.0})
+
+    def example_spectra_alone(self):
+        return Example({"sources": starry(), "catalog": [observed()[0]]})
+
+    def wrong_twice(self):
+        return Example({"sources": starry(), "catalog": [observed()[0]] * 2})
 
 
 class Clusters(StageLaws):

@@ -150,17 +150,16 @@ def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None
 
 
 def _redshifts(sources: Catalog, tiles: Tiles[Catalog]) -> np.ndarray:
-    """Return (n,) the redshift of rank 0 of each source; NaN where there is none."""
-    import pyarrow as pa
+    """Return (n,) the redshift of rank 0 of each source, of several spectra's the surest; NaN where there is none."""
     import pyarrow.compute as pc
 
-    parts = [catalog.rows.select(["source_id", "rank", "z"]) for _, catalog in tiles.items()]
-    rows = pa.concat_tables(parts) if parts else Catalog.empty("redshift").rows
+    parts = [catalog for _, catalog in tiles.items()]
+    rows = (Catalog.concatenate(parts) if parts else Catalog.empty("redshift")).rows
     rows = rows.filter(pc.and_(pc.equal(rows.column("rank"), 0), pc.is_valid(rows.column("source_id"))))
     if rows.num_rows == 0:
-        raise DataError("no redshift says of which source it is (`source_id`); match the spectra with the sources first")
-    owner, z = rows.column("source_id").to_numpy(), rows.column("z").to_numpy()
-    order = np.lexsort([z, owner])
+        raise DataError("no redshift says of which source it is (`source_id`); match the spectra with the sources first, by catalog.match")
+    owner, z, error, warning = (rows.column(name).to_numpy() for name in ("source_id", "z", "z_err", "z_warning"))
+    order = np.lexsort([z, error, warning != 0, owner])
     owner, z = owner[order], z[order]
     place = np.searchsorted(owner, sources.column("source_id")).clip(max=len(owner) - 1)
     return np.asarray(np.where(owner[place] == sources.column("source_id"), z[place], np.nan))

@@ -223,6 +223,20 @@ def test_tiles_photometry_and_redshifts_come_together():
     found = columns_of(joined, FeatureConfig(columns=["r_kron_flux", "redshift", "a"]))
     assert found.values.tolist() == [[7.0, 0.1, 0.0], [5.0, 0.2, 2.0]]
     assert found.units[0] == "nJy"
+    again = Catalog.from_columns(
+        "redshift",
+        {
+            "spectrum_id": [4, 5, 6],
+            "source_id": 102,
+            "rank": 0,
+            "z": [0.5, 0.6, 0.7],
+            "z_err": [1e-4, 1e-5, 1e-6],
+            "z_warning": [0, 0, 1],
+            "method": "m",
+        },
+    )
+    both = catalog_of(tiles(sources), None, tiles(redshifts, again))
+    assert both.column("redshift")[2] == 0.6  # of several, the smallest error among those without a warning
     with pytest.raises(DataError, match="source 100 is there"):
         catalog_of(tiles(sources, sources))
     with pytest.raises(DataError, match="no redshift says of which source"):
