@@ -14,7 +14,8 @@ The parts, in minutes on an idle machine at the defaults:
 - cold (1): a process that does nothing but cluster a thousand points, with what is compiled in a folder that it finds;
 - nulls (1): boxes without structure;
 - fuzzy (1): points with errors;
-- clusterings (1): a thousand clusterings put together.
+- clusterings (1): a thousand clusterings put together;
+- events (1): births, deaths and mergers in snapshots; ours alone, for none of the others finds any.
 
 Figures go to FILE.json at once. A run that is begun again goes on where it stopped; `--again` forgets the chosen parts.
 """
@@ -273,6 +274,16 @@ def clusterings(results: Results, options: argparse.Namespace) -> None:
                         results.add("clusterings", case, method, json.loads(str(stored["notes"])))
 
 
+def events(results: Results, options: argparse.Namespace) -> None:
+    from clustering_events import MOMENTS, NUMBER, score
+
+    # There are a few events in each system, so those of all are counted together.
+    case = f"d3 n{NUMBER} {MOMENTS} snapshots {len(options.seeds)} systems"
+    for method in ("astrolink", "hdbscan"):
+        if results.missing("events", [case], f"clustering.fuzzy, {method}"):
+            results.add("events", case, f"clustering.fuzzy, {method}", score(options.seeds, method))
+
+
 PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {
     "mocks": mocks,
     "many": many,
@@ -282,6 +293,7 @@ PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {
     "nulls": nulls,
     "fuzzy": fuzzy,
     "clusterings": clusterings,
+    "events": events,
 }
 
 

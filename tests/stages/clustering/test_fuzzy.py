@@ -210,6 +210,22 @@ class TestSnapshots:
         assert len(out["clusters"]) == 3
         assert [event["kind"] for event in out["events"].rows.to_pylist()] == ["birth"]
 
+    def test_two_clumps_that_meet_and_part(self):
+        rng = np.random.default_rng(11)
+        still, guest, field = rng.normal(0, 0.02, (60, 2)), rng.normal(0, 0.02, (40, 2)), rng.uniform(-1, 1, (60, 2))
+        columns = {name: [] for name in ("p1", "p2", "tracer", "time")}
+        for time, place in enumerate([0.6, 0.45, 0.3, 0.0, 0.0, 0.0, -0.3, -0.45, -0.6]):
+            order = rng.permutation(160)
+            values = np.concatenate([still, guest + np.array([place, 0.0]), field])[order]
+            for name, column in zip(columns, (*values.T, order, np.full(160, time)), strict=True):
+                columns[name].append(column)
+        shuffled = rng.permutation(9 * 160)
+        made = catalog(**{name: np.concatenate(parts)[shuffled] for name, parts in columns.items()})
+        out = found(made, {**self.settings, "min_cluster_size": 30})
+        assert len(out["clusters"]) == 2
+        # The guest is missed while it is inside, and known again by its objects.
+        assert [event["kind"] for event in out["events"].rows.to_pylist()] == []
+
     def test_too_few_snapshots_give_nothing(self, caplog):
         whole = Catalog.concatenate(moments())
         with caplog.at_level(logging.WARNING):

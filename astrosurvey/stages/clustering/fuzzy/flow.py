@@ -17,6 +17,7 @@ from ..metric import metric_of
 from ..tables import Group, cluster_ids, write_tables
 from . import draws, snapshots
 from .background import without_field
+from .branches import branches
 from .clusterings import Cluster, Clusterings, gather
 from .errors import errors_of, moved
 from .events import Event, events_of
@@ -150,11 +151,12 @@ def of_snapshots(ctx: Context, config: Any, catalog: Catalog, tiles: Tiles[Catal
         clusters = find(replace(points, values=points.values[here], rows=points.rows[here]))
         found.append([cluster._replace(members=there[cluster.members]) for cluster in clusters])
     clusterings = gather(found, whole.n_tracers, whole.present)
+    alike = groups_of(clusterings, config.min_lifetime, config.min_jaccard, config.window)
     groups, stability = snapshots.lasting(
-        groups_of(clusterings, config.min_lifetime, config.min_jaccard, config.window), whole.present, config.min_stability
+        branches(clusterings, alike, whole.present), clusterings.clustering, whole.present, config.min_stability, config.min_lifetime
     )
     plain = memberships(clusterings, groups)
-    in_time = snapshots.memberships_in_time(clusterings, groups, whole, config.window)
+    in_time = snapshots.memberships_in_time(clusterings, groups, whole, config.average)
     rows = _without_field_in_time(
         ctx, config, points, whole.snapshot[points.rows], [Membership(place[members], probability) for members, probability in in_time]
     )

@@ -30,6 +30,7 @@ class FuzzyClustering(Stage):
     """
 
     name = "clustering.fuzzy"
+    version = 2
     scope = "survey"
     inputs = {
         **INPUTS,
@@ -68,7 +69,10 @@ class FuzzyClustering(Stage):
             None,
             description="for snapshots: column with their time, or a number that rises with it; unset: the number that ends a tile's name",
         )
-        window: int = Field(3, ge=2, description="snapshots less than this far apart are compared, and memberships are means over as many")
+        window: int = Field(
+            10, ge=2, description="snapshots less than this far apart are compared, so that a cluster may be missed for a time"
+        )
+        average: int = Field(3, ge=1, description="snapshots over which an object's memberships are averaged")
         min_lifetime: int = Field(3, ge=1, description="snapshots in which a cluster must be found")
         min_jaccard: float = Field(
             0.5, gt=0, le=1, description="from which Jaccard index on clusters of two clusterings are taken for the same"
