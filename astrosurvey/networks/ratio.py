@@ -1,8 +1,8 @@
 """Ratios of likelihood to evidence by classification: of all parameters, and of one or two at a time.
 
-A network that tells parameters with the data they made from parameters with other data has learnt log p(x | theta) - log p(x), up to nothing:
-the loss here, of several wrong pairs at once beside none at all, leaves no constant open. For a part of the parameters it is the ratio
-of their marginal likelihood, which is a far simpler function, and all parts are learnt side by side.
+A network that tells parameters with the data they made from parameters with other data has learnt log p(x | theta) - log p(x). The loss
+here, of a right pair among wrong ones and of wrong ones alone, leaves no constant open. For a part of the parameters it is the ratio of
+their marginal likelihood, a far simpler function, and all parts are learnt side by side.
 
 References:
     Hermans, Begy & Louppe (2020), arXiv:1903.04057; Miller, Weniger & Forré (2022), arXiv:2210.06170 (the contrast without a constant);
@@ -37,6 +37,8 @@ class RatioNetwork(nn.Module):
 
     Shapes: data (member or 1, features, row) and parameters (member or 1, context, row) -> (member, row), the members of a subset in a row.
     """
+
+    seen: Tensor
 
     def __init__(
         self,

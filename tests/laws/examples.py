@@ -89,6 +89,16 @@ def lumpy(side: int = 16, count: int = 6) -> Any:
 
 
 @cache
+def small_summary() -> Any:
+    """Return a moment network that has been trained for a moment on images."""
+    from astrosurvey.stages.sbi.summaries.moments_stage import TrainMoments
+
+    from ..stages.running import run, tiles_of
+
+    return run(TrainMoments, {"epochs": 1, "features": 3, "keep_back": 0.2}, observations=tiles_of(t=lumpy(count=40)))["summary_model"]
+
+
+@cache
 def starry() -> Any:
     """Return the sources of two tiles, of a field with two clusters of stars in it, at the seam of right ascension."""
     import numpy as np

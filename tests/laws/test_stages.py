@@ -45,8 +45,9 @@ from astrosurvey.stages.sbi.simulators.lotka_volterra import LotkaVolterra
 from astrosurvey.stages.sbi.simulators.sir import Sir
 from astrosurvey.stages.sbi.simulators.slcp import Slcp
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
-from astrosurvey.stages.sbi.summaries.scattering_stage import Scattering
 from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
+from astrosurvey.stages.sbi.summaries.moments_stage import Summarise, TrainMoments
+from astrosurvey.stages.sbi.summaries.scattering_stage import Scattering
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
@@ -90,6 +91,7 @@ from .examples import (
     small_detector,
     small_posterior,
     small_scorer,
+    small_summary,
     solutions,
     spectra,
     starry,
@@ -328,6 +330,35 @@ class TestScattering(StageLaws):
 
     def wrong_scales(self):
         return Example({"observations": lumpy()}, {"scales": 9})
+
+
+class TestTrainMoments(StageLaws):
+    stage = TrainMoments
+
+    def example(self):
+        return Example({"observations": [lumpy(count=40)]}, {"epochs": 1, "features": 3, "keep_back": 0.2, "symmetry": "torus"})
+
+    def wrong_shape_for_sets(self):
+        return Example({"observations": [two_moons(0)]}, {"network": "deep_set"})
+
+    def wrong_symmetry(self):
+        return Example({"observations": [two_moons(0)]}, {"symmetry": "square"})
+
+    def wrong_number(self):
+        return Example({"observations": [lumpy()]})
+
+
+class TestSummarise(StageLaws):
+    stage = Summarise
+
+    def example(self):
+        return Example({"summary_model": small_summary(), "observations": lumpy()})
+
+    def wrong_shape(self):
+        return Example({"summary_model": small_summary(), "observations": two_moons(0)})
+
+    def wrong_model(self):
+        return Example({"summary_model": small_posterior(), "observations": lumpy()})
 
 
 class TestSlcp(_Simulates, StageLaws):

@@ -10,5 +10,21 @@ from .simulators.sir import Sir
 from .simulators.slcp import Slcp
 from .simulators.two_moons import TwoMoons
 from .stage import NeuralLikelihood, NeuralPosterior, Posterior
+from .summaries.moments_stage import Summarise, TrainMoments
+from .summaries.scattering_stage import Scattering
 
-STAGES = (DrawPrior, TwoMoons, Slcp, GaussianLinear, SpikeAndSlab, Sir, LotkaVolterra, NeuralPosterior, NeuralLikelihood, Posterior)
+STAGES = (
+    DrawPrior,
+    TwoMoons,
+    Slcp,
+    GaussianLinear,
+    SpikeAndSlab,
+    Sir,
+    LotkaVolterra,
+    Scattering,
+    TrainMoments,
+    Summarise,
+    NeuralPosterior,
+    NeuralLikelihood,
+    Posterior,
+)

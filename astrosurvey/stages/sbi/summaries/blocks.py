@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from ....core.stage import Context
 from ....products import Observations
+from ..data import whole
 
 VALUES = 1 << 24
 """Values of the data that are summarised at a time."""
 
 
 def summarised(
-    ctx: Context, observations: Observations, names: tuple[str, ...], summarise: Callable[[np.ndarray], np.ndarray], **meta: Any
+    ctx: Context,
+    observations: Observations,
+    names: tuple[str, ...],
+    summarise: Callable[[np.ndarray], np.ndarray],
+    *,
+    sets: bool = False,
 ) -> Observations:
     """Return observations with (n, feature) summaries in place of their data.
 
@@ -26,17 +31,17 @@ def summarised(
         observations: (n, …) data.
         names: of the summaries.
         summarise: (m, …) float32 data without gaps -> (m, feature).
-        meta: what is added to the observations' own.
+        sets: data are (row, column), and a row in which a value is missing is none.
     """
     count = len(observations)
     rows = max(1, round(VALUES * ctx.batch) // max(observations.data[0].size, 1))
     out = np.full((count, len(names)), np.nan, np.float32)
     for start in range(0, count, rows):
         block = np.asarray(observations.data[start : start + rows], np.float32)
-        whole = np.isfinite(block.reshape(len(block), -1)).all(axis=1)
-        if whole.any():
-            out[start : start + rows][whole] = summarise(block[whole])
+        there = whole(block, sets=sets)
+        if there.any():
+            out[start : start + rows][there] = summarise(block[there])
         ctx.progress(min(start + rows, count), count)
     if missing := int(np.isnan(out).any(axis=1).sum()):
         ctx.log.warning("%d of %d observations have missing values, and so have their summaries", missing, count)
-    return Observations(out, observations.ids, observations.about, names, observations.parameters, {**observations.meta, **meta})
+    return Observations(out, observations.ids, observations.about, names, observations.parameters, observations.meta)

@@ -35,6 +35,7 @@ class Moments:
         shape: of one observation.
         symmetry: under which observations mean the same.
         features: how many summaries it makes.
+        sets: whether data are (row, column), and a row in which a value is missing is none.
         device: where it runs.
     """
 
@@ -44,6 +45,7 @@ class Moments:
     shape: tuple[int, ...]
     symmetry: Symmetry
     features: int
+    sets: bool
     device: Literal["cpu", "cuda"]
 
     @property
@@ -82,4 +84,6 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Moments:
     assert isinstance(network, MomentNetwork)
     card = model.card
     prior, data = Prior.from_json(card["prior"]), FieldScaling.from_card(card["data"])
-    return Moments(network, ParameterScaling(prior), data, tuple(card["shape"]), card["symmetry"], int(model.config["features"]), device)
+    config = model.config
+    shape, sets = tuple(card["shape"]), config["kind"] == "deep_set"
+    return Moments(network, ParameterScaling(prior), data, shape, card["symmetry"], int(config["features"]), sets, device)

@@ -57,7 +57,7 @@ class TrainMoments(Stage):
         from ..data import Simulations
         from .fit import fitted
 
-        simulations = Simulations(observations)
+        simulations = Simulations(observations, sets=self.config.network == "deep_set")
         shape = simulations.shape
         kind = self._kind(shape)
         if len(shape) - self.config.channels not in (1, 2, 3) and kind == "convolutions":
@@ -97,4 +97,4 @@ class Summarise(Stage):
 
         moments = opened(summary_model, ctx.device)
         names = tuple(f"summary_{k}" for k in range(moments.features))
-        return {"observations": summarised(ctx, observations, names, moments.summaries)}
+        return {"observations": summarised(ctx, observations, names, moments.summaries, sets=moments.sets)}
