@@ -931,8 +931,8 @@ class TestFuzzyClustering(StageLaws):
 
     def example_of_clusterings(self):
         given = grouped()
-        inputs = {"sources": given["sources"], "given_members": given["members"], "given_clusters": given["clusters"]}
-        return Example(inputs, {**self.settings, "columns": ["x"]})
+        whole = {f"given_{name}": [Catalog.concatenate(given[name])] for name in ("members", "clusters", "points")}
+        return Example({"sources": given["sources"], **whole}, {**self.settings, "columns": ["x"]})
 
     def example_of_snapshots(self):
         return Example(
