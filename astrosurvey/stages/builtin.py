@@ -52,8 +52,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
-    from .sbi.prior_stage import DrawPrior
-    from .sbi.simulators.two_moons import TwoMoons
+    from .sbi.stages import STAGES as SBI
     from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
@@ -77,7 +76,6 @@ def register_stages(register: Callable[[type], None]) -> None:
         SimulateField,
         SimulateSpectra,
         SimulateClusters,
-        TwoMoons,
         MeshBackground,
         SegmentDetection,
         MatchedDetection,
@@ -115,7 +113,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         GaussianMixture,
         KMeans,
         Project,
-        DrawPrior,
+        *SBI,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,

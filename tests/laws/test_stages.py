@@ -39,6 +39,11 @@ from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPho
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.sbi.prior_stage import DrawPrior
+from astrosurvey.stages.sbi.simulators.gaussian_linear import GaussianLinear
+from astrosurvey.stages.sbi.simulators.gaussian_mixture import SpikeAndSlab
+from astrosurvey.stages.sbi.simulators.lotka_volterra import LotkaVolterra
+from astrosurvey.stages.sbi.simulators.sir import Sir
+from astrosurvey.stages.sbi.simulators.slcp import Slcp
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
@@ -302,6 +307,26 @@ class _Simulates:
 
 class TestTwoMoons(_Simulates, StageLaws):
     stage = TwoMoons
+
+
+class TestSlcp(_Simulates, StageLaws):
+    stage = Slcp
+
+
+class TestGaussianLinear(_Simulates, StageLaws):
+    stage = GaussianLinear
+
+
+class TestSpikeAndSlab(_Simulates, StageLaws):
+    stage = SpikeAndSlab
+
+
+class TestSir(_Simulates, StageLaws):
+    stage = Sir
+
+
+class TestLotkaVolterra(_Simulates, StageLaws):
+    stage = LotkaVolterra
 
 
 class TestMeshBackground(StageLaws):
@@ -875,8 +900,8 @@ class TestFuzzyClustering(StageLaws):
 
     def example_of_clusterings(self):
         given = grouped()
-        inputs = {"sources": given["sources"], "given_members": given["members"], "given_clusters": given["clusters"]}
-        return Example(inputs, {**self.settings, "columns": ["x"]})
+        whole = {f"given_{name}": [Catalog.concatenate(given[name])] for name in ("members", "clusters", "points")}
+        return Example({"sources": given["sources"], **whole}, {**self.settings, "columns": ["x"]})
 
     def example_of_snapshots(self):
         return Example(

@@ -26,6 +26,7 @@ class Kind:
         base: from values and arguments to the place on the scale on which the kind is uniform or standard normal.
         value: the other way.
         gaussian: whether that scale is the standard normal's; else the distribution is even on it.
+        logarithmic: whether that scale is one of the logarithm.
         density: whether the density is known.
     """
 
@@ -35,6 +36,7 @@ class Kind:
     base: Callable[[Any, Args], Any] = lambda x, args: x
     value: Callable[[Any, Args], Any] = lambda u, args: u
     gaussian: bool = False
+    logarithmic: bool = False
     density: bool = True
 
     def problem(self, args: Args) -> str:
@@ -67,7 +69,12 @@ def _whole(a: Args) -> tuple[float, float]:
 KINDS: dict[str, Kind] = {
     "uniform": Kind(("low", "high"), _ordered, lambda a: (a[0], a[1])),
     "log_uniform": Kind(
-        ("low", "high"), _positive, lambda a: (a[0], a[1]), lambda x, a: np.log(np.maximum(x, 1e-300)), lambda u, a: np.exp(u)
+        ("low", "high"),
+        _positive,
+        lambda a: (a[0], a[1]),
+        lambda x, a: np.log(np.maximum(x, 1e-300)),
+        lambda u, a: np.exp(u),
+        logarithmic=True,
     ),
     "normal": Kind(("mean", "std"), _spread, _whole, lambda x, a: (x - a[0]) / a[1], lambda u, a: a[0] + a[1] * u, gaussian=True),
     "truncated_normal": Kind(
@@ -85,6 +92,7 @@ KINDS: dict[str, Kind] = {
         lambda x, a: (np.log(np.maximum(x, 1e-300)) - a[0]) / a[1],
         lambda u, a: np.exp(a[0] + a[1] * u),
         gaussian=True,
+        logarithmic=True,
     ),
     "categorical": Kind((), _distinct, lambda a: (min(a), max(a))),
     "joint": Kind(("low", "high"), _ordered, lambda a: (a[0], a[1]), density=False),
@@ -157,10 +165,16 @@ class Marginal:
         inside = self.inside(x)
         x = np.where(inside, x, low if np.isfinite(low) else high if np.isfinite(high) else 0.0)
         if kind.gaussian:
-            log = -0.5 * kind.base(x, self.args) ** 2 - 0.5 * math.log(2 * math.pi) - math.log(self.args[1]) - _log_mass(a, b)
+            log = -0.5 * kind.base(x, self.args) ** 2 - 0.5 * math.log(2 * math.pi) - _log_mass(a, b)
         else:
             log = np.full(np.shape(x), -math.log(b - a))
-        return np.where(inside, log - np.log(x) if self.kind in ("log_uniform", "log_normal") else log, -np.inf)
+        return np.where(inside, log + self.log_slope(x), -np.inf)
+
+    def log_slope(self, x: np.ndarray) -> np.ndarray:
+        """Return (…,) log |d base / d x|, with the base of its kind."""
+        kind = KINDS[self.kind]
+        slope = np.full(np.shape(x), -math.log(self.args[1]) if kind.gaussian else 0.0)
+        return slope - np.log(np.maximum(x, 1e-300)) if kind.logarithmic else slope
 
     def truncated(self, low: float, high: float) -> Marginal:
         """Return it cut to an interval.

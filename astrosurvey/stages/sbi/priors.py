@@ -145,6 +145,18 @@ class Prior:
         """Return (…,) bool: where the density at (…, p) points is positive. NaN is outside."""
         return np.asarray(np.all([m.inside(theta[..., k]) for k, m in enumerate(self.marginals)], axis=0))
 
+    def to_base(self, theta: np.ndarray) -> np.ndarray:
+        """Return (…, p) the places of parameters on the scales on which the prior is even or normal, such as the logarithm."""
+        return np.stack([KINDS[m.kind].base(theta[..., k], m.args) for k, m in enumerate(self.marginals)], axis=-1)
+
+    def from_base(self, base: np.ndarray) -> np.ndarray:
+        """Return (…, p) the parameters at places on these scales."""
+        return np.stack([KINDS[m.kind].value(base[..., k], m.args) for k, m in enumerate(self.marginals)], axis=-1)
+
+    def log_slope(self, theta: np.ndarray) -> np.ndarray:
+        """Return (…,) log |d base / d theta|, by which a density of the parameters is more than one on these scales."""
+        return np.asarray(sum(m.log_slope(theta[..., k]) for k, m in enumerate(self.marginals)))
+
     def truncated(self, low: Sequence[float], high: Sequence[float]) -> Prior:
         """Return this prior cut to the box from (p,) `low` to (p,) `high`, and to where it was cut before.
 
