@@ -57,6 +57,7 @@ class Simulations:
     def __init__(self, tiles: Tiles[Observations], *, sets: bool = False) -> None:
         self._parts: list[Observations] = []
         self.prior: Prior
+        self.shape: tuple[int, ...] = ()
         for tile, part in tiles.items():
             if not len(part):
                 continue

@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
+from ...networks.conditional_flow import FlowEnsemble
 from .priors import Prior
 from .rows import RowRandom
 from .scaling import DataScaling, ParameterScaling
@@ -56,12 +56,12 @@ class PosteriorFlow:
     """Posteriors by a flow over parameters given data.
 
     Args:
-        network: see `networks.conditional_flow.FlowEnsemble`.
+        network: of parameters, given data.
         parameters, data: scales on which it sees them.
         device: where it runs.
     """
 
-    def __init__(self, network: nn.Module, parameters: ParameterScaling, data: DataScaling, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(self, network: FlowEnsemble, parameters: ParameterScaling, data: DataScaling, device: Literal["cpu", "cuda"]) -> None:
         self._network, self._parameters, self._data, self._device = network.to(device).eval(), parameters, data, device
         self.prior = parameters.prior
 
@@ -97,7 +97,7 @@ class PosteriorFlow:
 
     def _draw(self, x: np.ndarray, rows: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (n, draws, p) draws, in turn by each member, and (n, draws) their log densities by that member."""
-        members, p, n = int(self._network.members), len(self.prior), len(rows)
+        members, p, n = self._network.members, len(self.prior), len(rows)
         each = -(-draws // members)
         runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
         noise = np.concatenate([RowRandom(seed, run[0], run[-1] + 1).normal(each, members, p) for run in runs])

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
 
+from ...networks.conditional_flow import FlowEnsemble
 from .estimator import Drawn
 from .sampler import walk
 from .scaling import DataScaling, ParameterScaling
@@ -25,12 +25,12 @@ class LikelihoodFlow:
     """Posteriors by a flow over data given parameters.
 
     Args:
-        network: see `networks.conditional_flow.FlowEnsemble`.
+        network: of data, given parameters.
         parameters, data: scales on which it sees them.
         device: where it runs.
     """
 
-    def __init__(self, network: nn.Module, parameters: ParameterScaling, data: DataScaling, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(self, network: FlowEnsemble, parameters: ParameterScaling, data: DataScaling, device: Literal["cpu", "cuda"]) -> None:
         self._network, self._parameters, self._data, self._device = network.to(device).eval(), parameters, data, device
         self.prior = parameters.prior
 
@@ -46,15 +46,11 @@ class LikelihoodFlow:
         known = np.flatnonzero(np.isfinite(scaled).all(axis=1))
         for first in range(0, len(known), TOGETHER):
             rows = known[first : first + TOGETHER]
-
-            def log_likelihood(z: np.ndarray, rows: np.ndarray = rows) -> np.ndarray:
-                return self._log_likelihood(z, scaled[rows]) + slope[rows, None]
-
             walked = walk(
                 np.broadcast_to(start, (len(rows), n, p)),
                 rows,
                 lambda z, _: self._log_prior(z),
-                lambda z, _, likelihood=log_likelihood: likelihood(z),
+                lambda z, rows: self._log_likelihood(z, scaled[rows]) + slope[rows, None],
                 draws,
                 seed,
             )

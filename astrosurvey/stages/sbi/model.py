@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...core.stage import DataError
+from ...networks.conditional_flow import FlowEnsemble
 from ...products import Model, Observations
 from ..models.load import to_network
 from .calibration.check import Calibration
@@ -21,7 +22,7 @@ from .train import ARCHITECTURE, Trained
 
 TASK = "posterior"
 """What the card of a model for `sbi.posterior` says under `task`."""
-METHODS = {"sbi.npe": PosteriorFlow, "sbi.nle": LikelihoodFlow}
+METHODS: dict[str, type[PosteriorFlow] | type[LikelihoodFlow]] = {"sbi.npe": PosteriorFlow, "sbi.nle": LikelihoodFlow}
 """By the stage that trained it, what answers."""
 NEEDS = ("method", "prior", "data", "calibration")
 _SCALING = "scaling."
@@ -113,7 +114,9 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
         raise DataError(f"the model lacks {error}: wire a model as sbi.npe or sbi.nle writes it") from error
     weights = {name: array for name, array in model.weights.items() if not name.startswith(_SCALING)}
     network = to_network(Model(model.architecture, model.config, weights, card))
-    estimator = METHODS[card["method"]](network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
+    if not isinstance(network, FlowEnsemble):
+        raise DataError(f"the model is of the architecture {model.architecture!r}, and this stage needs a {ARCHITECTURE}")
+    estimator: Estimator = METHODS[card["method"]](network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
     shape, names = tuple(card["data"]["shape"]), tuple(card["data"]["names"])
     calibration = Calibration.from_card(card["calibration"])
     return Opened(estimator, card["method"], shape, names, calibration, str(card.get("simulator", {}).get("name", "")))

@@ -21,7 +21,7 @@ from .priors import Prior
 LINEAR = 3.0
 """Robust deviations within which data stay nearly as they are."""
 FAR = 7.0
-"""Beyond this many standard deviations a normal prior that is cut on one side has nothing on the other."""
+"""Beyond this many standard deviations a normal prior has nothing."""
 TAIL = 0.02
 """Part of the data on either side that has no say in what remains to be centred and scaled."""
 
@@ -97,7 +97,7 @@ class ParameterScaling:
         with np.errstate(divide="ignore", over="ignore"):
             ends = np.stack([prior.to_base(low), prior.to_base(high)])
         gaussian = np.array([KINDS[m.kind].gaussian for m in prior.marginals])
-        self.bounded = ~gaussian | np.isfinite(ends).any(axis=0)
+        self.bounded = ~gaussian | (np.abs(ends) < FAR).any(axis=0)
         for k, values in enumerate(self._values):
             if values is not None:
                 ends[:, k] = 0.0, len(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class Trained:
         history: of the training.
     """
 
-    network: nn.Module
+    network: FlowEnsemble
     config: dict[str, Any]
     history: History
 
@@ -177,4 +177,4 @@ def train(
         log=log,
         checkpoint=checkpoint,
     )
-    return Trained(trained, config, history)
+    return Trained(cast(FlowEnsemble, trained), config, history)

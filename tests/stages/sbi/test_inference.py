@@ -20,7 +20,7 @@ from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, Post
 
 NOISE = 0.2
 PRIOR = Prior.declared({"slope": {"uniform": [-1, 1]}, "zero": {"normal": [0, 1]}})
-SMALL = {"members": 2, "layers": 2, "hidden": [24], "epochs": 16, "tests": 60, "draws": 50}
+SMALL = {"members": 2, "layers": 2, "hidden": [24], "epochs": 24, "tests": 60, "draws": 50}
 
 
 @pytest.fixture
