@@ -73,19 +73,19 @@ def drawn(simulator: Any) -> Any:
 
 
 @cache
-def lumpy(side: int = 16, count: int = 6) -> Any:
+def lumpy(side: int = 16, count: int = 6, seed: int = 6) -> Any:
     """Return images that a strength made, one of them with a gap."""
     import numpy as np
 
     from astrosurvey.products import Observations
     from astrosurvey.stages.sbi.priors import Prior
 
-    rng = np.random.default_rng(6)
+    rng = np.random.default_rng(seed)
     prior = Prior.declared({"strength": {"uniform": [1, 2]}})
     theta = prior.draw(rng, count)
     data = (theta[:, :, None] * rng.normal(size=(count, side, side))).astype(np.float32)
     data[-1, 3, 4] = np.nan
-    return Observations(data, np.arange(count), "", (), prior.samples(theta), {"failed": 0})
+    return Observations(data, np.arange(count) + 1000 * seed, "", (), prior.samples(theta), {"failed": 0})
 
 
 @cache

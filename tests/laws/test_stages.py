@@ -336,7 +336,10 @@ class TestTrainMoments(StageLaws):
     stage = TrainMoments
 
     def example(self):
-        return Example({"observations": [lumpy(count=40)]}, {"epochs": 1, "features": 3, "keep_back": 0.2, "symmetry": "torus"})
+        return Example(
+            {"observations": [lumpy(count=40), lumpy(count=40, seed=7)]},
+            {"epochs": 1, "features": 3, "keep_back": 0.2, "symmetry": "torus"},
+        )
 
     def wrong_shape_for_sets(self):
         return Example({"observations": [two_moons(0)]}, {"network": "deep_set"})
@@ -345,7 +348,7 @@ class TestTrainMoments(StageLaws):
         return Example({"observations": [two_moons(0)]}, {"symmetry": "square"})
 
     def wrong_number(self):
-        return Example({"observations": [lumpy()]})
+        return Example({"observations": [lumpy(count=3), lumpy(count=3, seed=7)]})
 
 
 class TestSummarise(StageLaws):

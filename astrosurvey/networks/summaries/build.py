@@ -26,7 +26,7 @@ class _Shaped(nn.Module):
         self.shape, self.network = tuple(shape), network
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(x.reshape(len(x), *self.shape))  # type: ignore[no-any-return]
+        return self.network(x.reshape(len(x), *self.shape))
 
 
 def moment_network(

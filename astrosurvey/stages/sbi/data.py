@@ -70,6 +70,8 @@ class Simulations:
             self._parts.append(part)
         if not self._parts:
             raise NoWork("there are no simulations")
+        if sets and len(self.shape) != 2:
+            raise DataError(f"a set has data of two axes, (row, column), not of {len(self.shape)}")
         self.names = self._parts[0].names
         self.simulator: dict[str, Any] = dict(self._parts[0].meta.get(SIMULATOR, {}))
         self._starts = np.cumsum([0, *(len(part) for part in self._parts)])

@@ -82,7 +82,8 @@ def _scores(ctx: Context, simulations: Simulations, rows: np.ndarray, model: Mod
     step = max(1, SCALED // int(np.prod(simulations.shape)))
     said = [moments.moments(simulations.take(rows[start : start + step])) for start in range(0, len(rows), step)]
     mean, spread = (np.concatenate(parts) for parts in zip(*said, strict=True))
-    explained = 1 - ((truth - mean) ** 2).mean(axis=0) / truth.var(axis=0)
+    variance = truth.var(axis=0)
+    explained = 1 - ((truth - mean) ** 2).mean(axis=0) / np.where(variance > 0, variance, np.nan)
     within = (np.abs(truth - mean) < spread).mean(axis=0)
     scatter = np.sqrt(within * (1 - within) / len(rows))
     found: list[Metric] = []

@@ -64,8 +64,6 @@ class TrainMoments(Stage):
             raise DataError(
                 f"data of {len(shape)} axes: convolutions run over one to three of them, after one of channels if `channels` is set"
             )
-        if kind == "deep_set" and len(shape) != 2:
-            raise DataError(f"a deep set takes data of two axes, (row, column), not of {len(shape)}")
         if self.config.symmetry != "none" and len(shape) < 2:
             raise DataError(f"`symmetry` is {self.config.symmetry!r}, and lines have none of these")
         if self.config.symmetry in ("square", "torus") and shape[-1] != shape[-2]:
