@@ -37,7 +37,9 @@ class Sometimes(Simulator):
 
     name: ClassVar[str] = "test.sometimes"
     parameters: ClassVar = {"a": "", "speed": "km/s"}
-    block: ClassVar[int] = 4
+
+    def at_once(self):
+        return 4
 
     def simulate(self, theta, random):
         data = theta[:, :1] + 1e-3 * random.normal(3) + 1e-3 * random.uniform(3)
