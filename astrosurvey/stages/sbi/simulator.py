@@ -35,7 +35,7 @@ class Simulator(Stage):
     """
 
     inputs: ClassVar[Mapping[str, Any]] = {"parameters": Samples}
-    outputs: ClassVar[Mapping[str, Any]] = {"simulations": Observations}
+    outputs: ClassVar[Mapping[str, Any]] = {"observations": Observations}
     parameters: ClassVar[Mapping[str, str]] = {}
     features: ClassVar[tuple[str, ...]] = ()
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -101,7 +101,7 @@ class Simulator(Stage):
         tile = ctx.tile.number if ctx.tile is not None else 0
         meta = {SIMULATOR: {"name": self.name, "version": self.version, "settings": keyed_settings(self.config)}, FAILED: failed}
         assert data is not None
-        return {"simulations": Observations(data, object_ids(tile, count), "", self.feature_names(), parameters, meta)}
+        return {"observations": Observations(data, object_ids(tile, count), "", self.feature_names(), parameters, meta)}
 
     def _rows(self, simulate: Simulate, theta: np.ndarray, random: RowRandom) -> np.ndarray:
         """Return (n, …) float32 data, NaN all over where a simulation is infinite anywhere."""

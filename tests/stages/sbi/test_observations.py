@@ -117,7 +117,7 @@ def test_a_folder_holds_nothing_else(tmp_path):
 
 def test_simulations_are_made_on_the_disk_and_read_from_it(tmp_path):
     prior = TwoMoons.usual_prior()
-    made = run(TwoMoons, parameters=prior.samples(prior.draw(np.random.default_rng(0), 3000)), scratch=tmp_path)["simulations"]
+    made = run(TwoMoons, parameters=prior.samples(prior.draw(np.random.default_rng(0), 3000)), scratch=tmp_path)["observations"]
     assert isinstance(made.data, np.memmap)
     made.write(tmp_path / "o")
     back = Observations.read(tmp_path / "o")

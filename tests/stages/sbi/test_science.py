@@ -156,7 +156,7 @@ class TestSed:
         assert abs(z.std() - 1) < 0.1
         errors = np.array([[np.nan, 1], [3, 4], [5, 6], [-1, 9]], np.float32)
         seen = Observations(errors, np.arange(4), "source", ("r_kron_flux_err", "g_kron_flux_err"))
-        made = run(SimulateSed, config, parameters=stage.usual_prior().samples(theta), observations=seen)["simulations"]
+        made = run(SimulateSed, config, parameters=stage.usual_prior().samples(theta), observations=seen)["observations"]
         assert made.names == ("g_kron_flux", "r_kron_flux", "g_kron_flux_err", "r_kron_flux_err")
         assert {tuple(row) for row in made.data[:, 2:].tolist()} == {(4, 3), (6, 5)}
         with pytest.raises(DataError, match="no column 'g_kron_flux_err'"):

@@ -55,7 +55,7 @@ class TestBase:
 
     def test_columns_go_by_name_and_failures_are_kept_and_counted(self):
         samples = self.samples()
-        made = run(Sometimes, parameters=samples)["simulations"]
+        made = run(Sometimes, parameters=samples)["observations"]
         assert made.parameters is samples
         assert np.allclose(made.data[5:, 0], samples.draws[5:, 1], atol=0.01)
         assert np.isnan(made.data).all(axis=1).tolist() == [True] * 2 + [False] * 7
