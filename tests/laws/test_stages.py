@@ -51,6 +51,7 @@ from astrosurvey.stages.sbi.simulators.sir import Sir
 from astrosurvey.stages.sbi.simulators.slcp import Slcp
 from astrosurvey.stages.sbi.simulators.stream import Stream
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
@@ -92,12 +93,14 @@ from .examples import (
     small_classifier,
     small_deblender,
     small_detector,
+    small_posterior,
     small_scorer,
     solutions,
     spectra,
     starry,
     tile_image,
     truth,
+    two_moons,
     witnesses,
 )
 
@@ -382,6 +385,34 @@ class TestReadObservations(StageLaws):
     def wrong_file(self, tmp_path):
         (tmp_path / "t0.npy").write_bytes(b"\x93NUMPY\x01\x00")
         return Example(config={"path": str(tmp_path / "t0.npy")})
+
+
+class _Infers:
+    SMALL: ClassVar = {"members": 2, "layers": 2, "bins": 3, "hidden": [6], "epochs": 2, "keep_back": 0.5, "tests": 4, "draws": 10}
+
+    def example(self):
+        return Example({"observations": [two_moons(number) for number in (0, 1)]}, self.SMALL)
+
+
+class TestNeuralPosterior(_Infers, StageLaws):
+    stage = NeuralPosterior
+
+
+class TestNeuralLikelihood(_Infers, StageLaws):
+    stage = NeuralLikelihood
+
+
+class TestPosterior(StageLaws):
+    stage = Posterior
+
+    def example(self):
+        return Example({"posterior_model": small_posterior(), "observations": two_moons(0)}, {"draws": 20, "keep": 3})
+
+    def example_with_missing_values(self):
+        observed = two_moons(1)
+        data = observed.data.copy()
+        data[1, 0] = np.nan
+        return Example({"posterior_model": small_posterior(), "observations": replace(observed, data=data)}, {"draws": 20})
 
 
 class TestMeshBackground(StageLaws):
@@ -955,8 +986,8 @@ class TestFuzzyClustering(StageLaws):
 
     def example_of_clusterings(self):
         given = grouped()
-        inputs = {"sources": given["sources"], "given_members": given["members"], "given_clusters": given["clusters"]}
-        return Example(inputs, {**self.settings, "columns": ["x"]})
+        whole = {f"given_{name}": [Catalog.concatenate(given[name])] for name in ("members", "clusters", "points")}
+        return Example({"sources": given["sources"], **whole}, {**self.settings, "columns": ["x"]})
 
     def example_of_snapshots(self):
         return Example(

@@ -14,6 +14,7 @@ from .simulators.sir import Sir
 from .simulators.slcp import Slcp
 from .simulators.stream import Stream
 from .simulators.two_moons import TwoMoons
+from .stage import NeuralLikelihood, NeuralPosterior, Posterior
 
 STAGES = (
     DrawPrior,
@@ -28,4 +29,7 @@ STAGES = (
     Enrichment,
     LightCone,
     SimulateSed,
+    NeuralPosterior,
+    NeuralLikelihood,
+    Posterior,
 )

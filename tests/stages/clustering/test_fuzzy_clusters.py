@@ -193,6 +193,22 @@ class TestField:
         (found,) = without_field([Membership(inside, np.ones(len(inside)))], values, np.ones(2), np.log(density))
         np.testing.assert_allclose(found.probability, 0.9)
 
+    @pytest.mark.parametrize("box", [np.zeros(2), np.ones(2)])
+    def test_the_field_around_is_the_nearest_of_all_points_outside(self, box):
+        from scipy.spatial import cKDTree
+
+        rng = np.random.default_rng(4)
+        values, density = rng.random((900, 2)), rng.normal(size=900)
+        clump = np.flatnonzero(np.hypot(*(values - [0.9, 0.5]).T) < 0.09)
+        for members in (clump, np.append(clump, np.argmin(values[:, 0])), np.flatnonzero(values[:, 0] < 0.99)):
+            outside = np.setdiff1d(np.arange(900), members)
+            tree = cKDTree(values[outside], boxsize=box if box.any() else None)
+            _, nearest = tree.query(values[members], np.arange(1, min(20, len(outside)) + 1))
+            real = -np.expm1(np.minimum(np.median(density[outside][nearest], axis=1) - density[members], 0))
+            (found,) = without_field([Membership(members, np.ones(len(members)))], values, box, density)
+            np.testing.assert_array_equal(found.members, members[real > 0])
+            np.testing.assert_array_equal(found.probability, real[real > 0])
+
     def test_where_all_are_members_there_is_no_field(self):
         (found,) = without_field([Membership(np.arange(5), np.ones(5))], np.arange(5.0)[:, None], np.zeros(1), np.zeros(5))
         assert (found.probability == 1).all()
