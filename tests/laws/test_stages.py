@@ -45,6 +45,7 @@ from astrosurvey.stages.sbi.simulators.lotka_volterra import LotkaVolterra
 from astrosurvey.stages.sbi.simulators.sir import Sir
 from astrosurvey.stages.sbi.simulators.slcp import Slcp
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
@@ -85,12 +86,14 @@ from .examples import (
     small_classifier,
     small_deblender,
     small_detector,
+    small_posterior,
     small_scorer,
     solutions,
     spectra,
     starry,
     tile_image,
     truth,
+    two_moons,
     witnesses,
 )
 
@@ -327,6 +330,34 @@ class TestSir(_Simulates, StageLaws):
 
 class TestLotkaVolterra(_Simulates, StageLaws):
     stage = LotkaVolterra
+
+
+class _Infers:
+    SMALL: ClassVar = {"members": 2, "layers": 2, "bins": 3, "hidden": [6], "epochs": 2, "keep_back": 0.5, "tests": 4, "draws": 10}
+
+    def example(self):
+        return Example({"observations": [two_moons(number) for number in (0, 1)]}, self.SMALL)
+
+
+class TestNeuralPosterior(_Infers, StageLaws):
+    stage = NeuralPosterior
+
+
+class TestNeuralLikelihood(_Infers, StageLaws):
+    stage = NeuralLikelihood
+
+
+class TestPosterior(StageLaws):
+    stage = Posterior
+
+    def example(self):
+        return Example({"posterior_model": small_posterior(), "observations": two_moons(0)}, {"draws": 20, "keep": 3})
+
+    def example_with_missing_values(self):
+        observed = two_moons(1)
+        data = observed.data.copy()
+        data[1, 0] = np.nan
+        return Example({"posterior_model": small_posterior(), "observations": replace(observed, data=data)}, {"draws": 20})
 
 
 class TestMeshBackground(StageLaws):

@@ -9,5 +9,6 @@ from .simulators.lotka_volterra import LotkaVolterra
 from .simulators.sir import Sir
 from .simulators.slcp import Slcp
 from .simulators.two_moons import TwoMoons
+from .stage import NeuralLikelihood, NeuralPosterior, Posterior
 
-STAGES = (DrawPrior, TwoMoons, Slcp, GaussianLinear, SpikeAndSlab, Sir, LotkaVolterra)
+STAGES = (DrawPrior, TwoMoons, Slcp, GaussianLinear, SpikeAndSlab, Sir, LotkaVolterra, NeuralPosterior, NeuralLikelihood, Posterior)
