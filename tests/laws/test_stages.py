@@ -878,6 +878,10 @@ class TestEvaluateClustering(StageLaws):
         found = grouped()
         return Example({name: found[name] for name in ("points", "members", "sources")}, {"label": "structure"})
 
+    def example_with_another_method(self):
+        found = grouped()
+        return Example({"points": found["points"], "members": found["members"], "reference": found["points"]}, {"min_ari": 1.0})
+
     def wrong_without_truth(self):
         found = grouped()
         return Example({name: found[name] for name in ("points", "members")})
