@@ -50,7 +50,9 @@ def grow(points: Points, min_samples: int, min_cluster_size: int, device: Litera
     values = np.ascontiguousarray(points.values[order])
     if len(values) < max(min_cluster_size, min_samples):
         return Hierarchy(order, values, None)
-    indices, squared = neighbours.KERNEL.on(device)(values, min_samples, points.box)
-    core = np.ascontiguousarray(squared[:, -1])
-    point, into, height = linkage.KERNEL.on(device)(values, core, indices, squared, points.box)
+    near, core = np.empty((len(values), min_samples), np.int32), np.empty(len(values))
+    for rows, indices, squared in neighbours.blocks(values, min_samples, points.box, device):
+        near[rows], core[rows] = indices, squared[:, -1]
+    point, into, height = linkage.KERNEL.on(device)(values, core, near, points.box)
+    del near, core
     return Hierarchy(order, values, condense(point, into, height, min_cluster_size))
