@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -124,6 +124,7 @@ def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None
 
     parts = [catalog for _, catalog in sources.items()]
     joined = Catalog.concatenate(parts) if parts else Catalog.empty("source")
+    del parts
     ids = joined.column("source_id")
     if (ids[1:] < ids[:-1]).any():
         joined = Catalog("source", joined.rows.take(pa.array(np.argsort(ids, kind="stable"))))
@@ -224,3 +225,26 @@ def points_of(catalog: Catalog, config: FeatureConfig, log: logging.Logger) -> P
             columns.total,
         )
     return Points(metric.apply(columns.values), columns.rows, columns.total, metric.dimension, metric.box, metric.names)
+
+
+def catalog_and_points(
+    sources: Tiles[Catalog],
+    photometry: Tiles[Catalog] | None,
+    redshifts: Tiles[Catalog] | None,
+    config: FeatureConfig,
+    log: logging.Logger,
+    also: Sequence[str] = (),
+) -> tuple[Catalog, Points]:
+    """Return all tiles' sources as one catalogue, and the points that the settings make of them; see `catalog_of` and `points_of`.
+
+    The catalogue has the columns that `tables.write_tables` needs, and those named in `also`. The others, which are most of its memory,
+    are gone before neighbours are looked for.
+    """
+    import pyarrow as pa
+
+    catalog = catalog_of(sources, photometry, redshifts)
+    points = points_of(catalog, config, log)
+    names = ["source_id", "ra", "dec", "primary", *(resolved(name, catalog.rows.column_names) for name in also)]
+    catalog = Catalog(catalog.table, catalog.rows.select(list(dict.fromkeys(names))))
+    pa.default_memory_pool().release_unused()
+    return catalog, points

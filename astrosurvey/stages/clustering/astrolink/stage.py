@@ -53,7 +53,7 @@ class AstroLink(Stage):
         """Return clusters, their members, and every source as a point with its density and its place in the ordered-density plot."""
         import numpy as np
 
-        from ..features import catalog_of, numbers, points_of, resolved
+        from ..features import catalog_and_points, numbers, resolved
         from ..graph import build
         from ..tables import write_tables
         from .groups import significant
@@ -62,8 +62,8 @@ class AstroLink(Stage):
         from .null import covers, simulated, tabulated
 
         settings = self.config
-        catalog = catalog_of(sources, photometry, redshifts)
-        points = points_of(catalog, settings, ctx.log)
+        also = [] if settings.weights is None else [settings.weights]
+        catalog, points = catalog_and_points(sources, photometry, redshifts, settings, ctx.log, also)
         weights = None
         if settings.weights is not None:
             weights = numbers(catalog.rows, resolved(settings.weights, catalog.rows.column_names))[points.rows]
@@ -83,6 +83,8 @@ class AstroLink(Stage):
         else:
             null = simulated(ctx.rng, len(points), points.dimension, k, weights, progress=ctx.progress)
         groups, assigned, position = memberships(graph, joins, null, significant(joins, null, settings.false_positive_rate))
+        log_density = graph.log_density[graph.node]
+        del graph, joins  # so that the tables have room
         if groups:
             ctx.log.info("%d clusters; %d of %d points are put into one", len(groups), (assigned >= 0).sum(), len(points))
         else:
@@ -95,7 +97,7 @@ class AstroLink(Stage):
             points,
             groups,
             self.name,
-            log_density=graph.log_density[graph.node],
+            log_density=log_density,
             position=position,
             assigned=assigned,
         )

@@ -56,15 +56,14 @@ class Hdbscan(Stage):
         """Return clusters, their members, and every source as a point with its outlier score."""
         import numpy as np
 
-        from ..features import catalog_of, points_of
+        from ..features import catalog_and_points
         from ..tables import Group, write_tables
         from .select import outlier_scores, select
         from .soft import best_memberships
         from .tree import grow, smallest_cluster
 
         settings = self.config
-        catalog = catalog_of(sources, photometry, redshifts)
-        points = points_of(catalog, settings, ctx.log)
+        catalog, points = catalog_and_points(sources, photometry, redshifts, settings, ctx.log)
         least = settings.min_cluster_size or smallest_cluster(len(points), points.dimension)
         hierarchy = grow(points, settings.min_samples, least, ctx.device)
         if hierarchy.tree is None:

@@ -49,11 +49,10 @@ class KMeans(Stage):
         from threadpoolctl import threadpool_limits
 
         from ....kernels import morton
-        from ..features import catalog_of, points_of
+        from ..features import catalog_and_points
         from ..tables import Group, write_tables
 
-        catalog = catalog_of(sources, photometry, redshifts)
-        points = points_of(catalog, self.config, ctx.log)
+        catalog, points = catalog_and_points(sources, photometry, redshifts, self.config, ctx.log)
         if points.box.any():
             raise DataError(f"{self.name} knows no periodic box; leave `box` out, or take clustering.hdbscan")
         if not len(points):

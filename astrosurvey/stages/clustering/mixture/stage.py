@@ -52,14 +52,13 @@ class GaussianMixture(Stage):
         from threadpoolctl import threadpool_limits
 
         from ....kernels import morton
-        from ..features import catalog_of, points_of
+        from ..features import catalog_and_points
         from ..tables import Group, write_tables
         from .choose import is_near, mixture
         from .plane import flattened
 
         settings = self.config
-        catalog = catalog_of(sources, photometry, redshifts)
-        points = points_of(catalog, settings, ctx.log)
+        catalog, points = catalog_and_points(sources, photometry, redshifts, settings, ctx.log)
         if not len(points):
             return write_tables(catalog, points, [], self.name)
         order = morton.KERNEL.on(ctx.device)(points.values)
