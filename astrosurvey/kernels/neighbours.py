@@ -17,14 +17,16 @@ from ._numba import cuda, download, empty, helper, inlined, launch, parallel, pr
 from .spec import KernelSpec, Launch
 
 MAX_COLUMNS = 20
-LEAVES = 32
+LEAVES = 8
 """Leaves that a thread of the CPU twin takes at a time."""
 TILE = 64
 """Points that a block of the CUDA twin looks at together: two leaves."""
 NONE = np.int32(2**31 - 1)
 """The row of a neighbour that is not found yet; behind all others at an equal distance."""
-BLOCK = 2**22
+BLOCK = 2**20
 """Neighbours that `blocks`, and distances that the reference has in memory at a time."""
+CUDA_BLOCK = 2**24
+"""The same where neighbours are looked for on a GPU, which fewer would not fill."""
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Rows of some points, rows of their neighbours, and the squared distances of these."""
@@ -108,8 +110,8 @@ def blocks(points: np.ndarray, k: int, box: np.ndarray, device: Literal["cpu", "
 
 def _blocks(points: np.ndarray, k: int, box: np.ndarray, device: Literal["cpu", "cuda"]) -> Iterator[Found]:
     if len(points):
-        search = _on_cpu if device == "cpu" else _on_cuda
-        yield from search(points, build(points), periods_of(box), k, max(BLOCK // (k * TILE), 1))
+        search, block = (_on_cpu, BLOCK) if device == "cpu" else (_on_cuda, CUDA_BLOCK)
+        yield from search(points, build(points), periods_of(box), k, max(block // (k * TILE), 1))
 
 
 def _gathered(points: np.ndarray, k: int, box: np.ndarray, device: Literal["cpu", "cuda"]) -> tuple[np.ndarray, np.ndarray]:

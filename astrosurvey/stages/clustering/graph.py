@@ -14,6 +14,7 @@ import numpy as np
 
 from ...core.stage import DataError
 from ...kernels import density, edges, morton, neighbours
+from .room import require_room
 
 if TYPE_CHECKING:
     from .features import Points
@@ -73,9 +74,11 @@ def build(
         device: where neighbours are looked for.
 
     Raises:
-        DataError: there are too many columns.
+        DataError: there are too many columns, or there is too little memory.
     """
     require_few_columns(points)
+    wanted = linked(points.dimension, k) if link is None else link
+    require_room(len(points), bytes_a_row(points.values.shape[1], wanted))
     order, first = distinct(points.values, device)
     count = np.diff(first, append=len(order)).astype(np.int32)
     node = np.empty(len(order), np.int32)
@@ -83,8 +86,8 @@ def build(
     values = np.ascontiguousarray(points.values[order[first]])
     weight = count.astype(np.float64) if weights is None else _summed(weights, node, first)
     del order, first
-    m, k_there = len(count), min(k, len(count))
-    connected = min(linked(points.dimension, k) if link is None else link, max(k_there, 1))
+    m = len(count)
+    connected = min(wanted, max(min(k, m), 1))
     near, inverse_dimension, log_density = np.empty((m, connected), np.int32), np.empty(m), np.empty(m)
     for rows, indices, squared in neighbours.blocks(values, k, points.box, device):
         near[rows] = indices[:, :connected]
@@ -109,6 +112,13 @@ def _inverse_dimension(squared: np.ndarray) -> np.ndarray:
         # The node itself, in front, is no neighbour.
         ratio = ratio[:, -1:] / ratio[:, 1:]
     return np.asarray(0.5 * np.log(ratio, out=ratio).mean(axis=1))
+
+
+def bytes_a_row(columns: int, link: int) -> int:
+    """Return how many bytes `build` and the joining of groups take for each point: at first those of the search, with its tree, or later
+    those of edges and groups."""
+    kept = 32 + 4 * link  # node, count, inverse_dimension, log_density; and near
+    return kept + max(17 * columns + 12, 4 * link + 56)
 
 
 def require_few_columns(points: Points) -> None:
