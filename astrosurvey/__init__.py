@@ -27,6 +27,7 @@ _WHERE = {
     "Metrics": "products",
     "Model": "products",
     "NoWork": "core.stage",
+    "Observations": "products",
     "Pipeline": "core.pipeline",
     "PipelineError": "core.problems",
     "ProductError": "core.product",
@@ -35,6 +36,7 @@ _WHERE = {
     "Samples": "products",
     "Segmentation": "products",
     "Selection": "core.plan",
+    "Simulator": "stages.sbi.simulator",
     "Spectra": "products",
     "Stage": "core.stage",
     "StageConfig": "core.stage",
@@ -78,10 +80,12 @@ if TYPE_CHECKING:
     from .products import Metric as Metric
     from .products import Metrics as Metrics
     from .products import Model as Model
+    from .products import Observations as Observations
     from .products import PsfModel as PsfModel
     from .products import Samples as Samples
     from .products import Segmentation as Segmentation
     from .products import Spectra as Spectra
+    from .stages.sbi.simulator import Simulator as Simulator
 
 
 def __getattr__(name: str) -> Any:

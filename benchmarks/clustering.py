@@ -14,7 +14,8 @@ The parts, in minutes on an idle machine at the defaults:
 - cold (1): a process that does nothing but cluster a thousand points, with what is compiled in a folder that it finds;
 - nulls (1): boxes without structure;
 - fuzzy (1): points with errors;
-- clusterings (1): a thousand clusterings put together.
+- clusterings (1): a thousand clusterings put together;
+- events (1): births, deaths and mergers in snapshots; ours alone, for none of the others finds any.
 
 Figures go to FILE.json at once. A run that is begun again goes on where it stopped; `--again` forgets the chosen parts.
 """
@@ -37,7 +38,7 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parents[1]))
 from clustering_data import GAIA_COLUMNS, GAIA_FIELDS, gaia, on_the_sphere, scaled
-from clustering_tools import AT_ONE_HALF, METHODS, OURS, PEERS
+from clustering_tools import METHODS, OURS, PEERS, STATED
 
 from astrosurvey.stages.simulate.clusters.mock import gaussian_box, mock, uniform_box
 
@@ -217,7 +218,8 @@ def cold(results: Results, options: argparse.Namespace) -> None:
 def nulls(results: Results, options: argparse.Namespace) -> None:
     cases = {f"{kind} d{d}": (draw, d) for d in DIMENSIONS for kind, draw in NULLS.items()}
     # The others state no probability of finding what is not there.
-    for method in [method for method in (*options.methods, AT_ONE_HALF) if "astrolink" in method]:
+    stated = STATED if "clustering.astrolink" in options.methods else ()
+    for method in (*stated, *(method for method in options.methods if method in PEERS and "astrolink" in method)):
         if not (todo := results.missing("nulls", list(cases), method)):
             continue
         boxes = [
@@ -275,6 +277,16 @@ def clusterings(results: Results, options: argparse.Namespace) -> None:
                         results.add("clusterings", case, method, json.loads(str(stored["notes"])))
 
 
+def events(results: Results, options: argparse.Namespace) -> None:
+    from clustering_events import MOMENTS, NUMBER, score
+
+    # There are a few events in each system, so those of all are counted together.
+    case = f"d3 n{NUMBER} {MOMENTS} snapshots {len(options.seeds)} systems"
+    for method in ("astrolink", "hdbscan"):
+        if results.missing("events", [case], f"clustering.fuzzy, {method}"):
+            results.add("events", case, f"clustering.fuzzy, {method}", score(options.seeds, method))
+
+
 PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {
     "mocks": mocks,
     "many": many,
@@ -284,6 +296,7 @@ PARTS: dict[str, Callable[[Results, argparse.Namespace], None]] = {
     "nulls": nulls,
     "fuzzy": fuzzy,
     "clusterings": clusterings,
+    "events": events,
 }
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parent))
 from clustering import medians
+from clustering_tools import STATED
 
 COLUMNS = ("clustering.astrolink", "clustering.hdbscan", "astrolink 0.5.4", "hdbscan", "fast_hdbscan", "scikit-learn HDBSCAN")
+FOLLOWED = ("clustering.fuzzy, astrolink", "clustering.fuzzy, hdbscan")
 FUZZY = ("clustering.fuzzy", "fuzzycategories", "fuzzycategories, mended", "astrolink 0.5.4, one draw")
 Figures = dict[str, dict[str, dict[str, float]]]
 
@@ -49,15 +51,22 @@ def seconds(figures: dict[str, float]) -> str:
     return f"{figures['cpu_s']:.2f}"
 
 
+def followed(figures: dict[str, float]) -> str:
+    """Return precision and recall of events, and the latter by kind."""
+    kinds = ", ".join(f"{kind} {figures[kind]:.2f}" for kind in ("births", "deaths", "mergers"))
+    return f"{figures['precision']:.2f}, {figures['recall']:.2f} ({kinds})"
+
+
 ROWS: tuple[tuple[str, str, tuple[str, ...], Callable[[dict[str, float]], str]], ...] = (
     ("mocks", "accuracy, recovered", COLUMNS, accuracy),
     ("many", "accuracy, recovered", COLUMNS, accuracy),
     ("gaia", "accuracy, recovered", COLUMNS, accuracy),
     ("costs", "CPU s, peak memory", COLUMNS, costs),
     ("cold", "CPU s to import and cluster a thousand points: first time, later", COLUMNS, start),
-    ("nulls", "boxes with a cluster", ("clustering.astrolink", "clustering.astrolink at 0.5", "astrolink 0.5.4"), false),
+    ("nulls", "boxes with a cluster", (*STATED, "astrolink 0.5.4"), false),
     ("fuzzy", "accuracy, recovered; calibration error", FUZZY, sure),
     ("clusterings", "CPU s", FUZZY[:2], seconds),
+    ("events", "precision, recall", FOLLOWED, followed),
 )
 
 

@@ -119,8 +119,23 @@ def columns_as_set(values: np.ndarray, names: list[str]) -> Any:
     return points_of(catalog.replace(**own), FeatureConfig(columns=names), context().log)
 
 
-def our_astrolink(points: Any, rate: float = FALSE_POSITIVES) -> np.ndarray:
+def our_astrolink(points: Any) -> np.ndarray:
     """clustering.astrolink: from points to labels."""
+    return _astrolink(points, FALSE_POSITIVES)[1]
+
+
+def our_clusters(points: Any, rate: float) -> np.ndarray:
+    """clustering.astrolink at a rate of false positives: from points to the last cluster that each is a member of, however unlikely.
+
+    So every cluster that the stage states has a label, though none of its members may be one rather than not.
+    """
+    labels = np.full(len(points), -1)
+    for index, group in enumerate(_astrolink(points, rate)[0]):
+        labels[group.members] = index
+    return labels
+
+
+def _astrolink(points: Any, rate: float) -> Any:
     from astrosurvey.stages.clustering.astrolink.groups import significant
     from astrosurvey.stages.clustering.astrolink.joins import joins_of
     from astrosurvey.stages.clustering.astrolink.membership import memberships
@@ -129,7 +144,7 @@ def our_astrolink(points: Any, rate: float = FALSE_POSITIVES) -> np.ndarray:
 
     graph = build(points, NEIGHBOURS)
     joins, null = joins_of(graph), tabulated(points.dimension, NEIGHBOURS)
-    return memberships(graph, joins, null, significant(joins, null, rate))[1]
+    return memberships(graph, joins, null, significant(joins, null, rate))
 
 
 def our_hdbscan(points: Any) -> np.ndarray:
@@ -145,15 +160,15 @@ def our_hdbscan(points: Any) -> np.ndarray:
 
 
 OURS: dict[str, Method] = {"clustering.astrolink": our_astrolink, "clustering.hdbscan": our_hdbscan}
-AT_ONE_HALF = "clustering.astrolink at 0.5"
-"""As many false clusters as AstroLink's own threshold stands for."""
+STATED: dict[str, Method] = {f"clustering.astrolink at {rate}": partial(our_clusters, rate=rate) for rate in (FALSE_POSITIVES, 0.5)}
+"""Clusters at a stated rate of false ones; one half is what AstroLink's own threshold stands for."""
 PEERS: dict[str, Method] = {
     "astrolink 0.5.4": astrolink_package,
     "hdbscan": hdbscan_package,
     "fast_hdbscan": fast_hdbscan_package,
     "scikit-learn HDBSCAN": sklearn_hdbscan,
 }
-METHODS = OURS | PEERS | {AT_ONE_HALF: partial(our_astrolink, rate=0.5)}
+METHODS = OURS | PEERS | STATED
 
 
 def peak() -> float:

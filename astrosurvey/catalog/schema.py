@@ -209,8 +209,9 @@ def semantic(version: str) -> tuple[int, int, int]:
 
 def suggestion(name: str, known: Any) -> str:
     """Return "; did you mean 'x'?" when one of the `known` names is close to `name`, else what there is."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+    lower = {other.lower(): other for other in reversed(list(known))}
+    close = difflib.get_close_matches(name.lower(), list(lower), n=1)
+    return f"; did you mean {lower[close[0]]!r}?" if close else f"; there are {', '.join(known)}"
 
 
 def schema_folder() -> Path:

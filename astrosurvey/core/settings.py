@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -72,13 +72,25 @@ def _fields(annotation: Any) -> dict[Any, Any] | None:
     return None
 
 
+def _is_many(annotation: Any) -> bool:
+    """Tell whether a type is a mapping or a list, perhaps an optional one, of something with fields."""
+    return get_origin(annotation) in (dict, list, tuple) or any(
+        get_origin(option) in (dict, list, tuple) for option in getattr(annotation, "__args__", ()) if get_origin(annotation) is not None
+    )
+
+
 def _explain(model: type[BaseModel], place: Place, detail: Any) -> tuple[str, str]:
     known: dict[Any, Any] = _fields(model) or {}
     setting, name = None, ""
+    keyed = False  # the next step is a key of a mapping, or an index of a list, whose values have these fields
     for depth, step in enumerate(place, start=1):
+        if keyed:
+            keyed = False
+            continue
         if step in known:
             setting, name = known[step], str(step)
         if depth < len(place):
+            keyed = step in known and _is_many(known[step].annotation)
             known = (_fields(known[step].annotation) or {}) if step in known else {}
     match detail["type"]:
         case "extra_forbidden":
@@ -95,9 +107,11 @@ def _explain(model: type[BaseModel], place: Place, detail: Any) -> tuple[str, st
         case "value_error":
             text = str(detail["ctx"]["error"])
         case _:
-            text = detail["msg"].replace("Input should be", "must be") + f", not {json.dumps(detail['input'])}"
-    hint = f"{name}: {setting.description}" if setting is not None and setting.description else "see `astrosurvey stages NAME`"
-    return text, hint
+            text = (
+                detail["msg"].replace("Input should be", "must be").replace("valid array", "valid list")
+                + f", not {json.dumps(detail['input'])}"
+            )
+    return text, f"{name}: {setting.description}" if setting is not None and setting.description else ""
 
 
 def keyed_settings(config: StageConfig) -> dict[str, Any]:

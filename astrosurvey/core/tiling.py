@@ -208,8 +208,13 @@ def _from_csv(path: Path) -> Iterator[Tile]:
         raise TilesError(f"{path} is no CSV file in UTF-8: {error}") from None
     if len(set(reader.fieldnames)) != len(reader.fieldnames):
         raise TilesError(f"{path} has two columns of one name")
-    if not rows or "tile" not in rows[0]:
-        raise TilesError(f"{path} needs a header line with a column `tile`, and at least one row")
+    if "tile" not in reader.fieldnames:
+        raise TilesError(
+            f"{path} has no column `tile`, and a CSV lists tiles, one a row; if it is the data, write "
+            f"`tiles: [{_safe(path.stem) or 'all'}]`, and `path: {path.name}` in the stage that reads it"
+        )
+    if not rows:
+        raise TilesError(f"{path} lists no tile: there is no row below its header")
     for line, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise TilesError(f"{path}:{line}: the row has more or fewer values than the header")

@@ -12,6 +12,7 @@ from .lightcurves import LightCurves
 from .metrics import Metric as Metric
 from .metrics import Metrics
 from .model import Model
+from .observations import Observations
 from .psf import PsfModel
 from .samples import Samples
 from .segmentation import Segmentation
@@ -26,6 +27,7 @@ __all__ = [
     "LightCurves",
     "Metrics",
     "Model",
+    "Observations",
     "PsfModel",
     "Samples",
     "Segmentation",

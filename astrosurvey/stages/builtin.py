@@ -24,6 +24,7 @@ def register_products(register: Callable[[type], None]) -> None:
 def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
+    from .catalog.match import MatchSpectra
     from .catalog.stage import MergeCatalogs
     from .clustering.astrolink.stage import AstroLink
     from .clustering.friends.stage import FriendsOfFriends
@@ -46,11 +47,13 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.catalog.stage import ReadCatalog
+    from .io.observations.stage import ReadObservations
     from .io.stage import ReadImage
     from .models.stage import LoadModel
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
     from .photometry.stage import AperturePhotometry, KronPhotometry
     from .psf.stage import MeasurePsf, StarGalaxy
+    from .sbi.stages import STAGES as SBI
     from .simulate.clusters.stage import SimulateClusters
     from .simulate.field import SimulateField
     from .simulate.spectra.stage import SimulateSpectra
@@ -69,6 +72,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         ReadImage,
         ReadCatalog,
         ReadSpectra,
+        ReadObservations,
         LabelSpectra,
         SimulateSky,
         SimulateField,
@@ -103,6 +107,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         CombineSpectra,
         MeasureLines,
         MergeCatalogs,
+        MatchSpectra,
         AstroLink,
         Hdbscan,
         FriendsOfFriends,
@@ -110,6 +115,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         GaussianMixture,
         KMeans,
         Project,
+        *SBI,
         EvaluateDetection,
         EvaluateAgreement,
         EvaluateDeblending,

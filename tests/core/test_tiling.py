@@ -57,12 +57,22 @@ def test_a_csv_gives_fields_for_templates(tmp_path):
     assert fill("{depth}", tiles[1]) == "26"
 
 
-@pytest.mark.parametrize("text", ["", "name\nt1\n", "tile,a\nt1\n", "tile\nt1,2\n"])
-def test_a_broken_csv_is_an_error(tmp_path, text):
-    table = tmp_path / "tiles.csv"
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no column `tile`"),
+        ("ra,dec\n1,2\n", r"if it is the data, write `tiles: \[my_tiles\]`, and `path: my tiles.csv` in the stage that reads it"),
+        ("tile\n", "no row below its header"),
+        ("tile,a\nt1\n", "2: the row has more or fewer values"),
+        ("tile\nt1,2\n", "2: the row has more or fewer values"),
+    ],
+)
+def test_a_broken_csv_is_an_error(tmp_path, text, message):
+    table = tmp_path / "my tiles.csv"
     table.write_text(text)
-    with pytest.raises(TilesError, match="tiles.csv"):
+    with pytest.raises(TilesError, match=message) as error:
         tiles_of(str(table))
+    assert "my tiles.csv" in str(error.value)
 
 
 @pytest.mark.parametrize("bad", [["a/b"], ["survey"], [".hidden"], ["a", "A"], ["a", "a"], ["x" * 200]])

@@ -64,6 +64,15 @@ def truth(index: int) -> Any:
 
 
 @cache
+def drawn(simulator: Any) -> Any:
+    """Return a few draws of the prior that is usual with a simulator."""
+    import numpy as np
+
+    prior = simulator.usual_prior()
+    return prior.samples(prior.draw(np.random.default_rng(4), 5))
+
+
+@cache
 def starry() -> Any:
     """Return the sources of two tiles, of a field with two clusters of stars in it, at the seam of right ascension."""
     import numpy as np
@@ -75,6 +84,24 @@ def starry() -> Any:
     rows = {"source_id": np.arange(200), "tile_id": 1, "ra": ra, "dec": dec, "significance": 9.0, "n_child": 0, "primary": True, "flags": 0}
     both = Catalog.from_columns("source", {**rows, **pixels})
     return [Catalog("source", both.rows.take(np.arange(k, 200, 2))) for k in range(2)]
+
+
+@cache
+def observed() -> tuple[Any, Any, Any]:
+    """Return a catalogue of six spectra of sources of `starry`, the fourth without a position, and redshifts and classes of some."""
+    import numpy as np
+
+    sources = Catalog.concatenate(starry())
+    rows, ids = [0, 3, 60, 3, 120, 150], np.arange(6) + 50
+    ra, dec = (np.ma.MaskedArray(sources.column(name)[rows], np.arange(6) == 3) for name in ("ra", "dec"))
+    known = {"tile_id": 2, "frame": "unknown", "n_pixel": 9, "wave_min": 4000.0, "wave_max": 9000.0, "flags": 0}
+    redshift = {"spectrum_id": [50, 50, 52, 99], "rank": [0, 1, 0, 0], "z": 0.1, "z_err": 1e-4, "z_warning": 0, "method": "scan"}
+    classes = {"object_table": ["spectrum", "source"], "object_id": [55, 50], "classifier": "net", "label": "star", "probability": 0.7}
+    return (
+        Catalog.from_columns("spectrum", {"spectrum_id": ids, "ra": ra, "dec": dec + 1 / 3600, **known}),
+        Catalog.from_columns("redshift", redshift),
+        Catalog.from_columns("classification", {**classes, "flags": 0}),
+    )
 
 
 @cache
@@ -470,3 +497,27 @@ def known_redshifts(number: int) -> Any:
     n = len(spectra) - 1
     columns = {"spectrum_id": spectra.ids[:n], "rank": 0, "z": truth.column("z")[:n], "method": "truth", "z_warning": 0}
     return Catalog.from_columns("redshift", columns)
+
+
+@cache
+def two_moons(index: int) -> Any:
+    """Return simulations of a tile."""
+    import numpy as np
+
+    from astrosurvey.products import Observations
+    from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+
+    prior = TwoMoons.usual_prior()
+    theta = prior.draw(np.random.default_rng(index), 24)
+    ids = np.arange(24 * index, 24 * (index + 1), dtype=np.int64)
+    return Observations(TwoMoons().draw(theta, index), ids, "", TwoMoons.features, prior.samples(theta))
+
+
+@cache
+def small_posterior() -> Any:
+    """Return an estimator that has hardly learnt anything."""
+    from astrosurvey.core.product import Tiles
+    from astrosurvey.stages.sbi.stage import NeuralPosterior
+
+    settings = {"members": 2, "layers": 2, "bins": 3, "hidden": [6], "epochs": 2, "calibration": "off"}
+    return _run(NeuralPosterior, 0, settings, observations=Tiles(["t0"], lambda name: two_moons(0)))["posterior_model"]

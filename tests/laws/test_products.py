@@ -15,6 +15,7 @@ from astrosurvey import (
     LightCurves,
     Metrics,
     Model,
+    Observations,
     PsfModel,
     Samples,
     Segmentation,
@@ -165,6 +166,28 @@ class TestModel(ProductLaws):
 
     def wrong_config(self):
         return replace(made.model(), config={"f": object()})
+
+
+class TestObservations(ProductLaws):
+    product = Observations
+
+    def example(self):
+        return made.observations()
+
+    def example_of_half_cubes(self):
+        return Observations(np.ones((2, 3, 4, 5), np.float16), np.array([5, 3]), "source")
+
+    def wrong_infinite(self):
+        return replace(made.observations(), data=np.full((100, 2), np.inf, np.float32))
+
+    def wrong_parameters(self):
+        return replace(made.observations(), data=made.observations().data[:9], ids=made.observations().ids[:9])
+
+    def wrong_name(self):
+        return replace(made.observations(), names=("flux", "flux"))
+
+    def wrong_scalars(self):
+        return replace(made.observations(), data=np.ones(100, np.float32))
 
 
 class TestPsfModel(ProductLaws):

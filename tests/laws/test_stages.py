@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from astrosurvey import Catalog, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
+from astrosurvey.stages.catalog.match import MatchSpectra
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.clustering.astrolink.stage import AstroLink
 from astrosurvey.stages.clustering.friends.stage import FriendsOfFriends
@@ -32,11 +33,25 @@ from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.catalog.stage import ReadCatalog
+from astrosurvey.stages.io.observations.stage import ReadObservations
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
+from astrosurvey.stages.sbi.observe import ObserveSources
+from astrosurvey.stages.sbi.prior_stage import DrawPrior
+from astrosurvey.stages.sbi.simulators.enrichment import Enrichment
+from astrosurvey.stages.sbi.simulators.gaussian_linear import GaussianLinear
+from astrosurvey.stages.sbi.simulators.gaussian_mixture import SpikeAndSlab
+from astrosurvey.stages.sbi.simulators.lightcone import LightCone
+from astrosurvey.stages.sbi.simulators.lotka_volterra import LotkaVolterra
+from astrosurvey.stages.sbi.simulators.sed import SimulateSed
+from astrosurvey.stages.sbi.simulators.sir import Sir
+from astrosurvey.stages.sbi.simulators.slcp import Slcp
+from astrosurvey.stages.sbi.simulators.stream import Stream
+from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
@@ -52,12 +67,15 @@ from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
+from ..products.test_round_trip import observations
+from ..products.test_round_trip import samples as made_samples
 from ..stages.running import run
 from ..stages.spectra import files
 from .examples import (
     TILES,
     classified,
     detected,
+    drawn,
     emission_lines,
     grouped,
     judged_spectra,
@@ -67,6 +85,7 @@ from .examples import (
     measured,
     moments,
     numbered,
+    observed,
     psf,
     redshifted,
     simulated,
@@ -74,12 +93,14 @@ from .examples import (
     small_classifier,
     small_deblender,
     small_detector,
+    small_posterior,
     small_scorer,
     solutions,
     spectra,
     starry,
     tile_image,
     truth,
+    two_moons,
     witnesses,
 )
 
@@ -276,6 +297,122 @@ class TestSimulateSpectra(StageLaws):
 
     def wrong_folder(self, tmp_path):
         return Example(config={"templates": str(tmp_path)})
+
+
+class TestDrawPrior(StageLaws):
+    stage = DrawPrior
+
+    def example(self):
+        parameters = {"z": {"log_uniform": [0.01, 2]}, "v": {"truncated_normal": [0, 100, -50, 300], "unit": "km/s"}}
+        return Example(config={"number": 20, "parameters": parameters})
+
+
+class _Simulates:
+    def example(self):
+        return Example({"parameters": drawn(self.stage)})
+
+    def wrong_names(self):
+        return Example({"parameters": made_samples()})
+
+
+class TestTwoMoons(_Simulates, StageLaws):
+    stage = TwoMoons
+
+
+class TestSlcp(_Simulates, StageLaws):
+    stage = Slcp
+
+
+class TestGaussianLinear(_Simulates, StageLaws):
+    stage = GaussianLinear
+
+
+class TestSpikeAndSlab(_Simulates, StageLaws):
+    stage = SpikeAndSlab
+
+
+class TestSir(_Simulates, StageLaws):
+    stage = Sir
+
+
+class TestLotkaVolterra(_Simulates, StageLaws):
+    stage = LotkaVolterra
+
+
+class TestStream(_Simulates, StageLaws):
+    stage = Stream
+
+
+class TestEnrichment(_Simulates, StageLaws):
+    stage = Enrichment
+
+    def example_of_stars(self):
+        return Example({"parameters": drawn(self.stage)}, {"data": "stars", "stars": 20})
+
+
+class TestLightCone(_Simulates, StageLaws):
+    stage = LightCone
+
+    def example_of_bubbles(self):
+        return Example({"parameters": drawn(self.stage)}, {"field": "bubbles", "shape": [4, 6, 6]})
+
+
+class TestSimulateSed(_Simulates, StageLaws):
+    stage = SimulateSed
+
+    def wrong_observations(self):
+        return Example({"parameters": drawn(self.stage), "observations": observations()})
+
+
+class TestObserveSources(StageLaws):
+    stage = ObserveSources
+
+    def example(self):
+        inputs = {"sources": detected(0)["sources"], "photometry": measured(0)}
+        return Example(inputs, {"columns": ["r_aperture_3_flux", "ra"]}, tile=TILES[0])
+
+    def wrong_column(self):
+        return Example({"sources": detected(0)["sources"]}, {"columns": ["r_kron_flux"]}, tile=TILES[0])
+
+
+class TestReadObservations(StageLaws):
+    stage = ReadObservations
+
+    def example(self, tmp_path):
+        (tmp_path / "t0.csv").write_text("a,b\n1,2\n,4\n")
+        return Example(config={"path": str(tmp_path / "{tile}.csv")})
+
+    def wrong_file(self, tmp_path):
+        (tmp_path / "t0.npy").write_bytes(b"\x93NUMPY\x01\x00")
+        return Example(config={"path": str(tmp_path / "t0.npy")})
+
+
+class _Infers:
+    SMALL: ClassVar = {"members": 2, "layers": 2, "bins": 3, "hidden": [6], "epochs": 2, "keep_back": 0.5, "tests": 4, "draws": 10}
+
+    def example(self):
+        return Example({"observations": [two_moons(number) for number in (0, 1)]}, self.SMALL)
+
+
+class TestNeuralPosterior(_Infers, StageLaws):
+    stage = NeuralPosterior
+
+
+class TestNeuralLikelihood(_Infers, StageLaws):
+    stage = NeuralLikelihood
+
+
+class TestPosterior(StageLaws):
+    stage = Posterior
+
+    def example(self):
+        return Example({"posterior_model": small_posterior(), "observations": two_moons(0)}, {"draws": 20, "keep": 3})
+
+    def example_with_missing_values(self):
+        observed = two_moons(1)
+        data = observed.data.copy()
+        data[1, 0] = np.nan
+        return Example({"posterior_model": small_posterior(), "observations": replace(observed, data=data)}, {"draws": 20})
 
 
 class TestMeshBackground(StageLaws):
@@ -741,6 +878,10 @@ class TestEvaluateClustering(StageLaws):
         found = grouped()
         return Example({name: found[name] for name in ("points", "members", "sources")}, {"label": "structure"})
 
+    def example_with_another_method(self):
+        found = grouped()
+        return Example({"points": found["points"], "members": found["members"], "reference": found["points"]}, {"min_ari": 1.0})
+
     def wrong_without_truth(self):
         found = grouped()
         return Example({name: found[name] for name in ("points", "members")})
@@ -760,51 +901,84 @@ class TestMergeCatalogs(StageLaws):
         return Example({"sources": [type(nameless)(nameless.table, nameless.rows, {})]})
 
 
-class TestAstroLink(StageLaws):
-    stage = AstroLink
+class TestMatchSpectra(StageLaws):
+    stage = MatchSpectra
 
     def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "neighbours": 7})
+        spectra, redshifts, classes = observed()
+        return Example({"sources": starry(), "catalog": [spectra], "redshifts": [redshifts], "classes": [classes]}, {"radius": 2.0})
+
+    def example_spectra_alone(self):
+        return Example({"sources": starry(), "catalog": [observed()[0]]})
+
+    def wrong_twice(self):
+        return Example({"sources": starry(), "catalog": [observed()[0]] * 2})
+
+
+class Clusters(StageLaws):
+    """Examples that every method of clustering is tried on, with settings of its own."""
+
+    settings: ClassVar[dict[str, Any]] = {}
+    too_many: ClassVar[dict[str, Any]] = {}
+    """Settings that ask for more sources than a few."""
+
+    def example(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], **self.settings})
+
+    def example_too_few(self):
+        few = [detected(0)["sources"], detected(1)["sources"]]
+        return Example({"sources": few}, {"columns": ["ra", "dec"], **self.settings, **self.too_many})
+
+    def wrong_column(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec", "parralax"], **self.settings})
+
+
+class TestAstroLink(Clusters):
+    stage = AstroLink
+    settings: ClassVar = {"neighbours": 7}
+    too_many: ClassVar = {"neighbours": 60}
 
     def example_simulated(self):
         settings = {"columns": ["ra", "dec"], "neighbours": 7, "null": "simulation", "false_positive_rate": 0.5}
         return Example({"sources": starry()}, settings)
 
-    def example_too_few(self):
-        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]]}, {"columns": ["ra", "dec"], "neighbours": 60})
 
-    def wrong_column(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec", "parralax"]})
-
-
-class TestFriendsOfFriends(StageLaws):
+class TestFriendsOfFriends(Clusters):
     stage = FriendsOfFriends
-
-    def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "unit": "distance", "linking_length": 0.002, "min_members": 3})
+    settings: ClassVar = {"unit": "distance", "linking_length": 0.002, "min_members": 3}
 
     def example_scaled(self):
         return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "scaled", "linking_length": 0.5, "min_members": 2})
 
-    def wrong_column(self):
+    def wrong_redshift(self):
         return Example({"sources": starry()}, {"columns": ["ra", "dec", "redshift"], "line_of_sight": 1.0})
 
 
-class TestHdbscan(StageLaws):
+class TestHdbscan(Clusters):
     stage = Hdbscan
-
-    def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "min_samples": 5})
+    settings: ClassVar = {"min_samples": 5}
+    too_many: ClassVar = {"min_cluster_size": 500}
 
     def example_soft(self):
         settings = {"columns": ["ra", "dec"], "min_samples": 5, "select": "leaf", "min_cluster_size": 15, "soft": True}
         return Example({"sources": starry()}, settings)
 
-    def example_too_few(self):
-        return Example({"sources": [detected(0)["sources"], detected(1)["sources"]]}, {"columns": ["ra", "dec"], "min_cluster_size": 500})
 
-    def wrong_column(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec", "paralax"]})
+class TestGaussianMixture(Clusters):
+    stage = GaussianMixture
+    settings: ClassVar = {"max_components": 3, "starts": 1}
+
+    def example_without_background(self):
+        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_components": 2, "background": False})
+
+
+class TestKMeans(Clusters):
+    stage = KMeans
+    settings: ClassVar = {"n_clusters": 3}
+
+
+class TestProject(Clusters):
+    stage = Project
 
 
 class TestFuzzyClustering(StageLaws):
@@ -816,8 +990,8 @@ class TestFuzzyClustering(StageLaws):
 
     def example_of_clusterings(self):
         given = grouped()
-        inputs = {"sources": given["sources"], "given_members": given["members"], "given_clusters": given["clusters"]}
-        return Example(inputs, {**self.settings, "columns": ["x"]})
+        whole = {f"given_{name}": [Catalog.concatenate(given[name])] for name in ("members", "clusters", "points")}
+        return Example({"sources": given["sources"], **whole}, {**self.settings, "columns": ["x"]})
 
     def example_of_snapshots(self):
         return Example(
@@ -829,39 +1003,6 @@ class TestFuzzyClustering(StageLaws):
 
     def wrong_objects(self):
         return Example({"sources": moments()}, {**self.settings, "columns": ["p1", "p2"], "tracer": "tile_id", "time": "time"})
-
-
-class TestGaussianMixture(StageLaws):
-    stage = GaussianMixture
-
-    def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "max_components": 3, "starts": 1})
-
-    def example_without_background(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_components": 2, "background": False})
-
-    def wrong_box(self):
-        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "plain", "box": {"x": 1000.0}})
-
-
-class TestKMeans(StageLaws):
-    stage = KMeans
-
-    def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec"], "n_clusters": 3})
-
-    def wrong_box(self):
-        return Example({"sources": starry()}, {"columns": ["x", "y"], "n_clusters": 2, "metric": "plain", "box": {"x": 1000.0}})
-
-
-class TestProject(StageLaws):
-    stage = Project
-
-    def example(self):
-        return Example({"sources": starry()}, {"columns": ["ra", "dec", "x"]})
-
-    def wrong_box(self):
-        return Example({"sources": starry()}, {"columns": ["x", "y"], "metric": "plain", "box": {"x": 1000.0}})
 
 
 class TestEvaluateDetection(StageLaws):

@@ -22,6 +22,7 @@ from astrosurvey.products import (
     Metric,
     Metrics,
     Model,
+    Observations,
     PsfModel,
     Samples,
     Segmentation,
@@ -91,6 +92,12 @@ def samples() -> Samples:
     return Samples(rng.normal(size=(100, 2)), ("theta", "log M"), ("", "dex(Msun)"), rng.random(100), {"seed": 3})
 
 
+def observations() -> Observations:
+    data = np.random.default_rng(8).normal(size=(100, 2)).astype(np.float32)
+    data[3] = np.nan
+    return Observations(data, np.arange(100) + 2**40, "", ("flux", "error"), samples(), {"failed": 1})
+
+
 def metrics() -> Metrics:
     values = (
         Metric("completeness", 0.93, bar=0.9, error=0.01),
@@ -133,7 +140,7 @@ def fractions() -> Fractions:
     return Fractions.from_stamps((30, 40), np.array([[3, 14, 2, 11], [8, 16, 6, 13]]), [first, second], ("g", "r"), {"method": "templates"})
 
 
-MAKERS = [image, cube, spectra, own_grids, light_curves, samples, metrics, model, psf_model, segmentation, fractions]
+MAKERS = [image, cube, spectra, own_grids, light_curves, samples, observations, metrics, model, psf_model, segmentation, fractions]
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -151,6 +158,8 @@ def same(a: object, b: object) -> bool:
         return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, Metric):
         return isinstance(b, Metric) and repr(a) == repr(b)
+    if isinstance(a, Samples):
+        return isinstance(b, Samples) and all(same(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
     if isinstance(a, tuple):
         return isinstance(b, tuple) and len(a) == len(b) and all(map(same, a, b))
     return a == b
@@ -192,7 +201,7 @@ class TestRoundTrip:
         product = make()
         path = tmp_path / f"a{product.suffix}"
         product.write(path)
-        victim = path if path.is_file() else path / "model.safetensors"
+        victim = path if path.is_file() else path / ("data.npy" if isinstance(product, Observations) else "model.safetensors")
         raw = bytearray(victim.read_bytes())
         victim.write_bytes(raw[: len(raw) // 2])
         with pytest.raises((ProductError, DataError), match=r"damaged|cut short|no stored"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -28,7 +28,13 @@ INPUTS: Mapping[str, Any] = {
 
 
 class FeatureConfig(StageConfig):
-    """What every clustering stage has to be told: the columns, and what a distance between two of their rows is."""
+    """What every clustering stage has to be told: the columns, and what a distance between two of their rows is.
+
+    Attributes:
+        knows_box: whether the method can measure across the sides of a periodic box.
+    """
+
+    knows_box: ClassVar[bool] = True
 
     columns: list[str] = Field(
         min_length=1,
@@ -58,6 +64,8 @@ class FeatureConfig(StageConfig):
                     raise ValueError(f"`{setting}.{name}` must be positive")
         if any(name in self.box for name in DIRECTION):
             raise ValueError("`ra` and `dec` go round by themselves; leave them out of `box`")
+        if self.box and not self.knows_box:
+            raise ValueError("this method knows no periodic box; leave `box` out, or take clustering.astrolink or clustering.hdbscan")
         if self.box and self.metric == "whitened":
             raise ValueError("`box` needs the metric scaled or plain: whitening mixes columns, and a mixture has no period")
         if self.scales and self.metric == "whitened":
@@ -143,17 +151,16 @@ def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None
 
 
 def _redshifts(sources: Catalog, tiles: Tiles[Catalog]) -> np.ndarray:
-    """Return (n,) the redshift of rank 0 of each source; NaN where there is none."""
-    import pyarrow as pa
+    """Return (n,) the redshift of rank 0 of each source, of several spectra's the surest; NaN where there is none."""
     import pyarrow.compute as pc
 
-    parts = [catalog.rows.select(["source_id", "rank", "z"]) for _, catalog in tiles.items()]
-    rows = pa.concat_tables(parts) if parts else Catalog.empty("redshift").rows
+    parts = [catalog for _, catalog in tiles.items()]
+    rows = (Catalog.concatenate(parts) if parts else Catalog.empty("redshift")).rows
     rows = rows.filter(pc.and_(pc.equal(rows.column("rank"), 0), pc.is_valid(rows.column("source_id"))))
     if rows.num_rows == 0:
-        raise DataError("no redshift says of which source it is (`source_id`); match the spectra with the sources first")
-    owner, z = rows.column("source_id").to_numpy(), rows.column("z").to_numpy()
-    order = np.lexsort([z, owner])
+        raise DataError("no redshift says of which source it is (`source_id`); match the spectra with the sources first, by catalog.match")
+    owner, z, error, warning = (rows.column(name).to_numpy() for name in ("source_id", "z", "z_err", "z_warning"))
+    order = np.lexsort([z, error, warning != 0, owner])
     owner, z = owner[order], z[order]
     place = np.searchsorted(owner, sources.column("source_id")).clip(max=len(owner) - 1)
     return np.asarray(np.where(owner[place] == sources.column("source_id"), z[place], np.nan))
@@ -194,7 +201,9 @@ def resolved(name: str, there: list[str]) -> str:
         return meant[0]
     if meant:
         raise DataError(f"column {name!r} could be {' or '.join(meant)}; name one of these in `columns`")
-    known = [other for other in there if other not in short] + list(short.values())
+    if name == "redshift":
+        raise DataError("no redshifts are wired; wire those of spectra.redshift, or of another method, through catalog.match")
+    known = [*short.values(), *(other for other in there if other not in short)]
     raise DataError(f"the catalogue has no column {name!r}{suggestion(name, known)}")
 
 
@@ -227,24 +236,8 @@ def points_of(catalog: Catalog, config: FeatureConfig, log: logging.Logger) -> P
     return Points(metric.apply(columns.values), columns.rows, columns.total, metric.dimension, metric.box, metric.names)
 
 
-def catalog_and_points(
-    sources: Tiles[Catalog],
-    photometry: Tiles[Catalog] | None,
-    redshifts: Tiles[Catalog] | None,
-    config: FeatureConfig,
-    log: logging.Logger,
-    also: Sequence[str] = (),
-) -> tuple[Catalog, Points]:
-    """Return all tiles' sources as one catalogue, and the points that the settings make of them; see `catalog_of` and `points_of`.
-
-    The catalogue has the columns that `tables.write_tables` needs, and those named in `also`. The others, which are most of its memory,
-    are gone before neighbours are looked for.
-    """
-    import pyarrow as pa
-
-    catalog = catalog_of(sources, photometry, redshifts)
-    points = points_of(catalog, config, log)
-    names = ["source_id", "ra", "dec", "primary", *(resolved(name, catalog.rows.column_names) for name in also)]
-    catalog = Catalog(catalog.table, catalog.rows.select(list(dict.fromkeys(names))))
-    pa.default_memory_pool().release_unused()
-    return catalog, points
+def only(catalog: Catalog, beside: Sequence[str] = ()) -> Catalog:
+    """Return a catalogue with what `tables.write_tables` needs and the columns `beside`. Once the points are made the others are of no
+    use, and they may be most of the memory."""
+    names = ["source_id", "ra", "dec", "primary", *(resolved(name, catalog.rows.column_names) for name in beside)]
+    return Catalog(catalog.table, catalog.rows.select(list(dict.fromkeys(names))))

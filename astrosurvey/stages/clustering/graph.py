@@ -14,6 +14,7 @@ import numpy as np
 
 from ...core.stage import DataError
 from ...kernels import density, edges, morton, neighbours
+from .intrinsic import inverse_dimension
 from .room import require_room
 
 if TYPE_CHECKING:
@@ -88,36 +89,21 @@ def build(
     del order, first
     m = len(count)
     connected = min(wanted, max(min(k, m), 1))
-    near, inverse_dimension, log_density = np.empty((m, connected), np.int32), np.empty(m), np.empty(m)
+    near, inverse, log_density = np.empty((m, connected), np.int32), np.empty(m), np.empty(m)
     for rows, indices, squared in neighbours.blocks(values, k, points.box, device):
         near[rows] = indices[:, :connected]
-        inverse_dimension[rows] = _inverse_dimension(squared)
+        inverse[rows] = inverse_dimension(squared)
         log_density[rows] = density.KERNEL.on(device)(indices, squared, weight, points.dimension)
     del values, weight
     graph = edges.KERNEL.on(device)(near, log_density)
     log_density -= _log_volume(points.dimension)
-    return Graph(node, count, near, inverse_dimension, points.dimension, log_density, *graph)
-
-
-def _inverse_dimension(squared: np.ndarray) -> np.ndarray:
-    """Return (m,) one over the dimension that neighbours fill, from their (m, k) squared distances.
-
-    References:
-        Levina & Bickel (2004), NIPS 17, 777 (with the correction of MacKay & Ghahramani 2005: inverses are what is averaged).
-    """
-    if squared.shape[1] < 2:
-        return np.zeros(len(squared))
-    ratio = np.maximum(squared, np.finfo(float).tiny)
-    with np.errstate(invalid="ignore"):  # of points that are infinitely far apart nothing is known
-        # The node itself, in front, is no neighbour.
-        ratio = ratio[:, -1:] / ratio[:, 1:]
-    return np.asarray(0.5 * np.log(ratio, out=ratio).mean(axis=1))
+    return Graph(node, count, near, inverse, points.dimension, log_density, *graph)
 
 
 def bytes_a_row(columns: int, link: int) -> int:
     """Return how many bytes `build` and the joining of groups take for each point: at first those of the search, with its tree, or later
     those of edges and groups."""
-    kept = 32 + 4 * link  # node, count, inverse_dimension, log_density; and near
+    kept = 40 + 4 * link  # node, count, inverse_dimension, log_density; and near
     return kept + max(17 * columns + 12, 4 * link + 56)
 
 

@@ -6,6 +6,9 @@ References:
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 COARSE = ("star", "galaxy", "quasar", "sky", "unknown")
 """Coarse classes, in the order in which networks and tables hold them."""
 
@@ -37,3 +40,14 @@ def coarse_of(label: str) -> str:
         KeyError: it is neither.
     """
     return COARSE_OF_PREFIX[label.split("_", maxsplit=1)[0]]
+
+
+def named_beside(own: str) -> Callable[[str], str]:
+    """Return the check of a setting that names a stage's answers: it must not look as if it chose another model than its own."""
+
+    def check(name: str) -> str:
+        if name.startswith("builtin:") or (name != own and re.fullmatch(r"(spectra|combine|anomaly)-v\d+", name)):
+            raise ValueError(f"it names the answers and chooses no model: for {name}, wire a model to the port `model`")
+        return name
+
+    return check

@@ -10,11 +10,13 @@ from scipy import sparse
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from astrosurvey.stages.clustering.fuzzy.background import without_field
+from astrosurvey.stages.clustering.fuzzy.branches import branches
 from astrosurvey.stages.clustering.fuzzy.clusterings import FULL, Cluster, gather
 from astrosurvey.stages.clustering.fuzzy.events import events_of
 from astrosurvey.stages.clustering.fuzzy.groups import groups_of
 from astrosurvey.stages.clustering.fuzzy.memberships import Membership, assigned, memberships, nesting, own, parents
 from astrosurvey.stages.clustering.fuzzy.similarity import tree
+from astrosurvey.stages.clustering.fuzzy.snapshots import lasting, seen
 
 N = 300
 
@@ -191,6 +193,22 @@ class TestField:
         (found,) = without_field([Membership(inside, np.ones(len(inside)))], values, np.ones(2), np.log(density))
         np.testing.assert_allclose(found.probability, 0.9)
 
+    @pytest.mark.parametrize("box", [np.zeros(2), np.ones(2)])
+    def test_the_field_around_is_the_nearest_of_all_points_outside(self, box):
+        from scipy.spatial import cKDTree
+
+        rng = np.random.default_rng(4)
+        values, density = rng.random((900, 2)), rng.normal(size=900)
+        clump = np.flatnonzero(np.hypot(*(values - [0.9, 0.5]).T) < 0.09)
+        for members in (clump, np.append(clump, np.argmin(values[:, 0])), np.flatnonzero(values[:, 0] < 0.99)):
+            outside = np.setdiff1d(np.arange(900), members)
+            tree = cKDTree(values[outside], boxsize=box if box.any() else None)
+            _, nearest = tree.query(values[members], np.arange(1, min(20, len(outside)) + 1))
+            real = -np.expm1(np.minimum(np.median(density[outside][nearest], axis=1) - density[members], 0))
+            (found,) = without_field([Membership(members, np.ones(len(members)))], values, box, density)
+            np.testing.assert_array_equal(found.members, members[real > 0])
+            np.testing.assert_array_equal(found.probability, real[real > 0])
+
     def test_where_all_are_members_there_is_no_field(self):
         (found,) = without_field([Membership(np.arange(5), np.ones(5))], np.arange(5.0)[:, None], np.zeros(1), np.zeros(5))
         assert (found.probability == 1).all()
@@ -222,6 +240,51 @@ class TestEvents:
         host = {t: np.arange(30) for t in (0, 1, 2, 4, 5)}
         (event,) = events_of([host, {t: np.arange(20, 30) for t in (0, 1, 2)}], self.present)
         assert (event.kind, event.other) == ("merger", 0)
+
+
+class TestBranches:
+    """Histories as lists of snapshots, which are lists of the clusters' members."""
+
+    def told(self, history, n=100, missing=(), least=2):
+        """Return the events of a history, with the number of fuzzy clusters; objects `missing` are not in every third snapshot."""
+        present = np.ones((len(history), n), bool)
+        present[1::3, list(missing)] = False
+        shown = [[Cluster(members[present[t][members]]) for members in clusters] for t, clusters in enumerate(history)]
+        clusterings = gather(shown, n, present)
+        groups = branches(clusterings, groups_of(clusterings, least, 0.5, 10), present)
+        groups, _ = lasting(groups, clusterings.clustering, present, 0.5, least)
+        events = events_of(seen(clusterings, groups), present)
+        return len(groups), [(event.kind, event.snapshot, event.n_member) for event in events]
+
+    one, other = np.arange(40), np.arange(50, 85)
+    both = np.union1d(one, other)
+
+    @pytest.mark.parametrize("missing", [(), range(0, 100, 4)])
+    def test_of_two_that_merge_only_the_smaller_ends(self, missing):
+        history = [[self.one, self.other]] * 3 + [[self.both]] * 3
+        assert self.told(history, missing=missing) == (2, [("merger", 3, len(self.other))])
+        assert self.told(history[::-1], missing=missing) == (2, [("split", 3, len(self.other))])
+
+    def test_a_cluster_that_splits_and_merges_again(self):
+        history = [[self.both]] * 3 + [[self.one, self.other]] * 3 + [[self.both]] * 3
+        assert self.told(history) == (2, [("split", 3, 35), ("merger", 6, 35)])
+
+    def test_a_group_of_clusters_that_remain_in_it_for_a_time(self):
+        history = [[self.one, self.other]] * 3 + [[self.both, self.one, self.other]] * 2 + [[self.both]] * 3
+        assert self.told(history) == (2, [("merger", 5, 35)])
+
+    def test_one_that_dissolves_slowly_dies_once_and_leaves_no_heirs(self):
+        history = [[self.one, np.arange(50, 90 - 3 * t)] for t in range(12)] + [[self.one]] * 2
+        assert self.told(history) == (2, [("death", 12, 7)])
+
+    def test_one_that_is_missed_for_longer_than_it_lasted_has_two_lives(self):
+        history = [[self.one, self.other]] * 2 + [[self.one]] * 7 + [[self.one, self.other]] * 2
+        assert self.told(history) == (3, [("death", 2, 35), ("birth", 9, 35)])
+
+    def test_what_falls_into_a_larger_one_does_not_become_it(self):
+        crumb = np.arange(80, 85)
+        history = [[self.one, crumb]] * 3 + [[self.one, np.arange(45, 99)]] * 3
+        assert self.told(history) == (3, [("birth", 3, 54), ("merger", 3, 5)])
 
 
 def test_the_order_of_clusters_hangs_on_their_members_alone():

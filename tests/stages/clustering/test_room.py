@@ -29,6 +29,7 @@ def points(d):
 
 def peak(call):
     """Return the most bytes that NumPy has had at a time, above those it had before."""
+    call()  # compiles
     tracemalloc.start()
     try:
         kept = call()

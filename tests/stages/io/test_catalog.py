@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from pydantic import ValidationError
@@ -139,9 +140,12 @@ def test_positions_go_round_and_rows_without_one_are_flagged(tmp_path, caplog):
     assert [SOURCE.decode(int(bits)) for bits in found.column("flags")] == [[], *[["NO_SKY_POSITION"]] * 3]
     assert "3 of 4 rows have no position" in caplog.text
     assert found.rows.column("x_catalog_v").to_pylist() == [None, 1, None, None]
-    path.write_text("l,b\n1,2\n")
+    path.write_text("GLON,GLAT\n1,2\n")
     assert read(path).rows.column("ra").null_count == 1
-    assert "no columns for a position" in caplog.text
+    assert "if GLON and GLAT are galactic, write `columns: {l: GLON, b: GLAT}`" in caplog.text
+    path.write_text("lon,lat\n1,2\n")
+    assert "NO_SKY_POSITION" in SOURCE.decode(int(read(path).column("flags")[0]))
+    assert "no columns for a position on the sky are known; name them as in `columns: {ra: …, dec: …}`, among lon, lat" in caplog.text
 
 
 @pytest.mark.parametrize("kind", [pa.uint8(), pa.int8(), pa.int64(), pa.float32()])
@@ -194,6 +198,40 @@ def test_angles_come_in_any_unit(tmp_path):
     assert np.isclose(found.column("dec")[0], np.degrees(0.5))
 
 
+SKY = SkyCoord([10.684708, 266.41681663, 1.0, 359.99999], [41.26875, -29.00782497, -0.25, 89.5], unit="deg")
+
+
+def test_galactic_coordinates_become_equatorial_ones(tmp_path):
+    path = tmp_path / "s.ecsv"
+    Table({"GLON": [*SKY.galactic.l.deg, np.nan], "GLAT": [*SKY.galactic.b.deg, 1.0]}).write(path)
+    found = read(path, columns={"l": "glon", "b": "GLAT"})
+    np.testing.assert_allclose(found.column("ra"), [*SKY.ra.deg, np.nan], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.column("dec"), [*SKY.dec.deg, np.nan], rtol=0, atol=1e-9)
+    assert [name for name in found.rows.column_names if name.startswith("x_catalog")] == []
+
+
+@pytest.mark.parametrize(("separator", "name"), [(":", "s.csv"), (" ", "s.fits"), (None, "s.ecsv")])
+def test_sexagesimal_angles_are_read_where_their_unit_says_so(separator, name, tmp_path):
+    style = {} if separator is None else {"sep": separator}
+    ra = [SKY.ra.to_string("hourangle", precision=4, pad=True, **style)[k] for k in range(4)]
+    dec = [SKY.dec.to_string("deg", precision=3, alwayssign=True, pad=True, **style)[k] for k in range(4)]
+    Table({"RAJ2000": [*ra, ""], "DEJ2000": [*dec, ""]}).write(tmp_path / name)
+    found = read(tmp_path / name, units={"RAJ2000": "h:m:s", "DEJ2000": '"d:m:s"'})
+    np.testing.assert_allclose(found.column("ra"), [*SKY.ra.deg, np.nan], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.column("dec"), [*SKY.dec.deg, np.nan], rtol=0, atol=1e-6)
+
+
+def test_vizier_says_itself_that_angles_are_sexagesimal(tmp_path):
+    lines = ["RAJ2000;DEJ2000;Plx", '"h:m:s";"d:m:s";mas', "--------;--------;---", "10 30 00;-00 30 00;1", "10 30;+12 06.5;2"]
+    (tmp_path / "asu.tsv").write_text("\n".join(lines))
+    found = read(tmp_path / "asu.tsv")
+    np.testing.assert_allclose(found.column("ra"), 157.5)
+    np.testing.assert_allclose(found.column("dec"), [-0.5, 12 + 6.5 / 60])
+    (tmp_path / "times.csv").write_text("ra,dec\n10:30:00,12:15:00\n")  # which look like times of day
+    found = read(tmp_path / "times.csv", units={"ra": "h:m:s", "dec": "d:m:s"})
+    assert (found.column("ra")[0], found.column("dec")[0]) == (157.5, 12.25)
+
+
 def test_pixels_may_come_from_the_file(tmp_path):
     path = tmp_path / "s.csv"
     path.write_text("X,Y,snr\n10.25,3.75,7\n-1.5,0,8\n")
@@ -223,7 +261,11 @@ WRONG = [
     ("ra,dec\n10,5\n", {"units": {"plx": "mas"}}, "no column 'plx' for `units`"),
     ("ra,dec,v\n10,5,1\n", {"units": {"v": "furlongs per fortnight"}}, "is unknown"),
     ("ra,dec\n10,5\n", {"units": {"ra": "km"}}, "which is no angle"),
-    ("ra,dec\n10:00:00,5\n", {}, "give numbers, angles in degrees"),
+    ("ra,dec\n10:00:00,5\n", {}, "holds texts such as '10:00:00'; try: give numbers, or write `units: {ra: h:m:s}`"),
+    ("ra,dec\n10:00:00,5:61:00\n", {"units": {"ra": "h:m:s", "dec": "d:m:s"}}, "'5:61:00', which is no sexagesimal angle"),
+    ("ra,dec\n1h,5\n", {"units": {"ra": "h:m:s"}}, "'1h', which is no sexagesimal angle"),
+    ("ra,dec\nfalse,5\n", {}, "holds bool"),
+    ("lon,lat\n10,95\n", {"columns": {"l": "lon", "b": "lat"}}, "row 0 has the galactic latitude 95; try: set `columns.b`"),
     ("ra,ra\n10,5\n", {}, "two columns 'ra'"),
     ("v,V\n10,5\n", {}, "two columns that would be called x_catalog_v"),
     ("10,5\n11,6\n", {}, "no line with the names"),
@@ -233,7 +275,7 @@ WRONG = [
     ("<?xml version='1.0'?><VOTABLE><oops>", {}, "no sound VOTable"),
     ("\0\1\2\3" * 50, {}, "binary, but neither"),
     ("PAR1 and nothing more", {}, "no sound Parquet file"),
-    ("ra,dec,day\n10,5,2020-01-01\n", {"extra": ["day"]}, "holds date32"),
+    ("ra,dec,day\n10,5,2020-01-01\n", {"extra": ["day"]}, "'day' holds dates or times; try: give the MJD"),
     ("x,y\n1,\n", {"columns": {"x": "x", "y": "y"}}, "rows without `x` or `y`"),
 ]
 
@@ -245,6 +287,19 @@ def test_what_is_wrong_is_said_in_one_line(content, settings, message, tmp_path)
     with pytest.raises((DataError, NoWork), match=message) as caught:
         read(path, **settings)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["s.fits", "s.vot", "s.ecsv", "s.parquet"])
+def test_columns_of_arrays_are_left_out_and_refused_where_they_are_named(name, tmp_path):
+    path = tmp_path / name
+    columns = {"ra": [1.0, 2.0], "dec": [3.0, 4.0], "Mags": [[1.0, 2.0], [3.0, 4.0]]}
+    if name == "s.parquet":
+        pq.write_table(pa.table(columns), path)
+    else:
+        Table(columns).write(path, format="votable" if name == "s.vot" else None)
+    assert [column for column in read(path).rows.column_names if column.startswith("x_catalog")] == []
+    with pytest.raises(DataError, match="the column 'mags' for `extra` holds several values in each row"):
+        read(path, extra=["mags"])
 
 
 def test_files_that_are_no_catalogue_are_refused(tmp_path, monkeypatch):
@@ -268,6 +323,7 @@ def test_files_that_are_no_catalogue_are_refused(tmp_path, monkeypatch):
     [
         ({"columns": {"source_id": "Source"}}, "name the file's own in the setting `id`"),
         ({"columns": {"ra": "RA"}}, "come together"),
+        ({"columns": {"ra": "RA", "dec": "DE", "l": "l", "b": "b"}}, "`l` and `b` stand for `ra` and `dec`"),
         ({"columns": {"mag": "G"}}, "keep it through `extra`"),
     ],
 )

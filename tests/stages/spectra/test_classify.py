@@ -43,6 +43,7 @@ from astrosurvey.stages.spectra.classify.posterior import (
 from astrosurvey.stages.spectra.classify.predict import predict
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
 from astrosurvey.stages.spectra.classify.train import build, train
+from astrosurvey.stages.spectra.combine.stage import CombineSpectra
 
 from ...laws.examples import small_classifier
 from ..running import run
@@ -311,8 +312,9 @@ def test_training_learns(drawn):
     assert trained.distances == sorted(trained.distances)
 
 
-@pytest.mark.parametrize("name", ["spectra-v7", "builtin:spectra-v1"])
-def test_the_name_of_the_answers_chooses_no_networks(name):
-    with pytest.raises(ValidationError, match="wire a model"):
-        ClassifySpectra.Config(classifier=name)
-    assert ClassifySpectra.Config(classifier="mine").classifier == "mine"
+@pytest.mark.parametrize("stage", [ClassifySpectra, CombineSpectra])
+def test_the_name_of_the_answers_chooses_no_model(stage):
+    for name in ("spectra-v7", "combine-v7", "builtin:spectra-v1"):
+        with pytest.raises(ValidationError, match="wire a model"):
+            stage.Config(classifier=name)
+    assert stage.Config(classifier="mine").classifier == "mine"

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from ....core.product import Tiles
-from ....core.stage import Context, Stage
+from ....core.stage import Context
 from ....products import Catalog
-from ..features import INPUTS, FeatureConfig
-from ..tables import OUTPUTS
+from ..features import FeatureConfig, Points
+from ..stage import Clustering, ClusteringStage
 
 
-class FriendsOfFriends(Stage):
+class FriendsOfFriends(ClusteringStage):
     """Find groups of galaxies or haloes: sources that a chain of links shorter than a linking length connects.
 
     A linking length of b mean separations outlines regions about 0.65 / b**3 times as dense as the mean. In a survey of redshifts, links
@@ -27,9 +25,6 @@ class FriendsOfFriends(Stage):
     """
 
     name = "clustering.friends_of_friends"
-    scope = "survey"
-    inputs = INPUTS
-    outputs = OUTPUTS
 
     class Config(FeatureConfig):
         """Settings of `clustering.friends_of_friends`."""
@@ -67,27 +62,30 @@ class FriendsOfFriends(Stage):
                 raise ValueError("`area` is for surveys of redshifts; set `line_of_sight`, too, or leave it out")
             return self
 
-    def run(
-        self, ctx: Context, *, sources: Tiles[Catalog], photometry: Tiles[Catalog] | None, redshifts: Tiles[Catalog] | None
-    ) -> Mapping[str, Any]:
-        """Return groups, their members, and every source as a point."""
+    def points(self, ctx: Context, catalog: Catalog) -> Points:
+        """Return comoving positions for a survey of redshifts, or else points in the metric that the settings ask for."""
+        from ..features import columns_of
+        from .lengths import comoving
+
+        if self.config.line_of_sight is None:
+            return super().points(ctx, catalog)
+        return comoving(columns_of(catalog, self.config), self.config.cosmology, ctx.log)
+
+    def cluster(self, ctx: Context, points: Points, catalog: Catalog) -> Clustering:
+        """Return what links hold together, if it has enough members."""
         import numpy as np
 
         from ....kernels import friends, morton
-        from ..features import catalog_of, columns_of, points_of
-        from ..tables import Group, write_tables
-        from .lengths import comoving, separation_by_distance, separation_in_volume
+        from ..tables import Group
+        from .lengths import separation_by_distance, separation_in_volume
 
         settings = self.config
-        catalog = catalog_of(sources, photometry, redshifts)
-        survey = settings.line_of_sight is not None
-        scaled = settings.unit == "separations"
-        if survey:
-            points = comoving(columns_of(catalog, settings), settings.cosmology, ctx.log)
-            scale = separation_by_distance(points, settings.area, ctx.log) if scaled else np.ones(len(points))
+        if settings.unit == "distance":
+            scale = np.ones(len(points))
+        elif settings.line_of_sight is not None:
+            scale = separation_by_distance(points, settings.area, ctx.log)
         else:
-            points = points_of(catalog, settings, ctx.log)
-            scale = separation_in_volume(points) if scaled else np.ones(len(points))
+            scale = separation_in_volume(points)
         order = morton.KERNEL.on(ctx.device)(points.values)
         label = friends.KERNEL.on(ctx.device)(
             points.values[order], settings.linking_length, settings.line_of_sight or 0.0, scale[order], points.box
@@ -96,8 +94,12 @@ class FriendsOfFriends(Stage):
         by_label = enough[np.argsort(label[enough], kind="stable")]
         parts = np.split(by_label, np.flatnonzero(np.diff(label[by_label])) + 1) if len(by_label) else []
         groups = [Group(order[part], np.ones(len(part))) for part in parts]
+        if (largest := max((len(group.members) for group in groups), default=0)) > len(points) / 2:
+            ctx.log.warning("one group holds %d of %d sources: `linking_length` is longer than the gaps are", largest, len(points))
+        elif not groups:
+            ctx.log.warning("no group has %d members; set `linking_length` longer, or `min_members` lower", settings.min_members)
         ctx.log.info(
             "%d groups of at least %d; %d of %d points are in one",
             len(groups), settings.min_members, sum(len(group.members) for group in groups), len(points),
         )  # fmt: skip
-        return write_tables(catalog, points, groups, self.name)
+        return Clustering(groups)

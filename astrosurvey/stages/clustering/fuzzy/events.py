@@ -64,6 +64,21 @@ def events_of(seen: Sequence[Seen], present: np.ndarray) -> list[Event]:
     return sorted(found, key=lambda event: (event.snapshot, event.cluster, event.kind))
 
 
+def seen_at(members: Seen, snapshot: int, before: bool) -> np.ndarray | None:
+    """Return the members of a cluster at a snapshot, as the last one up to it that has the cluster says, or the first from it on.
+
+    None if the snapshot is not between the first and the last that have it.
+    """
+    if not min(members) <= snapshot <= max(members):
+        return None
+    return members[max(t for t in members if t <= snapshot) if before else min(t for t in members if t >= snapshot)]
+
+
+def held(members: np.ndarray, others: np.ndarray) -> float:
+    """Return which part of some members are among others; 0 without any."""
+    return len(np.intersect1d(members, others, assume_unique=True)) / max(len(members), 1)
+
+
 def _shared(
     cluster: int, members: np.ndarray, snapshot: int, seen: Sequence[Seen], present: np.ndarray, backwards: bool
 ) -> tuple[int, float]:
@@ -75,10 +90,10 @@ def _shared(
     there = members[present[snapshot][members]]
     best = (-1, 0.0, 0)
     for other, theirs in enumerate(seen):
-        if other == cluster or not min(theirs) <= snapshot <= max(theirs) or len(there) == 0:
+        then = seen_at(theirs, snapshot, backwards) if other != cluster else None
+        if then is None:
             continue
-        nearest = max(t for t in theirs if t <= snapshot) if backwards else min(t for t in theirs if t >= snapshot)
-        held = len(np.intersect1d(there, theirs[nearest], assume_unique=True)) / len(there)
-        if held >= MOST and (held, -len(theirs[nearest])) > (best[1], -best[2]):
-            best = (other, held, len(theirs[nearest]))
+        part = held(there, then)
+        if part >= MOST and (part, -len(then)) > (best[1], -best[2]):
+            best = (other, part, len(then))
     return best[0], best[1]

@@ -17,10 +17,11 @@ from ..metric import metric_of
 from ..tables import Group, cluster_ids, write_tables
 from . import draws, snapshots
 from .background import without_field
+from .branches import branches
 from .clusterings import Cluster, Clusterings, gather
 from .errors import errors_of, moved
 from .events import Event, events_of
-from .given import clusterings_in
+from .given import Given, clusterings_in
 from .groups import FuzzyGroup, groups_of
 from .memberships import Membership, assigned, memberships, parents
 
@@ -95,15 +96,15 @@ def of_draws(ctx: Context, config: Any, catalog: Catalog) -> Fuzzy:
     return _agreed(ctx, config, points, gather(found, len(points)))
 
 
-def of_given(ctx: Context, config: Any, catalog: Catalog, clusters: Tiles[Catalog] | None, members: Tiles[Catalog]) -> Fuzzy:
+def of_given(ctx: Context, config: Any, catalog: Catalog, given: Given) -> Fuzzy:
     """Take clusterings that were made before."""
     columns = columns_of(catalog, config)
     metric = metric_of(columns, config, ctx.log)
     points = Points(metric.apply(columns.values), columns.rows, columns.total, metric.dimension, metric.box, metric.names)
-    found, strangers = clusterings_in(members, clusters, catalog.column("source_id")[columns.rows])
+    found, strangers = clusterings_in(given, catalog.column("source_id")[columns.rows])
     if strangers:
         ctx.log.warning("%d members of the clusters given are no source that can be clustered; they are left out", strangers)
-    return _agreed(ctx, config, points, gather(found, len(points)))
+    return _agreed(ctx, config, points, found)
 
 
 def _agreed(ctx: Context, config: Any, points: Points, clusterings: Clusterings) -> Fuzzy:
@@ -150,11 +151,12 @@ def of_snapshots(ctx: Context, config: Any, catalog: Catalog, tiles: Tiles[Catal
         clusters = find(replace(points, values=points.values[here], rows=points.rows[here]))
         found.append([cluster._replace(members=there[cluster.members]) for cluster in clusters])
     clusterings = gather(found, whole.n_tracers, whole.present)
+    alike = groups_of(clusterings, config.min_lifetime, config.min_jaccard, config.window)
     groups, stability = snapshots.lasting(
-        groups_of(clusterings, config.min_lifetime, config.min_jaccard, config.window), whole.present, config.min_stability
+        branches(clusterings, alike, whole.present), clusterings.clustering, whole.present, config.min_stability, config.min_lifetime
     )
     plain = memberships(clusterings, groups)
-    in_time = snapshots.memberships_in_time(clusterings, groups, whole, config.window)
+    in_time = snapshots.memberships_in_time(clusterings, groups, whole, config.average)
     rows = _without_field_in_time(
         ctx, config, points, whole.snapshot[points.rows], [Membership(place[members], probability) for members, probability in in_time]
     )

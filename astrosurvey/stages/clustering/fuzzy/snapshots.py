@@ -101,16 +101,38 @@ def snapshots_of(time: np.ndarray, tracer: np.ndarray, usable: np.ndarray, count
     return Snapshots(times, snapshot, len(names), row)
 
 
-def lasting(groups: Sequence[FuzzyGroup], present: np.ndarray, min_stability: float) -> tuple[list[FuzzyGroup], list[float]]:
-    """Return the groups that were found in enough of the snapshots between their first and last one, and in what part of them."""
-    looked = np.flatnonzero(present.any(axis=1))
-    kept, stability = [], []
-    for group in groups:
-        first, last = group.clusterings[0], group.clusterings[-1]
-        part = len(group.clusterings) / int(((looked >= first) & (looked <= last)).sum())
+def lasting(
+    groups: Sequence[FuzzyGroup], clustering: np.ndarray, present: np.ndarray, min_stability: float, least: int
+) -> tuple[list[FuzzyGroup], list[float]]:
+    """Return the groups that were found in enough of the snapshots between their first and last one, and in what part of them.
+
+    A group that was not is cut where it was missed for longest, and its parts are looked at in its place.
+
+    Args:
+        groups: of clusters.
+        clustering: (c,) which snapshot each cluster is of.
+        present: (snapshot, tracer) bool, which tracers each snapshot has; those without any are passed over.
+        min_stability: part of the snapshots that are enough.
+        least: snapshots that a group or a part of one must have.
+    """
+    order = np.cumsum(present.any(axis=1))
+    kept, stability, waiting = [], [], list(groups)[::-1]
+    while waiting:
+        group = waiting.pop()
+        if len(group.clusterings) < least:
+            continue
+        at = order[group.clusterings]
+        part = len(at) / int(at[-1] - at[0] + 1)
         if part >= min_stability:
             kept.append(group)
             stability.append(part)
+            continue
+        cut = int(np.argmax(np.diff(at))) + 1
+        early = np.isin(clustering[group.clusters], group.clusterings[:cut])
+        waiting += [
+            FuzzyGroup(group.clusters[~early], group.clusterings[cut:]),
+            FuzzyGroup(group.clusters[early], group.clusterings[:cut]),
+        ]
     return kept, stability
 
 
@@ -119,10 +141,10 @@ def seen(clusterings: Clusterings, groups: Sequence[FuzzyGroup]) -> list[Mapping
     return [{int(t): members for t, (members, _) in zip(group.clusterings, unions(clusterings, group), strict=True)} for group in groups]
 
 
-def memberships_in_time(clusterings: Clusterings, groups: Sequence[FuzzyGroup], snapshots: Snapshots, window: int) -> list[Membership]:
+def memberships_in_time(clusterings: Clusterings, groups: Sequence[FuzzyGroup], snapshots: Snapshots, average: int) -> list[Membership]:
     """Return the rows that belong to each fuzzy cluster.
 
-    An object's membership at a time is the mean over the snapshots at most `window // 2` away that have the cluster and the object.
+    An object's membership at a time is the mean over the snapshots at most `average // 2` away that have the cluster and the object.
     A cluster that is not found in a snapshot between others has members there all the same, as its neighbours in time say.
     """
     present, found = snapshots.present, []
@@ -135,7 +157,7 @@ def memberships_in_time(clusterings: Clusterings, groups: Sequence[FuzzyGroup], 
         there = present[group.clusterings][:, whole]
         rows, probabilities = [], []
         for t in range(group.clusterings[0], group.clusterings[-1] + 1):
-            near = slice(*np.searchsorted(group.clusterings, [t - window // 2, t + window // 2 + 1]))
+            near = slice(*np.searchsorted(group.clusterings, [t - average // 2, t + average // 2 + 1]))
             total, times = weight[near].sum(axis=0), there[near].sum(axis=0)
             here = (snapshots.row[t, whole] >= 0) & (total > 0)
             rows.append(snapshots.row[t, whole[here]])

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from ....core.product import Tiles
-from ....core.stage import Context, Stage
+from ....core.stage import Context
 from ....products import Catalog
-from ..features import INPUTS, FeatureConfig
-from ..tables import OUTPUTS
+from ..features import FeatureConfig, Points
+from ..stage import Clustering, ClusteringStage
 
 
-class Hdbscan(Stage):
+class Hdbscan(ClusteringStage):
     """Find clusters that stay together over a range of densities, of any shape; the rest is noise.
 
     The spanning tree is exact, and what joins at the same distance joins at once, as the authors of the method demand,
@@ -26,9 +24,7 @@ class Hdbscan(Stage):
     """
 
     name = "clustering.hdbscan"
-    scope = "survey"
-    inputs = INPUTS
-    outputs = OUTPUTS
+    version = 2
 
     class Config(FeatureConfig):
         """Settings of `clustering.hdbscan`."""
@@ -51,26 +47,22 @@ class Hdbscan(Stage):
             False, description="put every point into the cluster it most probably belongs to, with that probability, however small it is"
         )
 
-    def run(
-        self, ctx: Context, *, sources: Tiles[Catalog], photometry: Tiles[Catalog] | None, redshifts: Tiles[Catalog] | None
-    ) -> Mapping[str, Any]:
-        """Return clusters, their members, and every source as a point with its outlier score."""
+    def cluster(self, ctx: Context, points: Points, catalog: Catalog) -> Clustering:
+        """Return the clusters that last, and the outlier score of each point."""
         import numpy as np
 
-        from ..features import catalog_and_points
-        from ..tables import Group, write_tables
+        from ..tables import Group
         from .select import outlier_scores, select
         from .soft import best_memberships
         from .tree import grow, smallest_cluster
 
         settings = self.config
-        catalog, points = catalog_and_points(sources, photometry, redshifts, settings, ctx.log)
         least = settings.min_cluster_size or smallest_cluster(len(points), points.dimension)
         hierarchy = grow(points, settings.min_samples, least, ctx.device)
         if hierarchy.tree is None:
             needed, setting = max((least, "min_cluster_size"), (settings.min_samples, "min_samples"))
             ctx.log.warning("no cluster: %d points are fewer than `%s`, which is %d; set it lower", len(points), setting, needed)
-            return write_tables(catalog, points, [], self.name)
+            return Clustering()
         found = select(hierarchy.tree, settings.select, settings.epsilon, settings.single)
         label, probability = found.label, found.probability
         if settings.soft and len(found.clusters):
@@ -83,4 +75,4 @@ class Hdbscan(Stage):
         ctx.log.info("%d clusters of at least %d; %d of %d points are in one", len(groups), least, (label >= 0).sum(), len(points))
         scores = np.empty(len(points))
         scores[hierarchy.order] = score
-        return write_tables(catalog, points, groups, self.name, outlier_score=scores)
+        return Clustering(groups, outlier_score=scores)

@@ -43,7 +43,7 @@ def smallest_cluster(n: int, dimension: int) -> int:
 
 def bytes_a_row(columns: int, min_samples: int) -> int:
     """Return how many bytes `grow` takes for each point when components are joined: points, neighbours, boxes, edges."""
-    return 20 * columns + 4 * min_samples + 100
+    return 20 * columns + 4 * min_samples + 110
 
 
 def grow(points: Points, min_samples: int, min_cluster_size: int, device: Literal["cpu", "cuda"]) -> Hierarchy:

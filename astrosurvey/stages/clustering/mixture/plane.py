@@ -17,14 +17,12 @@ def flattened(points: Points, what: str) -> np.ndarray:
     A direction, three columns on a sphere, becomes two on Lambert's azimuthal equal-area map around the mean direction.
 
     Args:
-        points: n of them.
+        points: n of them, in no periodic box.
         what: what needs the coordinates, for errors.
 
     Raises:
-        DataError: there is a periodic box, or directions are too far apart for a map.
+        DataError: directions are too far apart for a map.
     """
-    if points.box.any():
-        raise DataError(f"{what} knows no periodic box; leave `box` out, or take clustering.hdbscan")
     if points.names[:1] != DIRECTION[:1] or not len(points):
         return points.values
     vectors, others = points.values[:, :3], points.values[:, 3:]

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from pydantic import Field
 
-from ....core.product import Tiles
-from ....core.stage import Context, Stage
+from ....core.stage import Context
 from ....products import Catalog
-from ..features import INPUTS, FeatureConfig
-from ..tables import OUTPUTS
+from ..features import FeatureConfig, Points
+from ..stage import Clustering, ClusteringStage
 
 POINTS = 10
 """Where the number of Gaussians is chosen, each has so many points for each dimension at least."""
 
 
-class GaussianMixture(Stage):
+class GaussianMixture(ClusteringStage):
     """Describe the density by a few Gaussians over a uniform background, with each source's probability for each of them.
 
     The number of Gaussians is given, or chosen by Schwarz's criterion (BIC). A source is a member of every Gaussian for
@@ -29,12 +25,11 @@ class GaussianMixture(Stage):
     """
 
     name = "clustering.gaussian_mixture"
-    scope = "survey"
-    inputs = INPUTS
-    outputs = OUTPUTS
 
     class Config(FeatureConfig):
         """Settings of `clustering.gaussian_mixture`."""
+
+        knows_box = False
 
         n_components: int | None = Field(None, ge=1, description="number of Gaussians; left out: the best by BIC, up to `max_components`")
         max_components: int = Field(10, ge=1, description="the most Gaussians that are tried where their number is not given")
@@ -42,25 +37,19 @@ class GaussianMixture(Stage):
         starts: int = Field(3, ge=1, description="divisions from which each fit begins, of which the best is kept")
         least_probability: float = Field(0.1, gt=0, le=1, description="of this probability on, a source is listed as a member")
 
-    def run(
-        self, ctx: Context, *, sources: Tiles[Catalog], photometry: Tiles[Catalog] | None, redshifts: Tiles[Catalog] | None
-    ) -> Mapping[str, Any]:
-        """Return clusters, their members, and every source as a point with the density there."""
+    def cluster(self, ctx: Context, points: Points, catalog: Catalog) -> Clustering:
+        """Return the Gaussians, and the density at each point."""
         from dataclasses import replace
 
         import numpy as np
         from threadpoolctl import threadpool_limits
 
         from ....kernels import morton
-        from ..features import catalog_and_points
-        from ..tables import Group, write_tables
+        from ..tables import Group
         from .choose import is_near, mixture
         from .plane import flattened
 
         settings = self.config
-        catalog, points = catalog_and_points(sources, photometry, redshifts, settings, ctx.log)
-        if not len(points):
-            return write_tables(catalog, points, [], self.name)
         order = morton.KERNEL.on(ctx.device)(points.values)
         with threadpool_limits(1):  # a sum over threads depends on their number, and a product's last digits on a point's place
             values = flattened(replace(points, values=points.values[order], rows=points.rows[order]), self.name)
@@ -83,7 +72,10 @@ class GaussianMixture(Stage):
             if len(members) >= d + 2:  # fewer have no covariance of their own
                 number[c] = len(groups)
                 groups.append(Group(order[members], probability[members, c]))
+        lost = len(found.mean) - len(groups)
+        if lost and settings.n_components:
+            ctx.log.warning("%d Gaussians have fewer than %d members and make no cluster; set `n_components` lower", lost, d + 2)
         ctx.log.info("%d Gaussians; the background has %.1f %% of the points", len(found.mean), 100 * found.weight[-1])
         assigned, density = np.empty(len(points), np.int64), np.empty(len(points))
         assigned[order], density[order] = number[likeliest], log_density + np.log(len(points))
-        return write_tables(catalog, points, groups, self.name, log_density=density, assigned=assigned)
+        return Clustering(groups, density, assigned=assigned)

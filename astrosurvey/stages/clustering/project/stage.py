@@ -35,6 +35,8 @@ class Project(Stage):
     class Config(FeatureConfig):
         """Settings of `clustering.project`."""
 
+        knows_box = False
+
         method: Literal["pca", "umap"] = Field("pca", description="pca: the directions of largest variance; umap: neighbours stay near")
         components: int = Field(2, ge=2, le=3, description="coordinates to project to")
         neighbours: int = Field(15, ge=2, description="neighbours that UMAP keeps near: few for detail, many for the whole")
@@ -51,8 +53,6 @@ class Project(Stage):
 
         catalog = catalog_of(sources, photometry, redshifts)
         points = points_of(catalog, self.config, ctx.log)
-        if points.box.any():
-            raise DataError(f"{self.name} knows no periodic box; leave `box` out")
         if not len(points):
             return {"embeddings": Catalog.empty("embedding")}
         order = morton.KERNEL.on(ctx.device)(points.values)

@@ -30,6 +30,7 @@ class FileTable:
         units: of some columns, as the file writes them.
         descriptions: of some columns.
         repairs: what was wrong with the file and is repaired.
+        arrays: names of columns that hold several values in each row, and are not read.
     """
 
     names: Sequence[str]
@@ -38,6 +39,7 @@ class FileTable:
     units: Mapping[str, str] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
     repairs: Sequence[str] = ()
+    arrays: Sequence[str] = ()
 
 
 @contextmanager
@@ -64,9 +66,11 @@ def opened(
             yield table
     else:
         read = read_votable if kind == "votable" else read_text
-        columns, units, descriptions = read(Path(path), wanted, missing)
+        columns, units, descriptions, arrays = read(Path(path), wanted, missing)
         rows = len(next(iter(columns.values()))) if columns else 0
-        yield FileTable(list(columns), rows, lambda names, first, last: {n: columns[n][first:last] for n in names}, units, descriptions)
+        yield FileTable(
+            list(columns), rows, lambda names, first, last: {n: columns[n][first:last] for n in names}, units, descriptions, arrays=arrays
+        )
 
 
 def count(path: str | Path, hdu: int | str | None) -> int | None:
@@ -117,7 +121,8 @@ def _fits(file: FitsFile, which: int | str | None) -> FileTable:
 
     units = {name: table.unit(name) for name in names if table.unit(name)}
     texts = {name: hdu.cards.text(f"TCOMM{table.columns[name].number}").strip() for name in names}
-    return FileTable(names, table.rows, read, units, {name: text for name, text in texts.items() if text}, file.repairs)
+    arrays = [name for name in table.columns if name not in names]
+    return FileTable(names, table.rows, read, units, {name: text for name, text in texts.items() if text}, file.repairs, arrays)
 
 
 @contextmanager
@@ -131,7 +136,9 @@ def _parquet(path: str | Path, stream: Any) -> Iterator[FileTable]:
 
             units = {name: said["unit"] for name, said in fields.items() if said.get("unit")}
             texts = {name: said["description"] for name, said in fields.items() if said.get("description")}
-            yield FileTable(list(fields), file.metadata.num_rows, read, units, texts)
+            arrays = [f.name for f in file.schema_arrow if pa.types.is_nested(f.type)]
+            names = [name for name in fields if name not in arrays]
+            yield FileTable(names, file.metadata.num_rows, read, units, texts, arrays=arrays)
     except (pa.ArrowException, OSError) as error:
         raise BadInput(path, f"is no sound Parquet file ({escape(error)})", fix="copy or download the file again") from error
 

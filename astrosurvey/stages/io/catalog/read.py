@@ -22,29 +22,14 @@ from ....core.tiles import Tile, fill
 from ....products import Catalog
 from ....products._fits import BadInput, escape
 from .formats import FileTable, opened
-from .units import normal_unit, to_degrees
+from .positions import USUAL, angles, positions, unknown, usual
+from .units import normal_unit
 
 if TYPE_CHECKING:
     from .stage import ReadCatalog
 
-USUAL = {
-    "ra": ("ra", "ra_icrs", "raj2000", "_raj2000", "ra_j2000", "radeg", "alpha_j2000", "_ra", "ra_deg"),
-    "dec": (
-        "dec",
-        "de_icrs",
-        "dec_icrs",
-        "dej2000",
-        "decj2000",
-        "_dej2000",
-        "dec_j2000",
-        "dedeg",
-        "decdeg",
-        "delta_j2000",
-        "_de",
-        "dec_deg",
-    ),
-}
-"""What positions are called, in lower case."""
+ANGLES = ("ra", "dec", "l", "b")
+"""What `columns` may call a position on the sky."""
 
 
 def read_catalog(config: ReadCatalog.Config, tile: Tile, log: logging.Logger) -> Catalog:
@@ -94,6 +79,12 @@ def _called(path: Path, table: FileTable, name: str, setting: str) -> str:
         return meant[0]
     if meant:
         raise BadInput(path, f"has the columns {', '.join(meant)}", fix=f"say in `{setting}` which of them is meant")
+    if name.lower() in [other.lower() for other in table.arrays]:
+        raise BadInput(
+            path,
+            f"the column {escape(name, 40)!r} for `{setting}` holds several values in each row",
+            fix="give them as columns of their own",
+        )
     known = [escape(other, 40) for other in table.names]
     raise BadInput(path, f"there is no column {escape(name, 40)!r} for `{setting}`{suggestion(name, known)}")
 
@@ -101,12 +92,7 @@ def _called(path: Path, table: FileTable, name: str, setting: str) -> str:
 def _mapped(path: Path, table: FileTable, config: ReadCatalog.Config) -> dict[str, str]:
     """Return, by column of the table `source`, what the file calls it."""
     mapped = {name: _called(path, table, called, f"columns.{name}") for name, called in config.columns.items()}
-    if "ra" not in mapped:
-        lower = {name.lower(): name for name in reversed(table.names)}
-        found = {what: next((lower[name] for name in USUAL[what] if name in lower), None) for what in ("ra", "dec")}
-        if found["ra"] and found["dec"]:
-            mapped |= {what: name for what, name in found.items() if name}
-    return mapped
+    return mapped if {"ra", "l"} & set(mapped) else mapped | usual(table.names)
 
 
 def _chosen(path: Path, table: FileTable, config: ReadCatalog.Config, mapped: Mapping[str, str]) -> list[str]:
@@ -192,42 +178,27 @@ def _catalog(
     units = {**table.units, **{_called(path, table, name, "units"): unit for name, unit in config.units.items()}}
     columns: dict[str, Any] = {"source_id": object_ids(tile.number, int(keep[-1]) + 1)[keep], "tile_id": tile.number, **pixel_columns(keep)}
     columns["flags"] = np.zeros(len(keep), np.int32)
+    sky = {name: called for name, called in mapped.items() if name in ANGLES}
     for name, called in mapped.items():
+        if name in sky:
+            continue
         if not _is_number(held[called].type):
-            raise BadInput(
-                path, f"the column {escape(called, 40)!r} for `{name}` holds {held[called].type}", fix="give numbers, angles in degrees"
-            )
+            raise BadInput(path, f"the column {escape(called, 40)!r} for `{name}` holds {held[called].type}", fix="give numbers")
         columns[name] = np.asarray(held[called].cast(pa.float64(), safe=False).fill_null(np.nan))
-    if "ra" in mapped:
-        for name in ("ra", "dec"):
-            columns[name] = to_degrees(path, mapped[name], columns[name], units.get(mapped[name], ""))
-        columns["ra"], columns["dec"] = _positions(path, columns["ra"], columns["dec"], keep + (tile.rows[0] if tile.rows else 0))
+    if sky:
+        degrees = {name: angles(path, called, held[called], units.get(called, "")) for name, called in sky.items()}
+        columns["ra"], columns["dec"] = positions(path, sky, degrees, keep + (tile.rows[0] if tile.rows else 0))
         lost = np.isnan(columns["ra"])
         if lost.any():
             log.warning("%s: %d of %d rows have no position", escape(path.name), lost.sum(), len(lost))
         columns["flags"][lost] |= SOURCE["NO_SKY_POSITION"]
     else:
-        log.warning("%s: no columns for a position on the sky are known; name them in `columns`", escape(path.name))
+        log.warning("%s: no columns for a position on the sky are known; %s", escape(path.name), unknown(table.names))
         columns["flags"] |= SOURCE["NO_SKY_POSITION"]
     if "x" in mapped:
         columns |= _boxes(path, columns["x"], columns["y"])
     meta = {"tile": pixelless_footprint(tile.name, tile.number, int(keep[-1]) + 1)}
     return _with_extra(path, config, table, mapped, held, units, Catalog.from_columns("source", columns, meta))
-
-
-def _positions(path: Path, ra: np.ndarray, dec: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions with right ascension in [0, 360), NaN where one of the two is missing.
-
-    Raises:
-        BadInput: a declination that cannot be.
-    """
-    lost = ~(np.isfinite(ra) & np.isfinite(dec))
-    wrong = ~lost & (np.abs(dec) > 90)
-    if wrong.any():
-        at = int(np.argmax(wrong))
-        raise BadInput(path, f"row {rows[at]} has the declination {dec[at]:g}", fix="set `columns.dec`, `units` or `missing`")
-    ra = np.mod(np.where(lost, np.nan, ra), 360.0)
-    return np.where(ra >= 360.0, 0.0, ra), np.where(lost, np.nan, dec)
 
 
 def _boxes(path: Path, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -257,6 +228,12 @@ def _with_extra(
         name = "x_catalog_" + re.sub(r"\W", "_", called.lower())
         if name in rows.column_names:
             raise BadInput(path, f"has two columns that would be called {name}", fix="leave one of them out through `extra`")
+        if pa.types.is_temporal(array.type):
+            raise BadInput(
+                path,
+                f"the column {escape(called, 40)!r} holds dates or times",
+                fix="give the MJD, or leave it out of `extra`",
+            )
         try:
             values = portable(name, array)
         except SchemaError as error:

@@ -11,8 +11,8 @@ from ....catalog.schema import suggestion
 from ....core.stage import Context, FilePath, Stage, StageConfig
 from ....products import Catalog
 
-MAPPED = ("ra", "dec", "x", "y", "significance", "probability", "star_probability")
-"""Columns of the table `source` that a file may fill."""
+MAPPED = ("ra", "dec", "l", "b", "x", "y", "significance", "probability", "star_probability")
+"""Columns of the table `source` that a file may fill; galactic `l` and `b` become `ra` and `dec`."""
 
 
 class ReadCatalog(Stage):
@@ -25,7 +25,7 @@ class ReadCatalog(Stage):
     Astropy Collaboration (2022), ApJ 935, 167 (ECSV).
     """
 
-    name, version, scope = "io.catalog", 1, "tile"
+    name, version, scope = "io.catalog", 2, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {}
     outputs: ClassVar[Mapping[str, Any]] = {"sources": Catalog.of("source")}
 
@@ -35,13 +35,16 @@ class ReadCatalog(Stage):
         path: FilePath = Field("{path}", description="template of the file's path")
         columns: dict[str, str] = Field(
             {},
-            description=f"from a column of the table source ({', '.join(MAPPED)}) to what the file calls it; "
-            "unset: `ra` and `dec` by their usual names, if they are there",
+            description=f"from a column of the table source ({', '.join(MAPPED)}) to what the file calls it; `l` and `b`, galactic, "
+            "stand for `ra` and `dec`; unset: `ra` and `dec` by their usual names, if they are there",
         )
         extra: list[str] | None = Field(
             None, description="further columns to keep, texts too; unset: all that hold one number in each row and are not taken yet"
         )
-        units: dict[str, str] = Field({}, description="by column of the file, its unit where the file says none or a wrong one")
+        units: dict[str, str] = Field(
+            {},
+            description="by column of the file, its unit where the file says none or a wrong one; `h:m:s` and `d:m:s` are sexagesimal",
+        )
         missing: list[float | str] = Field([], description="numbers and texts that stand for no value, such as -99")
         id: str | None = Field(None, description="column that tells the file's objects apart; it is kept, and looked at for duplicates")
         duplicates: Literal["error", "first"] = Field(
@@ -57,9 +60,11 @@ class ReadCatalog(Stage):
                     raise ValueError("ids are made here, of the tile and the row; name the file's own in the setting `id`")
                 if name not in MAPPED:
                     raise ValueError(f"a file cannot fill the column {name!r}{suggestion(name, MAPPED)}; keep it through `extra`")
-            for one, other in (("ra", "dec"), ("x", "y")):
+            for one, other in (("ra", "dec"), ("l", "b"), ("x", "y")):
                 if (one in value) != (other in value):
                     raise ValueError(f"`{one}` and `{other}` come together; name both in `columns`")
+            if "ra" in value and "l" in value:
+                raise ValueError("`l` and `b` stand for `ra` and `dec`; name one pair in `columns`")
             return value
 
     @classmethod

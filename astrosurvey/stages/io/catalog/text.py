@@ -24,8 +24,8 @@ MAX_BYTES = 1 << 30
 """Bytes that a text or VOTable that is parsed line by line may hold, inflated."""
 DELIMITERS = ",\t;|"
 
-Table = tuple[dict[str, pa.Array], dict[str, str], dict[str, str]]
-"""Columns, and the units and descriptions of some of them."""
+Table = tuple[dict[str, pa.Array], dict[str, str], dict[str, str], list[str]]
+"""Columns, the units and descriptions of some of them, and names of further ones that hold several values in each row."""
 
 
 def read_text(path: Path, wanted: frozenset[str] | None, missing: Sequence[str]) -> Table:
@@ -53,7 +53,7 @@ def read_text(path: Path, wanted: frozenset[str] | None, missing: Sequence[str])
             return _with_astropy(path, raw, wanted, missing)
         raise BadInput(path, "has no line with the names of its columns", fix="put one at its top")
     columns, units = _delimited(path, raw, delimiter, names, _units(lines[first + 1 : first + 3], delimiter), first + 1, wanted, missing)
-    return columns, units, {}
+    return columns, units, {}, []
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
@@ -157,20 +157,26 @@ def read_votable(path: Path, wanted: frozenset[str] | None, missing: Sequence[st
 
 
 def _from_astropy(found: Any, wanted: frozenset[str] | None) -> Table:
-    columns, units, descriptions = {}, {}, {}
+    columns, units, descriptions, arrays = {}, {}, {}, []
     for name in found.colnames:
         if wanted is not None and name.lower() not in wanted:
             continue
         column = found[name]
         values = getattr(column, "value", column)  # of a quantity
-        if np.ndim(values) != 1:
+        if np.ndim(values) != 1 or _holds_arrays(values):
+            arrays.append(name)
             continue
         columns[name] = _arrow(values)
         if getattr(column, "unit", None) is not None:
             units[name] = str(column.unit)
         if getattr(column.info, "description", None):
             descriptions[name] = str(column.info.description)
-    return columns, units, descriptions
+    return columns, units, descriptions, arrays
+
+
+def _holds_arrays(values: Any) -> bool:
+    """Tell whether a column of objects holds arrays, as those of varying length do."""
+    return bool(np.asarray(values).dtype.kind == "O" and any(np.ndim(value) for value in np.asarray(values).flat))
 
 
 def _arrow(values: Any) -> pa.Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +10,7 @@ from pydantic import Field, field_validator
 from ....core.product import Tiles, optional
 from ....core.stage import Context, DataError, NoWork, Stage, StageConfig
 from ....products import Catalog, Metrics, Model, Spectra
+from ..classes import named_beside
 
 if TYPE_CHECKING:
     from ....networks.spectrum import SpectrumEnsemble
@@ -59,12 +59,7 @@ class ClassifySpectra(Stage):
             "auto", description="of the networks' arithmetic; auto takes bfloat16 where the device multiplies it faster"
         )
 
-        @field_validator("classifier")
-        @classmethod
-        def _chooses_nothing(cls, value: str) -> str:
-            if value.startswith("builtin:") or (value != BUILTIN and re.fullmatch(r"spectra-v\d+", value)):
-                raise ValueError(f"it names the answers and chooses no networks: for {value}, wire a model to the port `model`")
-            return value
+        _named = field_validator("classifier")(named_beside(BUILTIN))
 
     _ready: tuple[Model, Any, SpectrumEnsemble] | None = None
     """The model of the tile before, the precision, and the networks made of it."""
@@ -74,8 +69,8 @@ class ClassifySpectra(Stage):
         import numpy as np
 
         from ....networks.spectrum import folded
-        from ...models.load import precision_on, same
-        from .card import digest, read, to_ensemble
+        from ...models.load import digest, precision_on, same
+        from .card import read, to_ensemble
         from .predict import predict
         from .tables import classes, redshifts
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ....core.product import optional
 from ....core.stage import Context, DataError, Stage, StageConfig
 from ....products import Catalog, Model
-from ..classes import COARSE
+from ..classes import COARSE, named_beside
 
 BUILTIN = "combine-v1"
 TASK = "combination"
@@ -49,13 +49,15 @@ class CombineSpectra(Stage):
         )
         classifier: str = Field(BUILTIN, min_length=1, max_length=100, description="name of the classifier in `classes`, before `/coarse`")
 
+        _named = field_validator("classifier")(named_beside(BUILTIN))
+
     def run(
         self, ctx: Context, *, scan: Catalog, network_classes: Catalog | None, network: Catalog | None, model: Model | None
     ) -> Mapping[str, Any]:
         """Return the redshifts and the classes."""
         import numpy as np
 
-        from ..classify.card import digest
+        from ...models.load import digest
         from .answer import class_probabilities, classifications, redshifts
         from .candidates import gather
         from .score import probabilities

@@ -1,0 +1,118 @@
+"""Observations: data vectors (or images, or cubes) that parameters are inferred from, simulated or real."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..core.product import ProductError
+from ._npy import map_npy, write_npy
+from ._stored import check_array, check_ids, check_meta, frozen, to_json
+from .samples import Samples
+
+DATA, IDS, PARAMETERS, CARD = "data.npy", "ids.npy", "parameters.parquet", "card.json"
+MAX_CARD = 1 << 20
+ABOUT = ("", "source", "spectrum", "tile")
+_BLOCK = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Data of n objects, fields or simulations, from which parameters are inferred.
+
+    What is read is memory-mapped, so that a stage can go through more data than there is memory.
+
+    Attributes:
+        data: (n, …) float32 or float16, one row an observation; NaN: missing, never infinite.
+        ids: (n,) int64, each once.
+        about: what the ids name: "source", "spectrum", "tile"; "" for simulations.
+        names: those of the features when the data are (n, feature); else empty.
+        parameters: of length n, the parameters that made the data, in the same order; None: nobody knows them.
+        meta: JSON values that travel along: the simulator with its version and settings, how many simulations failed.
+    """
+
+    data: np.ndarray
+    ids: np.ndarray
+    about: str = ""
+    names: tuple[str, ...] = ()
+    parameters: Samples | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    kind: ClassVar[str] = "observations"
+    suffix: ClassVar[str] = ""
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def check(self) -> None:
+        """Raise `ProductError`, naming the attribute, when a shape, type or value breaks the rules above."""
+        self._check_shape()
+        rows = max(1, _BLOCK // self.data[0].size)
+        for start in range(0, len(self.data), rows):
+            if np.isinf(self.data[start : start + rows]).any():
+                raise ProductError("Observations.data must not be infinite; NaN says that a value is missing")
+
+    def _check_shape(self) -> None:
+        if not isinstance(self.data, np.ndarray) or self.data.ndim < 2:
+            raise ProductError("Observations.data must be an array with one row an observation and at least one more axis")
+        check_array("Observations.data", self.data, np.float16 if self.data.dtype == np.float16 else np.float32, (None,) * self.data.ndim)
+        check_ids("Observations.ids", self.ids, len(self.data))
+        if self.ids.dtype != np.int64:
+            raise ProductError("Observations.ids must be int64")
+        if self.about not in ABOUT:
+            raise ProductError(f"Observations.about must be one of {', '.join(map(repr, ABOUT))}, not {self.about!r}")
+        if self.names and (len({*self.names}) != len(self.names) or self.data.shape[1:] != (len(self.names),) or not all(self.names)):
+            raise ProductError(f"Observations.names must be a different name for each of the features, not {self.names}")
+        if self.parameters is not None:
+            if len(self.parameters.draws) != len(self.data):
+                raise ProductError(f"Observations.parameters has {len(self.parameters.draws)} rows for {len(self.data)} observations")
+            self.parameters.check()
+        check_meta("Observations.meta", self.meta)
+
+    def write(self, path: Path) -> None:
+        """Write the folder `path` with data.npy, ids.npy, card.json, and parameters.parquet if the parameters are known."""
+        path.mkdir()
+        write_npy(path / DATA, self.data)
+        write_npy(path / IDS, self.ids)
+        if self.parameters is not None:
+            self.parameters.write(path / PARAMETERS)
+        content = {"kind": self.kind, "about": self.about, "names": list(self.names), "meta": dict(self.meta)}
+        text = json.dumps(json.loads(to_json("Observations", content)), sort_keys=True, indent=1)
+        (path / CARD).write_text(text + "\n", encoding="ascii")
+
+    @classmethod
+    def read(cls, path: Path) -> Observations:
+        """Return the observations in the folder `path`, which must hold their files and nothing else; data stay on the disk.
+
+        Raises:
+            ProductError: a file is missing, too many or damaged.
+        """
+        there = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+        if there - {PARAMETERS} != {DATA, IDS, CARD}:
+            raise ProductError(
+                f"{path} must be a folder with {CARD}, {DATA}, {IDS}, perhaps {PARAMETERS} and nothing else, "
+                f"but holds {', '.join(sorted(there)) or 'nothing'}"
+            )
+        if not all((path / name).is_file() for name in there) or (path / CARD).stat().st_size > MAX_CARD:
+            raise ProductError(f"{path}: its entries must be regular files, and the card at most {MAX_CARD} bytes")
+        try:
+            content = json.loads((path / CARD).read_text(encoding="utf-8"))
+            if set(content) != {"kind", "about", "names", "meta"} or content["kind"] != cls.kind:
+                raise ValueError(f"{CARD} must have the keys kind, about, names and meta")
+        except (TypeError, ValueError) as error:
+            raise ProductError(f"{path} is damaged or no stored observations: {error}") from error
+        parameters = Samples.read(path / PARAMETERS) if PARAMETERS in there else None
+        ids = frozen(np.array(map_npy(path / IDS)))
+        found = cls(map_npy(path / DATA), ids, content["about"], tuple(content["names"]), parameters, content["meta"])
+        found._check_shape()  # the data themselves are read when somebody wants them
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Return the number of observations, the shape of one, and the parameters that made them."""
+        made = {"parameters": list(self.parameters.parameters)} if self.parameters is not None else {}
+        return {"observations": len(self), "shape": list(self.data.shape[1:]), **made}

@@ -1,0 +1,144 @@
+"""The base of simulators: parameters in, data out; an author writes the physics and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...catalog.ids import object_ids
+from ...catalog.schema import suggestion
+from ...core.settings import keyed_settings
+from ...core.stage import Context, DataError, Stage
+from ...products import Observations, Samples
+from .priors import Prior, normal_unit
+from .rows import RowRandom
+
+SIMULATOR, FAILED = "simulator", "failed"
+"""Keys of `Observations.meta`: what simulated (name, version, settings), and how many simulations are NaN."""
+
+Simulate = Callable[[np.ndarray, RowRandom], np.ndarray]
+
+
+class Simulator(Stage):
+    """A stage that simulates data for each draw of parameters.
+
+    A subclass sets `name`, `version`, `parameters` and writes `simulate`; names and units of the draws are checked here, rows that
+    fail are kept as NaN and counted, and data larger than memory go to the disk block by block.
+
+    Attributes:
+        parameters: the names of what it needs, in the order of theta's columns, with their units.
+        features: names of the data's values when an observation is a vector; may be empty.
+        prior: the prior that is usual with it, as `sbi.prior` declares it; for benchmarks, docs and tests.
+    """
+
+    inputs: ClassVar[Mapping[str, Any]] = {"parameters": Samples}
+    outputs: ClassVar[Mapping[str, Any]] = {"observations": Observations}
+    parameters: ClassVar[Mapping[str, str]] = {}
+    features: ClassVar[tuple[str, ...]] = ()
+    prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def at_once(self) -> int:
+        """Return how many simulations are made at a time; fewer where one is large."""
+        return 1024
+
+    def simulate(self, theta: np.ndarray, random: RowRandom) -> np.ndarray:
+        """Return (n, …) data for (n, p) parameters.
+
+        Args:
+            theta: in the order and units of `parameters`; float64.
+            random: random numbers for each row; the only ones to use.
+        """
+        raise NotImplementedError
+
+    def log_likelihood(self, theta: np.ndarray, data: np.ndarray) -> np.ndarray:
+        """Return (n,) the natural logarithm of the likelihood of (n, p) parameters, given one observation or (n, …) of them.
+
+        Only simulators whose likelihood has a formula override this; see `has_likelihood`.
+        """
+        raise NotImplementedError(f"{self.name} has no formula for its likelihood")
+
+    def feature_names(self) -> tuple[str, ...]:
+        """Return the names of the data's values; override it where they depend on the settings."""
+        return self.features
+
+    @classmethod
+    def has_likelihood(cls) -> bool:
+        """Tell whether `log_likelihood` has a formula."""
+        return cls.log_likelihood is not Simulator.log_likelihood
+
+    @classmethod
+    def usual_prior(cls) -> Prior:
+        """Return the prior that is usual with this simulator."""
+        return Prior.declared(cls.prior)
+
+    def draw(self, theta: np.ndarray, seed: int) -> np.ndarray:
+        """Return (n, …) float32 data for (n, p) parameters, outside of any run."""
+        return np.asarray(self._rows(self.simulate, theta, RowRandom(seed, 0, len(theta))))
+
+    def run(self, ctx: Context, *, parameters: Samples) -> Mapping[str, Any]:
+        """Return the simulations of a tile's draws."""
+        return self.simulated(ctx, parameters, self.simulate)
+
+    def simulated(self, ctx: Context, parameters: Samples, simulate: Simulate) -> Mapping[str, Any]:
+        """Return what `run` returns, of a function that simulates; for simulators that have other inputs beside the parameters."""
+        theta = self._theta(parameters)
+        seed, count = int(ctx.rng.integers(2**63)), len(theta)
+        rows = max(1, round(self.at_once() * ctx.batch))
+        data, failed = None, 0
+        for start in range(0, count, rows):
+            stop = min(start + rows, count)
+            part = self._rows(simulate, theta[start:stop], RowRandom(seed, start, stop))
+            if data is None:
+                data = np.lib.format.open_memmap(_place(ctx), "w+", np.float32, (count, *part.shape[1:]))
+            data[start:stop] = part
+            failed += int(np.isnan(part.reshape(len(part), -1)).all(axis=1).sum())
+            ctx.progress(stop, count)
+        if failed:
+            ctx.log.warning("%d of %d simulations failed; they are kept as NaN", failed, count)
+        tile = ctx.tile.number if ctx.tile is not None else 0
+        meta = {SIMULATOR: {"name": self.name, "version": self.version, "settings": keyed_settings(self.config)}, FAILED: failed}
+        assert data is not None
+        return {"observations": Observations(data, object_ids(tile, count), "", self.feature_names(), parameters, meta)}
+
+    def _rows(self, simulate: Simulate, theta: np.ndarray, random: RowRandom) -> np.ndarray:
+        """Return (n, …) float32 data, NaN all over where a simulation is infinite anywhere."""
+        with np.errstate(all="ignore"):  # what fails is counted
+            data = np.asarray(simulate(theta, random)).astype(np.float32)
+        if data.ndim < 2 or len(data) != len(theta):
+            raise TypeError(f"{self.name}.simulate must return ({len(theta)}, …) for {len(theta)} rows of theta, not {data.shape}")
+        data[np.isinf(data.reshape(len(data), -1)).any(axis=1)] = np.nan
+        return data
+
+    def _theta(self, samples: Samples) -> np.ndarray:
+        """Return the draws' columns in the simulator's order, once their names and units are seen to agree.
+
+        Raises:
+            DataError: a parameter is missing, unknown, or in another unit.
+        """
+        if unknown := [name for name in samples.parameters if name not in self.parameters]:
+            raise DataError(f"{self.name} has no parameter {unknown[0]!r}{suggestion(unknown[0], self.parameters)}")
+        if missing := [name for name in self.parameters if name not in samples.parameters]:
+            raise DataError(f"{self.name} needs a draw of {', '.join(map(repr, missing))}; add it to `parameters` of sbi.prior")
+        for name, unit in zip(samples.parameters, samples.units, strict=True):
+            if _spelt(unit) != normal_unit(self.parameters[name]):
+                raise DataError(
+                    f"{self.name} takes {name!r} in {self.parameters[name] or 'no unit'!r}, and it was drawn in {unit or 'no unit'!r}; "
+                    "correct `unit` and the numbers of its prior"
+                )
+        order = [samples.parameters.index(name) for name in self.parameters]
+        return np.ascontiguousarray(samples.draws[:, order])
+
+
+def _spelt(unit: str) -> str:
+    """Return a unit in its normal spelling; one that is none as it is."""
+    try:
+        return normal_unit(unit)
+    except ValueError:
+        return unit
+
+
+def _place(ctx: Context) -> Path:
+    return ctx.scratch / "simulations.npy"

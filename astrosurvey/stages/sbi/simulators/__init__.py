@@ -1,0 +1,1 @@
+"""Simulators that ship with astrosurvey, one a file."""
