@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -132,6 +132,7 @@ def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None
 
     parts = [catalog for _, catalog in sources.items()]
     joined = Catalog.concatenate(parts) if parts else Catalog.empty("source")
+    del parts
     ids = joined.column("source_id")
     if (ids[1:] < ids[:-1]).any():
         joined = Catalog("source", joined.rows.take(pa.array(np.argsort(ids, kind="stable"))))
@@ -237,3 +238,10 @@ def points_of(catalog: Catalog, config: FeatureConfig, log: logging.Logger) -> P
             columns.total,
         )
     return Points(metric.apply(columns.values), columns.rows, columns.total, metric.dimension, metric.box, metric.names)
+
+
+def only(catalog: Catalog, beside: Sequence[str] = ()) -> Catalog:
+    """Return a catalogue with what `tables.write_tables` needs and the columns `beside`. Once the points are made the others are of no
+    use, and they may be most of the memory."""
+    names = ["source_id", "ra", "dec", "primary", *(resolved(name, catalog.rows.column_names) for name in beside)]
+    return Catalog(catalog.table, catalog.rows.select(list(dict.fromkeys(names))))
