@@ -229,7 +229,7 @@ def tiles(*catalogs):
         ("RA_ICRS", "positions of all catalogues are called `ra` and `dec` here"),
         ("redshift", "no redshifts are wired; .* through catalog.match"),
         ("PMRA", "did you mean 'pmra'"),
-        ("vrad", "there are pmra, source_id"),
+        ("q", "there are pmra, source_id"),
     ],
 )
 def test_a_column_that_is_not_there_is_answered_by_what_is(name, message):
