@@ -73,6 +73,32 @@ def drawn(simulator: Any) -> Any:
 
 
 @cache
+def lumpy(side: int = 16, count: int = 6, seed: int = 6) -> Any:
+    """Return images that a strength made, one of them with a gap."""
+    import numpy as np
+
+    from astrosurvey.products import Observations
+    from astrosurvey.stages.sbi.priors import Prior
+
+    rng = np.random.default_rng(seed)
+    prior = Prior.declared({"strength": {"uniform": [1, 2]}})
+    theta = prior.draw(rng, count)
+    data = (theta[:, :, None] * rng.normal(size=(count, side, side))).astype(np.float32)
+    data[-1, 3, 4] = np.nan
+    return Observations(data, np.arange(count) + 1000 * seed, "", (), prior.samples(theta), {"failed": 0})
+
+
+@cache
+def small_summary() -> Any:
+    """Return a moment network that has been trained for a moment on images."""
+    from astrosurvey.stages.sbi.summaries.moments_stage import TrainMoments
+
+    from ..stages.running import run, tiles_of
+
+    return run(TrainMoments, {"epochs": 1, "features": 3, "keep_back": 0.2}, observations=tiles_of(t=lumpy(count=40)))["summary_model"]
+
+
+@cache
 def starry() -> Any:
     """Return the sources of two tiles, of a field with two clusters of stars in it, at the seam of right ascension."""
     import numpy as np
@@ -497,3 +523,27 @@ def known_redshifts(number: int) -> Any:
     n = len(spectra) - 1
     columns = {"spectrum_id": spectra.ids[:n], "rank": 0, "z": truth.column("z")[:n], "method": "truth", "z_warning": 0}
     return Catalog.from_columns("redshift", columns)
+
+
+@cache
+def two_moons(index: int) -> Any:
+    """Return simulations of a tile."""
+    import numpy as np
+
+    from astrosurvey.products import Observations
+    from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+
+    prior = TwoMoons.usual_prior()
+    theta = prior.draw(np.random.default_rng(index), 24)
+    ids = np.arange(24 * index, 24 * (index + 1), dtype=np.int64)
+    return Observations(TwoMoons().draw(theta, index), ids, "", TwoMoons.features, prior.samples(theta))
+
+
+@cache
+def small_posterior() -> Any:
+    """Return an estimator that has hardly learnt anything."""
+    from astrosurvey.core.product import Tiles
+    from astrosurvey.stages.sbi.stage import NeuralPosterior
+
+    settings = {"members": 2, "layers": 2, "bins": 3, "hidden": [6], "epochs": 2, "calibration": "off"}
+    return _run(NeuralPosterior, 0, settings, observations=Tiles(["t0"], lambda name: two_moons(0)))["posterior_model"]

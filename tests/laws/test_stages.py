@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from astrosurvey import Catalog, Tile, plugins
+from astrosurvey import Catalog, Observations, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
 from astrosurvey.stages.catalog.match import MatchSpectra
 from astrosurvey.stages.catalog.stage import MergeCatalogs
@@ -33,18 +33,27 @@ from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.catalog.stage import ReadCatalog
+from astrosurvey.stages.io.observations.stage import ReadObservations
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
+from astrosurvey.stages.sbi.observe import ObserveSources
 from astrosurvey.stages.sbi.prior_stage import DrawPrior
+from astrosurvey.stages.sbi.simulators.enrichment import Enrichment
 from astrosurvey.stages.sbi.simulators.gaussian_linear import GaussianLinear
 from astrosurvey.stages.sbi.simulators.gaussian_mixture import SpikeAndSlab
+from astrosurvey.stages.sbi.simulators.lightcone import LightCone
 from astrosurvey.stages.sbi.simulators.lotka_volterra import LotkaVolterra
+from astrosurvey.stages.sbi.simulators.sed import SimulateSed
 from astrosurvey.stages.sbi.simulators.sir import Sir
 from astrosurvey.stages.sbi.simulators.slcp import Slcp
+from astrosurvey.stages.sbi.simulators.stream import Stream
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
+from astrosurvey.stages.sbi.summaries.moments_stage import Summarise, TrainMoments
+from astrosurvey.stages.sbi.summaries.scattering_stage import Scattering
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
@@ -60,6 +69,7 @@ from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
+from ..products.test_round_trip import observations
 from ..products.test_round_trip import samples as made_samples
 from ..stages.running import run
 from ..stages.spectra import files
@@ -74,6 +84,7 @@ from .examples import (
     known_redshifts,
     known_spectra,
     lined_spectra,
+    lumpy,
     measured,
     moments,
     numbered,
@@ -85,12 +96,15 @@ from .examples import (
     small_classifier,
     small_deblender,
     small_detector,
+    small_posterior,
     small_scorer,
+    small_summary,
     solutions,
     spectra,
     starry,
     tile_image,
     truth,
+    two_moons,
     witnesses,
 )
 
@@ -309,6 +323,54 @@ class TestTwoMoons(_Simulates, StageLaws):
     stage = TwoMoons
 
 
+class TestScattering(StageLaws):
+    stage = Scattering
+
+    def example(self):
+        return Example({"observations": lumpy()}, {"scales": 2})
+
+    def example_that_has_a_direction(self):
+        return Example({"observations": lumpy()}, {"isotropic": False, "angles": 2})
+
+    def wrong_shape(self):
+        return Example({"observations": Observations(np.ones((2, 4), np.float32), np.arange(2))})
+
+    def wrong_scales(self):
+        return Example({"observations": lumpy()}, {"scales": 9})
+
+
+class TestTrainMoments(StageLaws):
+    stage = TrainMoments
+
+    def example(self):
+        return Example(
+            {"observations": [lumpy(count=40), lumpy(count=40, seed=7)]},
+            {"epochs": 1, "features": 3, "keep_back": 0.2, "symmetry": "torus"},
+        )
+
+    def wrong_shape_for_sets(self):
+        return Example({"observations": [two_moons(0)]}, {"network": "deep_set"})
+
+    def wrong_symmetry(self):
+        return Example({"observations": [two_moons(0)]}, {"symmetry": "square"})
+
+    def wrong_number(self):
+        return Example({"observations": [lumpy(count=3), lumpy(count=3, seed=7)]})
+
+
+class TestSummarise(StageLaws):
+    stage = Summarise
+
+    def example(self):
+        return Example({"summary_model": small_summary(), "observations": lumpy()})
+
+    def wrong_shape(self):
+        return Example({"summary_model": small_summary(), "observations": two_moons(0)})
+
+    def wrong_model(self):
+        return Example({"summary_model": small_posterior(), "observations": lumpy()})
+
+
 class TestSlcp(_Simulates, StageLaws):
     stage = Slcp
 
@@ -327,6 +389,82 @@ class TestSir(_Simulates, StageLaws):
 
 class TestLotkaVolterra(_Simulates, StageLaws):
     stage = LotkaVolterra
+
+
+class TestStream(_Simulates, StageLaws):
+    stage = Stream
+
+
+class TestEnrichment(_Simulates, StageLaws):
+    stage = Enrichment
+
+    def example_of_stars(self):
+        return Example({"parameters": drawn(self.stage)}, {"data": "stars", "stars": 20})
+
+
+class TestLightCone(_Simulates, StageLaws):
+    stage = LightCone
+
+    def example_of_bubbles(self):
+        return Example({"parameters": drawn(self.stage)}, {"field": "bubbles", "shape": [4, 6, 6]})
+
+
+class TestSimulateSed(_Simulates, StageLaws):
+    stage = SimulateSed
+
+    def wrong_observations(self):
+        return Example({"parameters": drawn(self.stage), "observations": observations()})
+
+
+class TestObserveSources(StageLaws):
+    stage = ObserveSources
+
+    def example(self):
+        inputs = {"sources": detected(0)["sources"], "photometry": measured(0)}
+        return Example(inputs, {"columns": ["r_aperture_3_flux", "ra"]}, tile=TILES[0])
+
+    def wrong_column(self):
+        return Example({"sources": detected(0)["sources"]}, {"columns": ["r_kron_flux"]}, tile=TILES[0])
+
+
+class TestReadObservations(StageLaws):
+    stage = ReadObservations
+
+    def example(self, tmp_path):
+        (tmp_path / "t0.csv").write_text("a,b\n1,2\n,4\n")
+        return Example(config={"path": str(tmp_path / "{tile}.csv")})
+
+    def wrong_file(self, tmp_path):
+        (tmp_path / "t0.npy").write_bytes(b"\x93NUMPY\x01\x00")
+        return Example(config={"path": str(tmp_path / "t0.npy")})
+
+
+class _Infers:
+    SMALL: ClassVar = {"members": 2, "layers": 2, "bins": 3, "hidden": [6], "epochs": 2, "keep_back": 0.5, "tests": 4, "draws": 10}
+
+    def example(self):
+        return Example({"observations": [two_moons(number) for number in (0, 1)]}, self.SMALL)
+
+
+class TestNeuralPosterior(_Infers, StageLaws):
+    stage = NeuralPosterior
+
+
+class TestNeuralLikelihood(_Infers, StageLaws):
+    stage = NeuralLikelihood
+
+
+class TestPosterior(StageLaws):
+    stage = Posterior
+
+    def example(self):
+        return Example({"posterior_model": small_posterior(), "observations": two_moons(0)}, {"draws": 20, "keep": 3})
+
+    def example_with_missing_values(self):
+        observed = two_moons(1)
+        data = observed.data.copy()
+        data[1, 0] = np.nan
+        return Example({"posterior_model": small_posterior(), "observations": replace(observed, data=data)}, {"draws": 20})
 
 
 class TestMeshBackground(StageLaws):
@@ -791,6 +929,10 @@ class TestEvaluateClustering(StageLaws):
     def example_with_labels(self):
         found = grouped()
         return Example({name: found[name] for name in ("points", "members", "sources")}, {"label": "structure"})
+
+    def example_with_another_method(self):
+        found = grouped()
+        return Example({"points": found["points"], "members": found["members"], "reference": found["points"]}, {"min_ari": 1.0})
 
     def wrong_without_truth(self):
         found = grouped()
