@@ -40,7 +40,11 @@ WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT, SIM
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA + OF_CATALOGUES]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
-FEWER = {"network": ["net.samples=2", "why.count=1"], "emmi-network": ["why.count=1"]}
+FEWER = {
+    "network": ["net.samples=2", "why.count=1"],
+    "emmi-network": ["why.count=1"],
+    "photometric-redshifts": ["prior.number=200", "infer.epochs=2", "infer.members=1", "infer.tests=20", "infer.draws=20"],
+}
 """What saves a test from doing one thing many times."""
 
 
