@@ -118,6 +118,7 @@ def train(
     progress: Callable[[int, int], None],
     log: Callable[[str], None],
     checkpoint: Path | None = None,
+    build: Callable[..., FlowEnsemble] = FlowEnsemble,
 ) -> Trained:
     """Train an ensemble of flows and return its weights where the mixture of its members was best.
 
@@ -129,6 +130,7 @@ def train(
         of_data: learn the density of data given parameters, the likelihood, rather than that of parameters given data.
         seed: of the first weights and of the order of simulations.
         device, progress, log, checkpoint: see `networks.train.fit`.
+        build: the flow; another one with its interface, for comparisons.
     """
 
     def asked(rows: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -141,7 +143,7 @@ def train(
     config |= {"members": settings.members, "layers": settings.layers, "bins": settings.bins}
     config |= {"hidden": list(settings.hidden), "summary": list(settings.summary)}
     with seeded(seed):
-        network = FlowEnsemble(**config)
+        network = build(**config)
     size = min(settings.batch, max(len(split.training) // MINIBATCHES, SMALLEST))
     batches = Batches(split.training, size, settings.members, seed)
     held_back = asked(held)
