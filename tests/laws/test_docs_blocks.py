@@ -143,7 +143,7 @@ def test_python_runs(name, workshop):
             if page == name:
                 exec(compile(block, name, "exec"), namespace)
     for value in list(namespace.values()):
-        if isinstance(value, type) and issubclass(value, Stage) and value is not Stage:
+        if isinstance(value, type) and issubclass(value, Stage) and value.__module__ == "documentation":
             check_stage(value)
 
 

@@ -86,6 +86,22 @@ class TestTree:
         clusterings = gather([[Cluster(np.arange(10))], [Cluster(np.arange(5))]], 10, present)
         assert tree(clusterings)[1].tolist() == [1.0]
 
+    @pytest.mark.parametrize("window", [0, 3])
+    def test_what_each_saw_in_a_window(self, window):
+        rng = np.random.default_rng(9)
+        present = (rng.random((4, N)) < 0.7)[rng.integers(0, 4, 12)]
+        made = [[Cluster(c.members[present[t][c.members]]) for c in clusters] for t, clusters in enumerate(some(rng, 12))]
+        clusterings = gather(made, N, present)
+        apart = np.abs(clusterings.clustering[:, None] - clusterings.clustering)
+        best = np.zeros((len(clusterings), len(clusterings)))
+        for i, j in zip(*np.nonzero((apart > 0) & (apart < (window or 12))), strict=True):
+            one, other = clusterings.members(i), clusterings.members(j)
+            a, b = (m[present[clusterings.clustering[k]][m]] for m, k in ((one, j), (other, i)))
+            best[i, j] = len(np.intersect1d(one, other)) / len(np.union1d(a, b))
+        ends, found = tree(clusterings, window=window)
+        np.testing.assert_allclose(found, best[ends[:, 0], ends[:, 1]])
+        np.testing.assert_allclose(found, np.sort(-minimum_spanning_tree(sparse.csr_matrix(-best)).data)[::-1])
+
     @pytest.mark.parametrize("clusterings", [[], [[]], [[Cluster(np.arange(3))]], [[Cluster(np.array([], int))], []]])
     def test_next_to_nothing(self, clusterings):
         ends, index = tree(gather(clusterings, 5))

@@ -62,15 +62,26 @@ def tree(clusterings: Clusterings, floor: float = 0.0, window: int = 0) -> tuple
 
 def _seen(clusterings: Clusterings, reach: int) -> tuple[np.ndarray, bool]:
     """Return (c, clustering) the weight of each cluster's members that each clustering in reach saw; (c, 1) where all saw all."""
+    weight = np.ones(len(clusterings.point), np.int64) if clusterings.weight is None else clusterings.weight.astype(np.int64)
     if clusterings.present is None:
-        weight = np.ones(len(clusterings.point), np.int64) if clusterings.weight is None else clusterings.weight.astype(np.int64)
         return np.add.reduceat(weight, clusterings.first[:-1])[:, None], False
+    # Clusterings that saw the same are many where they were given, and are counted once.
+    patterns, which = np.unique(np.packbits(clusterings.present, axis=1), axis=0, return_inverse=True)
     seen = np.zeros((len(clusterings), clusterings.n_clusterings), np.int64)
-    for cluster, own in enumerate(clusterings.clustering.tolist()):
-        members = clusterings.members(cluster)
-        for other in range(max(own - reach + 1, 0), min(own + reach, clusterings.n_clusterings)):
-            there = clusterings.present[other][members]
-            seen[cluster, other] = there.sum() if clusterings.weight is None else clusterings.weights(cluster)[there].sum()
+    order = np.argsort(clusterings.clustering, kind="stable")
+    size = np.diff(clusterings.first)[order]
+    first = np.concatenate([[0], np.cumsum(size)])
+    take = np.repeat(clusterings.first[:-1][order] - first[:-1], size) + np.arange(first[-1])
+    point, weight = clusterings.point[take], weight[take]
+    for number, packed in enumerate(patterns):
+        those = np.flatnonzero(which.ravel() == number)
+        begin, end = np.searchsorted(clusterings.clustering[order], [those[0] - reach + 1, those[-1] + reach])
+        if begin == end:
+            continue
+        members = slice(first[begin], first[end])
+        there = np.unpackbits(packed, count=clusterings.n_points)[point[members]]
+        sums = np.add.reduceat(weight[members] * there, first[begin:end] - first[begin])
+        seen[order[begin:end, None], those] = sums[:, None]
     return seen, True
 
 
