@@ -120,7 +120,6 @@ def measured(part: str, seed: int, arguments: argparse.Namespace) -> dict[str, A
         trained = train(
             Pairs(found, parameters, data, rng, "cpu"),
             split,
-            [False] * int(data.varies.sum()) if of_data else list(parameters.bounded),
             settings_of(config),
             of_data=of_data,
             seed=int(rng.integers(2**31)),

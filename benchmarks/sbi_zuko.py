@@ -1,7 +1,6 @@
 """The flows of zuko, behind the interface of `astrosurvey.networks.conditional_flow.FlowEnsemble`: what ours are compared with.
 
-Couplings of rational-quadratic splines (zuko's `NICE` and `MonotonicRQSTransform`), one flow after the other. Nothing keeps the
-density within bounds.
+Couplings of rational-quadratic splines (zuko's `NICE` and `MonotonicRQSTransform`), one flow after the other.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ class ZukoEnsemble(nn.Module):
         self,
         features: int,
         context: int,
-        bounded: Sequence[bool],
         *,
         members: int,
         layers: int,

@@ -46,7 +46,6 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         trained = train(
             Pairs(found, parameters, data, ctx.rng, ctx.device),
             split,
-            [False] * int(data.varies.sum()) if of_data else list(parameters.bounded),
             settings,
             of_data=of_data,
             seed=int(ctx.rng.integers(2**31)),
