@@ -36,8 +36,8 @@ class FlowConfig(StageConfig):
 class NeuralPosterior(Stage):
     """Learn the posterior from simulations: a flow over parameters given data (neural posterior estimation).
 
-    The flow is trained once and then answers for any number of observations. Members of the ensemble see the simulations in orders of their own, and their mixture answers. A part
-    of the simulations is kept back, and says whether the posteriors mean what they say.
+    The flow is trained once and then answers for any number of observations. Members of the ensemble see the simulations in orders of
+    their own, and their mixture answers. A part of the simulations is kept back, and says whether the posteriors mean what they say.
 
     References: Papamakarios & Murray (2016), arXiv:1605.06376; Greenberg et al. (2019), arXiv:1905.07488; Durkan et al. (2019),
     arXiv:1906.04032; Hermans et al. (2021), arXiv:2110.06581 (why calibration is not optional).
