@@ -368,7 +368,8 @@ class _Checker:
             self.unknown_stage(path, value, use)
             return None
         given = {key: item for key, item in value.items() if key not in ("use", "in")}
-        config = settings.validate(cls.Config, given, lambda p, m, h: self.report((*path, *p), m, h))
+        help_is_at = f"see `astrosurvey stages {cls.name}`"
+        config = settings.validate(cls.Config, given, lambda p, m, h: self.report((*path, *p), m, h or help_is_at))
         if config is not None:
             config = config.with_paths(lambda place, text: self.file((*path, *place), text))
         # A stage with wrong settings still offers its ports, so that its neighbours are judged too.

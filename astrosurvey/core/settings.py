@@ -107,9 +107,11 @@ def _explain(model: type[BaseModel], place: Place, detail: Any) -> tuple[str, st
         case "value_error":
             text = str(detail["ctx"]["error"])
         case _:
-            text = detail["msg"].replace("Input should be", "must be") + f", not {json.dumps(detail['input'])}"
-    hint = f"{name}: {setting.description}" if setting is not None and setting.description else "see `astrosurvey stages NAME`"
-    return text, hint
+            text = (
+                detail["msg"].replace("Input should be", "must be").replace("valid array", "valid list")
+                + f", not {json.dumps(detail['input'])}"
+            )
+    return text, f"{name}: {setting.description}" if setting is not None and setting.description else ""
 
 
 def keyed_settings(config: StageConfig) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Recipe:
         clip: largest norm of the gradient.
         every: steps between validations (and checkpoints).
         patience: validations without a better loss before training stops; 0 never stops early.
+        best: return the averaged weights of the best validation rather than the last.
+        fused: update all weights in one go, which counts where they are few; rounded differently.
     """
 
     steps: int
@@ -46,6 +48,8 @@ class Recipe:
     clip: float = 5.0
     every: int = 200
     patience: int = 0
+    best: bool = False
+    fused: bool = False
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -111,10 +115,11 @@ def fit(
     """
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     averaged = deepcopy(network).eval()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=recipe.fused)
+    best = deepcopy(averaged)
     history, first = History(), 0
     if checkpoint is not None and (checkpoint / "state.pt").is_file():
-        first = _resume(checkpoint, network, averaged, optimiser, history)
+        first = _resume(checkpoint, network, averaged, best, optimiser, history)
         log(f"training goes on at step {first}")
     mixed = device == "cuda" or has_fast_bfloat16()
     began, before, sums = time.monotonic(), history.seconds, dict[str, float]()
@@ -141,13 +146,15 @@ def fit(
             with torch.no_grad():
                 kept_back = validation(averaged) if validation else {}
             row = _row(done, recipe, sums, history, kept_back)
+            if history.best[1] == done:
+                best.load_state_dict(averaged.state_dict())
             sums = {}
             log(_line(row, recipe.steps, history.seconds * (recipe.steps - done) / done))
             if checkpoint is not None:
-                _keep(checkpoint, done, network, averaged, optimiser, history, row)
+                _keep(checkpoint, done, network, averaged, best, optimiser, history, row)
             if recipe.patience and done - history.best[1] >= recipe.patience * recipe.every:
                 break
-    return averaged.cpu().eval(), history
+    return (best if recipe.best else averaged).cpu().eval(), history
 
 
 def has_fast_bfloat16() -> bool:
@@ -183,13 +190,21 @@ def _line(row: Mapping[str, float], steps: int, left: float) -> str:
 
 
 def _keep(
-    folder: Path, step: int, network: nn.Module, averaged: nn.Module, optimiser: Any, history: History, row: Mapping[str, float]
+    folder: Path,
+    step: int,
+    network: nn.Module,
+    averaged: nn.Module,
+    best: nn.Module,
+    optimiser: Any,
+    history: History,
+    row: Mapping[str, float],
 ) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         "step": step,
         "network": network.state_dict(),
         "averaged": averaged.state_dict(),
+        "best_weights": best.state_dict(),
         "optimiser": optimiser.state_dict(),
         "curves": history.curves,
         "seconds": history.seconds,
@@ -201,10 +216,11 @@ def _keep(
         lines.write(json.dumps({**row, "seconds": history.seconds}) + "\n")
 
 
-def _resume(folder: Path, network: nn.Module, averaged: nn.Module, optimiser: Any, history: History) -> int:
+def _resume(folder: Path, network: nn.Module, averaged: nn.Module, best: nn.Module, optimiser: Any, history: History) -> int:
     state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(state["network"])
     averaged.load_state_dict(state["averaged"])
+    best.load_state_dict(state["best_weights"])
     optimiser.load_state_dict(state["optimiser"])
     history.curves, history.seconds, history.best = state["curves"], state["seconds"], tuple(state["best"])
     history.stopped = state["step"]

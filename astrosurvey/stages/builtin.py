@@ -47,6 +47,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
     from .io.catalog.stage import ReadCatalog
+    from .io.observations.stage import ReadObservations
     from .io.stage import ReadImage
     from .models.stage import LoadModel
     from .photometry.model_stage import ForcedPhotometry, TotalPhotometry
@@ -71,6 +72,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         ReadImage,
         ReadCatalog,
         ReadSpectra,
+        ReadObservations,
         LabelSpectra,
         SimulateSky,
         SimulateField,

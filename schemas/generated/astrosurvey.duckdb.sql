@@ -1,5 +1,5 @@
 -- Generated from schemas/astrosurvey.yaml by `python -m astrosurvey.catalog.generate`; do not edit.
--- astrosurvey 1.3.0
+-- astrosurvey 1.4.0
 CREATE TABLE "run" (
     "run_id" VARCHAR NOT NULL,
     "title" VARCHAR,
@@ -409,11 +409,17 @@ CREATE TABLE "posterior" (
     "parameter_units" VARCHAR NOT NULL,
     "quantile_levels" FLOAT[],
     "quantiles" DOUBLE[],
+    "mean" DOUBLE[],
+    "std" DOUBLE[],
+    "map" DOUBLE[],
+    "log_density" DOUBLE,
     "n_draw" BIGINT NOT NULL,
+    "acceptance" FLOAT,
     "log_evidence" DOUBLE,
     "log_evidence_err" DOUBLE,
     "calibration_error" FLOAT,
     "ood_score" FLOAT,
+    "ood_p" FLOAT,
     "model_digest" VARCHAR,
     "flags" INTEGER NOT NULL,
     PRIMARY KEY ("posterior_id"),
@@ -433,11 +439,17 @@ COMMENT ON COLUMN "posterior"."parameter_names" IS 'names of the parameters, sep
 COMMENT ON COLUMN "posterior"."parameter_units" IS 'VOUnits of the parameters, separated by commas; empty between commas is dimensionless';
 COMMENT ON COLUMN "posterior"."quantile_levels" IS 'probabilities at which quantiles are given, ascending';
 COMMENT ON COLUMN "posterior"."quantiles" IS 'quantiles in the units of parameter_units; all levels of the first parameter, then of the second, and so on';
+COMMENT ON COLUMN "posterior"."mean" IS 'mean of each parameter, in the units of parameter_units';
+COMMENT ON COLUMN "posterior"."std" IS 'standard deviation of each parameter, in the units of parameter_units';
+COMMENT ON COLUMN "posterior"."map" IS 'the most probable of the draws (maximum a posteriori), in the units of parameter_units';
+COMMENT ON COLUMN "posterior"."log_density" IS 'natural logarithm of the posterior density at the mean; where the evidence is unknown to a method, up to a constant';
 COMMENT ON COLUMN "posterior"."n_draw" IS 'number of draws that the posterior was summarised from';
+COMMENT ON COLUMN "posterior"."acceptance" IS 'fraction of the draws that the prior allowed, or of the moves that were accepted';
 COMMENT ON COLUMN "posterior"."log_evidence" IS 'natural logarithm of the evidence';
 COMMENT ON COLUMN "posterior"."log_evidence_err" IS 'standard error of the log-evidence';
 COMMENT ON COLUMN "posterior"."calibration_error" IS 'largest difference between nominal and empirical coverage found when the method was tested';
 COMMENT ON COLUMN "posterior"."ood_score" IS 'out-of-distribution score of the data; larger is less like the simulations';
+COMMENT ON COLUMN "posterior"."ood_p" IS 'fraction of the simulations that are at least as unlike the others as these data; near 0 the data are not like them';
 COMMENT ON COLUMN "posterior"."model_digest" IS 'sha256 of the model''s weights, in hexadecimal; null for likelihood-based methods';
 COMMENT ON COLUMN "posterior"."flags" IS 'bits that say why the posterior should not be trusted; 0 is good';
 CREATE TABLE "posterior_sample" (

@@ -497,3 +497,27 @@ def known_redshifts(number: int) -> Any:
     n = len(spectra) - 1
     columns = {"spectrum_id": spectra.ids[:n], "rank": 0, "z": truth.column("z")[:n], "method": "truth", "z_warning": 0}
     return Catalog.from_columns("redshift", columns)
+
+
+@cache
+def two_moons(index: int) -> Any:
+    """Return simulations of a tile."""
+    import numpy as np
+
+    from astrosurvey.products import Observations
+    from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+
+    prior = TwoMoons.usual_prior()
+    theta = prior.draw(np.random.default_rng(index), 24)
+    ids = np.arange(24 * index, 24 * (index + 1), dtype=np.int64)
+    return Observations(TwoMoons().draw(theta, index), ids, "", TwoMoons.features, prior.samples(theta))
+
+
+@cache
+def small_posterior() -> Any:
+    """Return an estimator that has hardly learnt anything."""
+    from astrosurvey.core.product import Tiles
+    from astrosurvey.stages.sbi.stage import NeuralPosterior
+
+    settings = {"members": 2, "layers": 2, "bins": 3, "hidden": [6], "epochs": 2, "calibration": "off"}
+    return _run(NeuralPosterior, 0, settings, observations=Tiles(["t0"], lambda name: two_moons(0)))["posterior_model"]

@@ -33,18 +33,25 @@ from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
 from astrosurvey.stages.io.catalog.stage import ReadCatalog
+from astrosurvey.stages.io.observations.stage import ReadObservations
 from astrosurvey.stages.io.stage import ReadImage
 from astrosurvey.stages.models.stage import LoadModel
 from astrosurvey.stages.photometry.model_stage import ForcedPhotometry, TotalPhotometry
 from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotometry
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
+from astrosurvey.stages.sbi.observe import ObserveSources
 from astrosurvey.stages.sbi.prior_stage import DrawPrior
+from astrosurvey.stages.sbi.simulators.enrichment import Enrichment
 from astrosurvey.stages.sbi.simulators.gaussian_linear import GaussianLinear
 from astrosurvey.stages.sbi.simulators.gaussian_mixture import SpikeAndSlab
+from astrosurvey.stages.sbi.simulators.lightcone import LightCone
 from astrosurvey.stages.sbi.simulators.lotka_volterra import LotkaVolterra
+from astrosurvey.stages.sbi.simulators.sed import SimulateSed
 from astrosurvey.stages.sbi.simulators.sir import Sir
 from astrosurvey.stages.sbi.simulators.slcp import Slcp
+from astrosurvey.stages.sbi.simulators.stream import Stream
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
@@ -60,6 +67,7 @@ from astrosurvey.stages.spectra.resample.stage import ResampleSpectra
 from astrosurvey.stages.spectra.stage import ReadSpectra
 from astrosurvey.testing import Example, StageLaws, make_image
 
+from ..products.test_round_trip import observations
 from ..products.test_round_trip import samples as made_samples
 from ..stages.running import run
 from ..stages.spectra import files
@@ -85,12 +93,14 @@ from .examples import (
     small_classifier,
     small_deblender,
     small_detector,
+    small_posterior,
     small_scorer,
     solutions,
     spectra,
     starry,
     tile_image,
     truth,
+    two_moons,
     witnesses,
 )
 
@@ -327,6 +337,82 @@ class TestSir(_Simulates, StageLaws):
 
 class TestLotkaVolterra(_Simulates, StageLaws):
     stage = LotkaVolterra
+
+
+class TestStream(_Simulates, StageLaws):
+    stage = Stream
+
+
+class TestEnrichment(_Simulates, StageLaws):
+    stage = Enrichment
+
+    def example_of_stars(self):
+        return Example({"parameters": drawn(self.stage)}, {"data": "stars", "stars": 20})
+
+
+class TestLightCone(_Simulates, StageLaws):
+    stage = LightCone
+
+    def example_of_bubbles(self):
+        return Example({"parameters": drawn(self.stage)}, {"field": "bubbles", "shape": [4, 6, 6]})
+
+
+class TestSimulateSed(_Simulates, StageLaws):
+    stage = SimulateSed
+
+    def wrong_observations(self):
+        return Example({"parameters": drawn(self.stage), "observations": observations()})
+
+
+class TestObserveSources(StageLaws):
+    stage = ObserveSources
+
+    def example(self):
+        inputs = {"sources": detected(0)["sources"], "photometry": measured(0)}
+        return Example(inputs, {"columns": ["r_aperture_3_flux", "ra"]}, tile=TILES[0])
+
+    def wrong_column(self):
+        return Example({"sources": detected(0)["sources"]}, {"columns": ["r_kron_flux"]}, tile=TILES[0])
+
+
+class TestReadObservations(StageLaws):
+    stage = ReadObservations
+
+    def example(self, tmp_path):
+        (tmp_path / "t0.csv").write_text("a,b\n1,2\n,4\n")
+        return Example(config={"path": str(tmp_path / "{tile}.csv")})
+
+    def wrong_file(self, tmp_path):
+        (tmp_path / "t0.npy").write_bytes(b"\x93NUMPY\x01\x00")
+        return Example(config={"path": str(tmp_path / "t0.npy")})
+
+
+class _Infers:
+    SMALL: ClassVar = {"members": 2, "layers": 2, "bins": 3, "hidden": [6], "epochs": 2, "keep_back": 0.5, "tests": 4, "draws": 10}
+
+    def example(self):
+        return Example({"observations": [two_moons(number) for number in (0, 1)]}, self.SMALL)
+
+
+class TestNeuralPosterior(_Infers, StageLaws):
+    stage = NeuralPosterior
+
+
+class TestNeuralLikelihood(_Infers, StageLaws):
+    stage = NeuralLikelihood
+
+
+class TestPosterior(StageLaws):
+    stage = Posterior
+
+    def example(self):
+        return Example({"posterior_model": small_posterior(), "observations": two_moons(0)}, {"draws": 20, "keep": 3})
+
+    def example_with_missing_values(self):
+        observed = two_moons(1)
+        data = observed.data.copy()
+        data[1, 0] = np.nan
+        return Example({"posterior_model": small_posterior(), "observations": replace(observed, data=data)}, {"draws": 20})
 
 
 class TestMeshBackground(StageLaws):
@@ -792,6 +878,10 @@ class TestEvaluateClustering(StageLaws):
         found = grouped()
         return Example({name: found[name] for name in ("points", "members", "sources")}, {"label": "structure"})
 
+    def example_with_another_method(self):
+        found = grouped()
+        return Example({"points": found["points"], "members": found["members"], "reference": found["points"]}, {"min_ari": 1.0})
+
     def wrong_without_truth(self):
         found = grouped()
         return Example({name: found[name] for name in ("points", "members")})
@@ -900,8 +990,8 @@ class TestFuzzyClustering(StageLaws):
 
     def example_of_clusterings(self):
         given = grouped()
-        inputs = {"sources": given["sources"], "given_members": given["members"], "given_clusters": given["clusters"]}
-        return Example(inputs, {**self.settings, "columns": ["x"]})
+        whole = {f"given_{name}": [Catalog.concatenate(given[name])] for name in ("members", "clusters", "points")}
+        return Example({"sources": given["sources"], **whole}, {**self.settings, "columns": ["x"]})
 
     def example_of_snapshots(self):
         return Example(

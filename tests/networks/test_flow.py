@@ -1,4 +1,4 @@
-"""The flow is a density: it integrates to one, follows what it is shown, and its splines rise."""
+"""The flow is a density: it integrates to one, and follows what it is shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from astrosurvey.networks.determinism import seeded
-from astrosurvey.networks.flow import BOUND, SplineFlow, spline
+from astrosurvey.networks.flow import SplineFlow
 from astrosurvey.networks.train import Recipe, fit
 
 
@@ -34,19 +34,6 @@ def test_integrates_to_one(bent):
     with torch.no_grad():
         mass = bent(grid).exp().sum() * (line[1] - line[0]) ** 2
     assert float(mass) == pytest.approx(1.0, abs=2e-3)
-
-
-def test_splines_rise_and_their_slope_is_the_derivative():
-    generator = torch.Generator().manual_seed(2)
-    knots = torch.randn(1, 4, 3 * 6 - 1, generator=generator, dtype=torch.float64).expand(401, -1, -1)
-    x = torch.linspace(-1.2 * BOUND, 1.2 * BOUND, 401, dtype=torch.float64)[:, None].expand(-1, 4)
-    x = (x + 1e-3).requires_grad_()
-    y, log_slope = spline(x, knots, 6)
-    assert (y.diff(dim=0) > 0).all()
-    (slope,) = torch.autograd.grad(y.sum(), x)
-    assert torch.allclose(slope.log(), log_slope, atol=1e-9)
-    outside = x.abs() >= BOUND
-    assert torch.equal(y[outside], x[outside])
 
 
 def test_learns_two_clumps_better_than_a_gaussian():

@@ -200,7 +200,9 @@ def resolved(name: str, there: list[str]) -> str:
         return meant[0]
     if meant:
         raise DataError(f"column {name!r} could be {' or '.join(meant)}; name one of these in `columns`")
-    known = [other for other in there if other not in short] + list(short.values())
+    if name == "redshift":
+        raise DataError("no redshifts are wired; wire those of spectra.redshift, or of another method, through catalog.match")
+    known = [*short.values(), *(other for other in there if other not in short)]
     raise DataError(f"the catalogue has no column {name!r}{suggestion(name, known)}")
 
 

@@ -38,6 +38,7 @@ class Metric:
         shift: (k,) what is subtracted before, so that no digits are lost.
         period: (k,) of the columns, in their own units; 0 for none.
         names: see `Points`.
+        combinations: how many of the columns others determine.
     """
 
     columns: tuple[int, ...]
@@ -47,11 +48,12 @@ class Metric:
     shift: np.ndarray
     period: np.ndarray
     names: tuple[str, ...]
+    combinations: int = 0
 
     @property
     def dimension(self) -> int:
         """The intrinsic dimension; see `Points`."""
-        return (2 if self.direction else 0) + len(self.columns)
+        return (2 if self.direction else 0) + len(self.columns) - self.combinations
 
     @property
     def box(self) -> np.ndarray:
@@ -99,8 +101,8 @@ def metric_of(columns: Columns, config: FeatureConfig, log: logging.Logger) -> M
     names = [columns.names[index] for index in kept]
     period = np.array([config.box.get(name, 0.0) for name in names])
     for index, length in zip(kept, period, strict=True):
-        if length and len(columns.rows) and np.ptp(columns.values[:, index]) > length * (1 + 1e-9):
-            raise DataError(f"column {columns.names[index]!r} spans more than its period {length:g}; give the box's true side in `box`")
+        if length and len(columns.rows) and (span := np.ptp(columns.values[:, index])) > length * (1 + 1e-9):
+            raise DataError(f"column {columns.names[index]!r} spans {span:.6g}, more than its period {length:g}; correct `box`")
     shift = np.where(period > 0, 0.0, [_middle(columns.values[:, index]) for index in kept])
     if config.metric == "whitened":
         transform = _whitening(columns.values[:, kept] - shift, names)
@@ -110,9 +112,15 @@ def metric_of(columns: Columns, config: FeatureConfig, log: logging.Logger) -> M
         transform = np.diag([1 / config.scales.get(name, unit) for name, unit in zip(names, default, strict=True)]).reshape(
             len(kept), len(kept)
         )
+    combined = _combinations(columns.values[:, kept] - shift, [spreads[index] for index in kept])
+    if combined:
+        log.warning(
+            "%s: constant but for outliers, or a combination of the columns before; the points count as filling %d dimensions",
+            ", ".join(names[index] for index in combined), (2 if direction else 0) + len(kept) - len(combined),
+        )  # fmt: skip
     chosen = ((*DIRECTION,) if direction else ()) + tuple(names)
     pair = (direction[0], direction[1]) if direction else None
-    return Metric(tuple(kept), pair, angle, transform, shift, period, chosen)
+    return Metric(tuple(kept), pair, angle, transform, shift, period, chosen, len(combined))
 
 
 def _require_one_unit(columns: Columns, config: FeatureConfig) -> None:
@@ -163,6 +171,25 @@ def _unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Return (n, 3) unit vectors of directions in degrees."""
     ra, dec = np.radians(ra), np.radians(dec)
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
+def _combinations(values: np.ndarray, spreads: list[float]) -> list[int]:
+    """Return which of (n, k) columns are sums of multiples of those before them to the last digits, outliers apart, or constant."""
+    scaled = values / np.array(spreads)
+    inner = scaled[(np.abs(scaled) < CLIP).all(axis=1)]  # a value far out would make all columns alike
+    if len(inner) < 2 * len(spreads) + 2:
+        return []
+    inner -= inner.mean(axis=0)
+    covariance = inner.T @ inner  # its digits depend on the order of rows, but what it is asked is far from them
+    found, factor = [], np.zeros_like(covariance)
+    for i in range(len(covariance)):  # Cholesky's, passing over what is determined
+        for j in range(i + 1):
+            rest = covariance[i, j] - factor[i, :j] @ factor[j, :j]
+            if i == j and rest <= ALONG * covariance[i, i]:
+                found.append(i)
+            elif i == j or j not in found:
+                factor[i, j] = np.sqrt(rest) if i == j else rest / factor[j, j]
+    return found
 
 
 def _whitening(values: np.ndarray, names: list[str]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from ...core.stage import DataError
 from ...networks.candidates import CandidateScorer
+from ...networks.conditional_flow import FlowEnsemble
 from ...networks.determinism import seeded
 from ...networks.spectral_autoencoder import SpectralAutoencoder
 from ...networks.spectrum import SpectrumEnsemble
@@ -23,6 +25,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "spectrum": SpectrumEnsemble,
     "spectral autoencoder": SpectralAutoencoder,
     "candidates": CandidateScorer,
+    "conditional flow": FlowEnsemble,
 }
 """What a model's `architecture` may name: functions that build a network from the model's config."""
 
@@ -84,6 +87,16 @@ def same(one: Model, other: Model) -> bool:
         and one.weights.keys() == other.weights.keys()
         and all(np.array_equal(array, other.weights[name]) for name, array in one.weights.items())
     )
+
+
+def digest(model: Model) -> str:
+    """Return the sha256 of a model's weights."""
+    whole = hashlib.sha256()
+    for name in sorted(model.weights):
+        array = np.ascontiguousarray(model.weights[name])
+        whole.update(f"{name} {array.dtype} {array.shape}".encode())
+        whole.update(array.tobytes())
+    return whole.hexdigest()
 
 
 def to_model(network: nn.Module, architecture: str, config: Mapping[str, Any], card: Mapping[str, Any]) -> Model:

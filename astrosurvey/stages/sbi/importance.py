@@ -130,7 +130,7 @@ def _tempered(height: np.ndarray, log_prior: np.ndarray, log_proposal: np.ndarra
 
     def weigh(power: float) -> np.ndarray:
         log = np.full(len(height), -np.inf)
-        log[there] = (power * height + (1 - power) * log_prior - log_proposal)[there]
+        log[there] = power * height[there] + (1 - power) * log_prior[there] - log_proposal[there]
         weight = np.exp(log - log.max())
         return np.asarray(weight / weight.sum())
 

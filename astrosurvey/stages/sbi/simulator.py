@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,8 @@ from .rows import RowRandom
 SIMULATOR, FAILED = "simulator", "failed"
 """Keys of `Observations.meta`: what simulated (name, version, settings), and how many simulations are NaN."""
 
+Simulate = Callable[[np.ndarray, RowRandom], np.ndarray]
+
 
 class Simulator(Stage):
     """A stage that simulates data for each draw of parameters.
@@ -30,15 +32,17 @@ class Simulator(Stage):
         parameters: the names of what it needs, in the order of theta's columns, with their units.
         features: names of the data's values when an observation is a vector; may be empty.
         prior: the prior that is usual with it, as `sbi.prior` declares it; for benchmarks, docs and tests.
-        block: simulations that are made at a time.
     """
 
     inputs: ClassVar[Mapping[str, Any]] = {"parameters": Samples}
-    outputs: ClassVar[Mapping[str, Any]] = {"simulations": Observations}
+    outputs: ClassVar[Mapping[str, Any]] = {"observations": Observations}
     parameters: ClassVar[Mapping[str, str]] = {}
     features: ClassVar[tuple[str, ...]] = ()
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    block: ClassVar[int] = 1024
+
+    def at_once(self) -> int:
+        """Return how many simulations are made at a time; fewer where one is large."""
+        return 1024
 
     def simulate(self, theta: np.ndarray, random: RowRandom) -> np.ndarray:
         """Return (n, …) data for (n, p) parameters.
@@ -56,6 +60,10 @@ class Simulator(Stage):
         """
         raise NotImplementedError(f"{self.name} has no formula for its likelihood")
 
+    def feature_names(self) -> tuple[str, ...]:
+        """Return the names of the data's values; override it where they depend on the settings."""
+        return self.features
+
     @classmethod
     def has_likelihood(cls) -> bool:
         """Tell whether `log_likelihood` has a formula."""
@@ -68,17 +76,21 @@ class Simulator(Stage):
 
     def draw(self, theta: np.ndarray, seed: int) -> np.ndarray:
         """Return (n, …) float32 data for (n, p) parameters, outside of any run."""
-        return np.asarray(self._rows(theta, RowRandom(seed, 0, len(theta))))
+        return np.asarray(self._rows(self.simulate, theta, RowRandom(seed, 0, len(theta))))
 
     def run(self, ctx: Context, *, parameters: Samples) -> Mapping[str, Any]:
         """Return the simulations of a tile's draws."""
+        return self.simulated(ctx, parameters, self.simulate)
+
+    def simulated(self, ctx: Context, parameters: Samples, simulate: Simulate) -> Mapping[str, Any]:
+        """Return what `run` returns, of a function that simulates; for simulators that have other inputs beside the parameters."""
         theta = self._theta(parameters)
         seed, count = int(ctx.rng.integers(2**63)), len(theta)
-        rows = max(1, round(self.block * ctx.batch))
+        rows = max(1, round(self.at_once() * ctx.batch))
         data, failed = None, 0
         for start in range(0, count, rows):
             stop = min(start + rows, count)
-            part = self._rows(theta[start:stop], RowRandom(seed, start, stop))
+            part = self._rows(simulate, theta[start:stop], RowRandom(seed, start, stop))
             if data is None:
                 data = np.lib.format.open_memmap(_place(ctx), "w+", np.float32, (count, *part.shape[1:]))
             data[start:stop] = part
@@ -89,12 +101,12 @@ class Simulator(Stage):
         tile = ctx.tile.number if ctx.tile is not None else 0
         meta = {SIMULATOR: {"name": self.name, "version": self.version, "settings": keyed_settings(self.config)}, FAILED: failed}
         assert data is not None
-        return {"simulations": Observations(data, object_ids(tile, count), "", tuple(self.features), parameters, meta)}
+        return {"observations": Observations(data, object_ids(tile, count), "", self.feature_names(), parameters, meta)}
 
-    def _rows(self, theta: np.ndarray, random: RowRandom) -> np.ndarray:
+    def _rows(self, simulate: Simulate, theta: np.ndarray, random: RowRandom) -> np.ndarray:
         """Return (n, …) float32 data, NaN all over where a simulation is infinite anywhere."""
         with np.errstate(all="ignore"):  # what fails is counted
-            data = np.asarray(self.simulate(theta, random)).astype(np.float32)
+            data = np.asarray(simulate(theta, random)).astype(np.float32)
         if data.ndim < 2 or len(data) != len(theta):
             raise TypeError(f"{self.name}.simulate must return ({len(theta)}, …) for {len(theta)} rows of theta, not {data.shape}")
         data[np.isinf(data.reshape(len(data), -1)).any(axis=1)] = np.nan

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from .observe import ObserveSources
 from .prior_stage import DrawPrior
+from .simulators.enrichment import Enrichment
 from .simulators.gaussian_linear import GaussianLinear
 from .simulators.gaussian_mixture import SpikeAndSlab
+from .simulators.lightcone import LightCone
 from .simulators.lotka_volterra import LotkaVolterra
+from .simulators.sed import SimulateSed
 from .simulators.sir import Sir
 from .simulators.slcp import Slcp
+from .simulators.stream import Stream
 from .simulators.two_moons import TwoMoons
+from .stage import NeuralLikelihood, NeuralPosterior, Posterior
 
-STAGES = (DrawPrior, TwoMoons, Slcp, GaussianLinear, SpikeAndSlab, Sir, LotkaVolterra)
+STAGES = (
+    DrawPrior,
+    ObserveSources,
+    TwoMoons,
+    Slcp,
+    GaussianLinear,
+    SpikeAndSlab,
+    Sir,
+    LotkaVolterra,
+    Stream,
+    Enrichment,
+    LightCone,
+    SimulateSed,
+    NeuralPosterior,
+    NeuralLikelihood,
+    Posterior,
+)

@@ -44,14 +44,27 @@ def galaxy_flux(template: np.ndarray, redshift: np.ndarray) -> np.ndarray:
     Returns:
         (n, band).
     """
+    log_flux = galaxy_log_light(template, redshift)
+    return np.exp(log_flux - log_flux[:, REFERENCE : REFERENCE + 1])
+
+
+def galaxy_log_light(template: np.ndarray, redshift: np.ndarray) -> np.ndarray:
+    """Return the natural logarithm of each galaxy's f_nu in all of `BANDS`, relative to its own at 5500 Å at rest.
+
+    Args:
+        template: (n,), 0 (elliptical) to 3 (irregular).
+        redshift: (n,).
+
+    Returns:
+        (n, band).
+    """
     wave = _LOW[:, None] + (_HIGH - _LOW)[:, None] * _THROUGH_BAND
     rest = np.log(wave[None] / (1.0 + redshift)[:, None, None])
     spectra = np.stack([np.exp(np.interp(rest, _WAVE, knots)).mean(axis=2) for knots in _TEMPLATES], axis=2)
     redder = np.clip(template.astype(np.int64), 0, len(_TEMPLATES) - 2)
     part = (template - redder)[:, None]
     rows = np.arange(len(template))
-    log_flux = (1.0 - part) * np.log(spectra[rows, :, redder]) + part * np.log(spectra[rows, :, redder + 1])
-    return np.exp(log_flux - log_flux[:, REFERENCE : REFERENCE + 1])
+    return np.asarray((1.0 - part) * np.log(spectra[rows, :, redder]) + part * np.log(spectra[rows, :, redder + 1]))
 
 
 # main sequence: g-i, and the colours u-g, g-r, r-i, i-z, z-y there

@@ -250,3 +250,32 @@ def test_nothing_depends_on_the_number_of_threads():
     root = str(Path(__file__).parents[3])
     path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     subprocess.run([sys.executable, "-c", SCRIPT], check=True, env={**os.environ, "NUMBA_NUM_THREADS": "8", "PYTHONPATH": path})
+
+
+def on_a_surface(kind, rng, n=500):
+    """Return points that fill fewer dimensions than they have coordinates, without any structure."""
+    if kind == "circle":
+        angle = rng.uniform(0, 2 * np.pi, n)
+        return np.column_stack([np.cos(angle), np.sin(angle)])
+    if kind == "sphere":
+        direction = rng.normal(size=(n, 3))
+        return direction / np.sqrt((direction**2).sum(axis=1))[:, None]
+    return rng.uniform(size=(n, 2)) @ rng.normal(size=(2, 3))  # a plane in three dimensions
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("circle", {"dimension": 1}), ("sphere", {"dimension": 2}), ("plane", {})])
+def test_noise_on_a_surface_is_told_and_with_the_right_dimension_is_no_group(kind, settings, caplog):
+    found = 0
+    for seed in range(20):
+        values = on_a_surface(kind, np.random.default_rng([seed, 7]))
+        columns = dict(zip("abc", values.T, strict=False))
+        found += len(clustered(columns, settings)["clusters"]) > 0
+    assert found <= 4  # of 20 at a rate of 0.05, five or more happen once in 400 times
+    caplog.clear()
+    clustered(columns)
+    assert ("combination of the columns before" if kind == "plane" else "or set `dimension`") in caplog.text
+
+
+def test_a_dimension_above_the_number_of_columns_is_refused():
+    with pytest.raises(ValueError, match="2 columns fill no space of 3 dimensions"):
+        AstroLink.Config(columns=["a", "b"], dimension=3)

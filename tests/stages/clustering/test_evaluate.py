@@ -95,6 +95,20 @@ def test_a_pipelines_clusters_are_measured(by):
         assert metrics.meta["structures"] == ["clump 1", "stream 3"]
 
 
+def test_one_methods_clusters_can_be_measured_by_anothers():
+    sources, found, _ = clustered()
+    points = points_of(sources, FeatureConfig(columns=["a"]), logging.getLogger("test"))
+    other = write_tables(sources, points, [Group(np.arange(10), np.ones(10)), Group(np.arange(14, 20), np.ones(6))], "clustering.other")[
+        "points"
+    ]
+    measured = run(EvaluateClustering, points=tiles(found["points"]), members=tiles(found["members"]), reference=tiles(other))["metrics"]
+    assert (measured["n_structures"].value, measured["recovered"].value) == (2, 0.5)
+    assert np.isclose(measured["jaccard"].value, (1 + 2 / 10) / 2)
+    assert measured["false_clusters"].value == 2
+    itself = run(EvaluateClustering, points=tiles(other), members=tiles(found["members"]), reference=tiles(found["points"]))
+    assert itself["metrics"]["n_structures"].value == 3
+
+
 @pytest.mark.parametrize("snapshots", [False, True])
 def test_tiles_have_structures_of_their_own_but_snapshots_the_same(snapshots):
     made = {"source_id": np.arange(20), "tile_id": np.repeat([7, 8], 10), "structure": np.tile(np.repeat([0, 1, 2, 4], [4, 2, 2, 2]), 2)}

@@ -123,8 +123,19 @@ def test_a_box_goes_round_whatever_its_origin():
         return np.sqrt((np.where(found.box > 0, np.minimum(off, found.box - off), off) ** 2).sum(axis=-1))
 
     assert np.allclose(apart(first), apart(second), atol=1e-9)
-    with pytest.raises(DataError, match="'a' spans more than its period 50"):
+    with pytest.raises(DataError, match="'a' spans [0-9.]*, more than its period 50"):
         points(catalog(a=values[:, 0]), columns="a", box={"a": 50})
+
+
+def test_a_column_that_others_determine_adds_no_dimension(caplog):
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(5, 1e-3, 300), rng.normal(0, 1e3, 300)
+    a[0] = 1e9  # which alone would make all columns look alike
+    found = points(catalog(a=a, b=b, c=7 - 2 * a + 1e-6 * b, d=rng.normal(size=300)), columns="abcd")
+    assert found.dimension == 3
+    assert found.values.shape[1] == 4
+    assert "c: constant but for outliers, or a combination of the columns before; the points count as filling 3 dimensions" in caplog.text
+    assert points(catalog(a=a, b=b, c=7 - 2 * a + 1e-6 * b + rng.normal(0, 1e-6, 300)), columns="abc").dimension == 3
 
 
 def test_whitening_takes_out_scales_and_correlations():

@@ -22,7 +22,7 @@ from ..running import run
 from .test_features import catalog
 
 SETTINGS = {"columns": ["a", "b"], "method": "hdbscan", "neighbours": 8, "min_cluster_size": 40, "draws": 8}
-PORTS = dict.fromkeys(("photometry", "redshifts", "given_clusters", "given_members"))
+PORTS = dict.fromkeys(("photometry", "redshifts", "given_clusters", "given_members", "given_points"))
 
 
 def found(sources, settings=(), **ports):
@@ -91,6 +91,30 @@ class TestErrors:
         wrong = catalog(units={"a": "deg", "a_error": "km"}, a=np.arange(3.0), a_error=np.ones(3))
         with pytest.raises(DataError, match="is in km, and cannot be the error of values in deg"):
             errors_of(wrong, columns(wrong, ["a"]), "{column}_error")
+
+    @pytest.mark.parametrize("unit", ["%", "bananas"])
+    def test_fractions_and_unknown_units_are_no_errors(self, unit):
+        wrong = catalog(units={"a": "deg", "a_error": unit}, a=np.arange(3.0), a_error=np.ones(3))
+        with pytest.raises(DataError, match=f"is in {unit}, and cannot be the error"):
+            errors_of(wrong, columns(wrong, ["a"]), "{column}_error")
+
+    def test_errors_far_larger_than_the_scatter_are_in_another_unit(self):
+        made = catalog(a=np.linspace(10, 11, 50), b=np.linspace(0, 1, 50), a_error=np.full(50, 200.0), b_error=np.full(50, 0.3))
+        with pytest.raises(DataError, match="'a' scatter by 0.295, and half of their errors are above 200; errors must be"):
+            errors_of(made, columns(made, ["a", "b"]), "{column}_error")
+        assert errors_of(made, columns(made, ["b"]), "{column}_error").usable.all()
+
+    def test_covariances_are_made_in_blocks(self, monkeypatch):
+        rng = np.random.default_rng(4)
+        values = rng.random((3, 7))
+        made = catalog(
+            a=values[0], b=values[1], a_error=values[2], b_error=np.ones(7), a_b_corr=np.append(rng.uniform(-1, 1, 5), [np.inf, 2])
+        )
+        whole = errors_of(made, columns(made, ["a", "b"]), "{column}_error", "{a}_{b}_corr")
+        monkeypatch.setattr("astrosurvey.stages.clustering.fuzzy.errors.BLOCK", 3)
+        blocks = errors_of(made, columns(made, ["a", "b"]), "{column}_error", "{a}_{b}_corr")
+        np.testing.assert_array_equal(blocks.root, whole.root)
+        assert blocks.usable.tolist() == whole.usable.tolist() == [True] * 5 + [False] * 2
 
     def test_a_direction_moves_over_the_pole_and_the_seam(self):
         made = catalog(ra=np.array([0.0, 10.0, 359.9]), dec=np.array([0.0, 89.0, 60.0]))
@@ -233,6 +257,13 @@ class TestSnapshots:
         assert "must last for 3 snapshots, and 2 have rows" in caplog.text
         assert len(out["clusters"]) == len(out["events"]) == 0
 
+    def test_one_snapshot_has_clusters_and_no_history(self):
+        whole = Catalog.concatenate(moments())
+        one = Catalog("source", whole.rows.filter(whole.column("x_demo_time") == 10))
+        out = found(one, {**self.settings, "min_lifetime": 1})
+        assert len(out["clusters"]) >= 2
+        assert len(out["events"]) == 0
+
     def test_wrong_snapshots(self):
         whole = Catalog.concatenate(moments())
         time = whole.column("x_demo_time").astype(float)
@@ -278,6 +309,13 @@ class TestGiven:
         assert top["significance"] == below["significance"] == 7
         assert top["stability"] == 1
 
+    def test_a_clustering_that_found_nothing_counts_against(self):
+        made, labels = noisy()
+        member, cluster = self.members(made, {1: (np.flatnonzero(labels == 0), -1)})
+        members = {"a": member, "b": member, "c": Catalog.empty("cluster_member")}
+        out = found(made, given_members=members, given_clusters={"a": cluster, "b": cluster, "c": Catalog.empty("cluster")})
+        assert out["clusters"].column("stability") == pytest.approx(2 / 3)
+
     def test_strangers_are_left_out(self, caplog):
         made, labels = noisy()
         member, _ = self.members(made, {1: (np.flatnonzero(labels == 0), -1)})
@@ -287,10 +325,38 @@ class TestGiven:
         assert "1 members of the clusters given are no source" in caplog.text
         assert len(out["clusters"]) == 1
 
+    def test_clusterings_of_different_rows_count_where_they_saw(self):
+        made, labels = noisy()
+        clump = np.flatnonzero(labels == 0)
+        whole, _ = self.members(made, {1: (clump, -1)})
+        half, _ = self.members(made, {1: (clump[::2], -1)})
+        ids, flags = made.column("source_id"), np.zeros(len(made), np.int32)
+        flags[clump[1::2]] = 1
+        some = Catalog.from_columns("cluster_point", {"source_id": ids, "method": "own.method", "flags": flags})
+        parts = {"all": some.replace(flags=np.zeros(len(made), np.int32)), "half": some}
+        plain = found(made, given_members={"all": whole, "half": half})
+        aware = found(made, given_members={"all": whole, "half": half}, given_points=parts)
+        first, second = (np.sort(out["members"].column("probability")) for out in (plain, aware))
+        assert len(first) == len(second)
+        assert first[: len(clump) // 4].max() < 0.55
+        assert second[len(clump) // 4] > 0.8
+        with pytest.raises(DataError, match="`given_points` has no tile half"):
+            found(made, given_members={"all": whole, "half": half}, given_points={"all": some})
+
+    def test_what_is_no_clustering_of_these_sources(self):
+        made, labels = noisy()
+        member, cluster = self.members(made, {1: (np.flatnonzero(labels == 0), -1)})
+        with pytest.raises(DataError, match="not one member in tile a of `given_members` is one of the sources"):
+            found(made, given_members={"a": member.replace(source_id=member.column("source_id") + 2**40)})
+        with pytest.raises(DataError, match="tile a of `given_members` has members of cluster 9, which `given_clusters` does not have"):
+            found(made, given_members={"a": member.replace(cluster_id=np.full(len(member), 9))}, given_clusters={"a": cluster})
+        with pytest.raises(DataError, match="`given_members` is no clustering: a cluster names a member twice"):
+            found(made, given_members={"a": Catalog.concatenate([member, member])})
+
     def test_wrong_wiring(self):
         made, labels = noisy()
         member, cluster = self.members(made, {1: (np.flatnonzero(labels == 0), -1)})
-        with pytest.raises(DataError, match="without `given_members`"):
+        with pytest.raises(DataError, match="without `given_members`, whose"):
             found(made, given_clusters={"a": cluster})
         with pytest.raises(DataError, match="leave out `tracer`"):
             found(made, {"tracer": "tile_id"}, given_members={"a": member})

@@ -86,6 +86,22 @@ class TestTree:
         clusterings = gather([[Cluster(np.arange(10))], [Cluster(np.arange(5))]], 10, present)
         assert tree(clusterings)[1].tolist() == [1.0]
 
+    @pytest.mark.parametrize("window", [0, 3])
+    def test_what_each_saw_in_a_window(self, window):
+        rng = np.random.default_rng(9)
+        present = (rng.random((4, N)) < 0.7)[rng.integers(0, 4, 12)]
+        made = [[Cluster(c.members[present[t][c.members]]) for c in clusters] for t, clusters in enumerate(some(rng, 12))]
+        clusterings = gather(made, N, present)
+        apart = np.abs(clusterings.clustering[:, None] - clusterings.clustering)
+        best = np.zeros((len(clusterings), len(clusterings)))
+        for i, j in zip(*np.nonzero((apart > 0) & (apart < (window or 12))), strict=True):
+            one, other = clusterings.members(i), clusterings.members(j)
+            a, b = (m[present[clusterings.clustering[k]][m]] for m, k in ((one, j), (other, i)))
+            best[i, j] = len(np.intersect1d(one, other)) / len(np.union1d(a, b))
+        ends, found = tree(clusterings, window=window)
+        np.testing.assert_allclose(found, best[ends[:, 0], ends[:, 1]])
+        np.testing.assert_allclose(found, np.sort(-minimum_spanning_tree(sparse.csr_matrix(-best)).data)[::-1])
+
     @pytest.mark.parametrize("clusterings", [[], [[]], [[Cluster(np.arange(3))]], [[Cluster(np.array([], int))], []]])
     def test_next_to_nothing(self, clusterings):
         ends, index = tree(gather(clusterings, 5))
@@ -192,6 +208,22 @@ class TestField:
         density = np.where(np.hypot(*near.T) < 0.2, 10.0, 1.0)
         (found,) = without_field([Membership(inside, np.ones(len(inside)))], values, np.ones(2), np.log(density))
         np.testing.assert_allclose(found.probability, 0.9)
+
+    @pytest.mark.parametrize("box", [np.zeros(2), np.ones(2)])
+    def test_the_field_around_is_the_nearest_of_all_points_outside(self, box):
+        from scipy.spatial import cKDTree
+
+        rng = np.random.default_rng(4)
+        values, density = rng.random((900, 2)), rng.normal(size=900)
+        clump = np.flatnonzero(np.hypot(*(values - [0.9, 0.5]).T) < 0.09)
+        for members in (clump, np.append(clump, np.argmin(values[:, 0])), np.flatnonzero(values[:, 0] < 0.99)):
+            outside = np.setdiff1d(np.arange(900), members)
+            tree = cKDTree(values[outside], boxsize=box if box.any() else None)
+            _, nearest = tree.query(values[members], np.arange(1, min(20, len(outside)) + 1))
+            real = -np.expm1(np.minimum(np.median(density[outside][nearest], axis=1) - density[members], 0))
+            (found,) = without_field([Membership(members, np.ones(len(members)))], values, box, density)
+            np.testing.assert_array_equal(found.members, members[real > 0])
+            np.testing.assert_array_equal(found.probability, real[real > 0])
 
     def test_where_all_are_members_there_is_no_field(self):
         (found,) = without_field([Membership(np.arange(5), np.ones(5))], np.arange(5.0)[:, None], np.zeros(1), np.zeros(5))

@@ -37,7 +37,9 @@ class Sometimes(Simulator):
 
     name: ClassVar[str] = "test.sometimes"
     parameters: ClassVar = {"a": "", "speed": "km/s"}
-    block: ClassVar[int] = 4
+
+    def at_once(self):
+        return 4
 
     def simulate(self, theta, random):
         data = theta[:, :1] + 1e-3 * random.normal(3) + 1e-3 * random.uniform(3)
@@ -53,7 +55,7 @@ class TestBase:
 
     def test_columns_go_by_name_and_failures_are_kept_and_counted(self):
         samples = self.samples()
-        made = run(Sometimes, parameters=samples)["simulations"]
+        made = run(Sometimes, parameters=samples)["observations"]
         assert made.parameters is samples
         assert np.allclose(made.data[5:, 0], samples.draws[5:, 1], atol=0.01)
         assert np.isnan(made.data).all(axis=1).tolist() == [True] * 2 + [False] * 7

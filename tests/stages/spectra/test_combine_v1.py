@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from astrosurvey import Model, plugins
+from astrosurvey.stages.models.load import digest
 from astrosurvey.stages.simulate.spectra.stage import SimulateSpectra
-from astrosurvey.stages.spectra.classify.card import digest
 from astrosurvey.stages.spectra.classify.stage import ClassifySpectra
 from astrosurvey.stages.spectra.combine.candidates import same
 from astrosurvey.stages.spectra.combine.features import NAMES

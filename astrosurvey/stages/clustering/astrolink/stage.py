@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ....core.stage import Context, DataError
 from ....products import Catalog
 from ..features import FeatureConfig, Points
 from ..stage import Clustering, ClusteringStage
+
+FULL = 0.7
+"""Part of its dimensions that a field fills at least: galaxies, clustered as they are, 0.73 of three; the surface of a sphere 0.67."""
 
 
 class AstroLink(ClusteringStage):
@@ -25,6 +29,7 @@ class AstroLink(ClusteringStage):
     """
 
     name = "clustering.astrolink"
+    version = 2
 
     class Config(FeatureConfig):
         """Settings of `clustering.astrolink`."""
@@ -40,7 +45,24 @@ class AstroLink(ClusteringStage):
             description="what noise does: from the table that comes with the package; or simulated for the number of points at hand, "
             "as is always done with weights and above 12 dimensions",
         )
+        dimension: int | None = Field(
+            None,
+            ge=1,
+            description="of the space that the points fill, where columns depend on each other, as the three coordinates on a sphere do; "
+            "left out: the number of columns, less those that are sums of others",
+        )
         weights: str | None = Field(None, description="column with a positive weight for each source, such as a mass")
+
+        @model_validator(mode="after")
+        def _fits(self) -> AstroLink.Config:
+            if self.dimension is not None and self.dimension > len(self.columns):
+                raise ValueError(f"{len(self.columns)} columns fill no space of {self.dimension} dimensions; set `dimension` lower")
+            return self
+
+    def points(self, ctx: Context, catalog: Catalog) -> Points:
+        """Return points of the dimension that the settings give them, if they do."""
+        found = super().points(ctx, catalog)
+        return found if self.config.dimension is None else replace(found, dimension=self.config.dimension)
 
     def cluster(self, ctx: Context, points: Points, catalog: Catalog) -> Clustering:
         """Return the groups that stand out, and the density and the place in the ordered-density plot of each point."""
@@ -48,6 +70,7 @@ class AstroLink(ClusteringStage):
 
         from ..features import numbers, resolved
         from ..graph import build
+        from ..intrinsic import intrinsic_dimension
         from .groups import significant
         from .joins import joins_of
         from .membership import memberships
@@ -57,13 +80,19 @@ class AstroLink(ClusteringStage):
         weights = None
         if settings.weights is not None:
             weights = numbers(catalog.rows, resolved(settings.weights, catalog.rows.column_names))[points.rows]
-            if not (np.isfinite(weights) & (weights > 0)).all():
-                raise DataError(f"weights must be positive: column {settings.weights!r} is not everywhere; leave these sources out")
+            if wrong := int((~(np.isfinite(weights) & (weights > 0))).sum()):
+                raise DataError(f"weights must be positive: {settings.weights!r} is not, for {wrong} of {len(points)} sources; correct it")
         k = settings.neighbours
         graph = build(points, k, weights=weights, device=ctx.device)
         if len(graph) <= k:
             ctx.log.warning("%d distinct points are too few for %d neighbours; set `neighbours` lower", len(graph), k)
             return Clustering()
+        filled = intrinsic_dimension(graph.squared)
+        if settings.dimension is None and filled < FULL * points.dimension:
+            ctx.log.warning(
+                "the points fill some %.1f of %d dimensions: if columns determine each other, groups of noise will be found; "
+                "leave columns out, or set `dimension`", filled, points.dimension,
+            )  # fmt: skip
         joins = joins_of(graph)
         if settings.null == "table" and weights is None and covers(points.dimension):
             null = tabulated(points.dimension, k)

@@ -38,12 +38,23 @@ def comoving(columns: Columns, cosmology: str, log: logging.Logger) -> Points:
     if not seen.all():
         log.warning("%d of %d sources have no positive %s and get no group", (~seen).sum(), len(seen), columns.names[other])
     ra, dec = (np.radians(columns.values[seen, columns.names.index(name)]) for name in DIRECTION)
-    distance = _distances(z[seen], cosmology)
+    distance = comoving_distance(z[seen], cosmology)
     unit = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
     return Points(distance[:, None] * unit, columns.rows[seen], columns.total, 3, np.zeros(3), columns.names)
 
 
-def _distances(z: np.ndarray, cosmology: str) -> np.ndarray:
+def comoving_distance(z: np.ndarray, cosmology: str, furthest: float | None = None) -> np.ndarray:
+    """Return (n,) comoving distances (Mpc) of redshifts, in a cosmology by astropy's name for it.
+
+    Args:
+        z: (n,) redshifts, up to 20.
+        cosmology: such as Planck18.
+        furthest: the redshift up to which distances are tabulated; None: the largest of `z`. Set it where the distance of one
+            redshift must not depend, in its last digits, on what the others are.
+
+    Raises:
+        DataError: there is no such cosmology, or a redshift that large.
+    """
     from astropy import cosmology as known
     from scipy.interpolate import CubicSpline
 
@@ -53,7 +64,7 @@ def _distances(z: np.ndarray, cosmology: str) -> np.ndarray:
         return np.zeros(0)
     if z.max() > 20:
         raise DataError(f"a redshift is {z.max():g}; if the column is c z, give its unit km/s in `io.catalog`")
-    nodes = np.linspace(0, z.max(), NODES)
+    nodes = np.linspace(0, furthest or z.max(), NODES)
     return np.asarray(CubicSpline(nodes, getattr(known, cosmology).comoving_distance(nodes).to_value("Mpc"))(z))
 
 

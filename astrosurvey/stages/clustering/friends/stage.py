@@ -94,6 +94,10 @@ class FriendsOfFriends(ClusteringStage):
         by_label = enough[np.argsort(label[enough], kind="stable")]
         parts = np.split(by_label, np.flatnonzero(np.diff(label[by_label])) + 1) if len(by_label) else []
         groups = [Group(order[part], np.ones(len(part))) for part in parts]
+        if (largest := max((len(group.members) for group in groups), default=0)) > len(points) / 2:
+            ctx.log.warning("one group holds %d of %d sources: `linking_length` is longer than the gaps are", largest, len(points))
+        elif not groups:
+            ctx.log.warning("no group has %d members; set `linking_length` longer, or `min_members` lower", settings.min_members)
         ctx.log.info(
             "%d groups of at least %d; %d of %d points are in one",
             len(groups), settings.min_members, sum(len(group.members) for group in groups), len(points),

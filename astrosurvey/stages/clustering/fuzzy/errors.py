@@ -19,6 +19,12 @@ from ....core.stage import DataError
 from ....products import Catalog
 from ..features import DIRECTION, Columns, numbers, resolved
 
+MOST = 2.0
+"""Typical errors in standard deviations of the values, which contain them, from which on they cannot be right."""
+FEW = 10
+"""Values whose scatter is not known well enough to say so."""
+BLOCK = 2**16
+"""Covariances that are in memory at a time."""
 ROUNDING = 1e-6
 """Correlations are rounded to single precision: a matrix of them may be this far from positive definite."""
 
@@ -44,7 +50,10 @@ class Errors:
         normal = rng.standard_normal(self.root.shape[:2])
         if self.root.ndim == 2:
             return np.asarray(self.root * normal)
-        return np.asarray((self.root * normal[:, None, :]).sum(axis=2))
+        drawn = self.root[:, :, 0] * normal[:, :1]
+        for column in range(1, normal.shape[1]):
+            drawn += self.root[:, :, column] * normal[:, column, None]
+        return np.asarray(drawn)
 
 
 def errors_of(
@@ -61,7 +70,7 @@ def errors_of(
             in either order; pairs without such a column are not correlated.
 
     Raises:
-        DataError: there is no such column, or no error is known of any.
+        DataError: there is no such column, or errors are in another unit than their values.
     """
     names = columns.names
     if isinstance(errors, Mapping):
@@ -74,17 +83,22 @@ def errors_of(
         value = given[name]
         sigma[:, index] = _in_unit(catalog, value.replace("{column}", name), unit)[columns.rows] if isinstance(value, str) else value
     usable = np.asarray((np.isfinite(sigma) & (sigma >= 0)).all(axis=1))
+    _require_plausible(columns, sigma[usable], columns.values[usable])
     pairs = _correlations(catalog, columns, correlations)
     if not pairs:
         return Errors(np.where(usable[:, None], sigma, 0.0), usable)
-    matrix = np.tile(np.eye(len(names)), (len(sigma), 1, 1))
-    for (i, j), values in pairs.items():
-        matrix[:, i, j] = matrix[:, j, i] = values
-    usable &= np.isfinite(matrix).all(axis=(1, 2))
-    matrix[~usable] = np.eye(len(names))
-    covariance = matrix * sigma[:, :, None] * sigma[:, None, :]
-    covariance[~usable] = 0.0
-    return from_covariance(covariance, usable)
+    sigma = np.where(usable[:, None], sigma, 0.0)
+    root = np.empty((*sigma.shape, sigma.shape[1]))
+    for start in range(0, len(sigma), BLOCK):
+        some = slice(start, start + BLOCK)
+        covariance = np.tile(np.eye(sigma.shape[1]), (len(sigma[some]), 1, 1))
+        for (i, j), coefficient in pairs.items():
+            covariance[:, i, j] = covariance[:, j, i] = coefficient[some]
+        with np.errstate(invalid="ignore"):  # a correlation may be infinite
+            covariance *= sigma[some, :, None] * sigma[some, None, :]
+        part = from_covariance(covariance, usable[some])
+        root[some], usable[some] = part.root, part.usable
+    return Errors(root, usable)
 
 
 def from_covariance(covariance: np.ndarray, usable: np.ndarray | None = None) -> Errors:
@@ -116,12 +130,22 @@ def _in_unit(catalog: Catalog, name: str, unit: str) -> np.ndarray:
     own = (catalog.rows.schema.field(found).metadata or {}).get(b"unit", b"").decode()
     if not own or not unit or own == unit:
         return values
-    from astropy.units import Unit, UnitConversionError
+    from astropy.units import Unit
 
     try:
         return np.asarray(values * Unit(own).to(Unit(unit)))
-    except UnitConversionError as error:
+    except ValueError as error:  # no such unit, or one that cannot be converted
         raise DataError(f"column {found!r} is in {own}, and cannot be the error of values in {unit}") from error
+
+
+def _require_plausible(columns: Columns, sigma: np.ndarray, values: np.ndarray) -> None:
+    """Raise a DataError if values scatter by far less than their errors say, which values cannot that have these errors."""
+    for name, own, error in zip(columns.names, values.T, sigma.T, strict=True):
+        if len(own) >= FEW and 0 < MOST * own.std() < np.median(error):
+            raise DataError(
+                f"values of {name!r} scatter by {own.std():.3g}, and half of their errors are above {np.median(error):.3g}; "
+                "errors must be standard deviations in the unit of the values"
+            )
 
 
 def _correlations(catalog: Catalog, columns: Columns, pattern: str | None) -> dict[tuple[int, int], np.ndarray]:

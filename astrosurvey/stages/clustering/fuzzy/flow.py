@@ -21,7 +21,7 @@ from .branches import branches
 from .clusterings import Cluster, Clusterings, gather
 from .errors import errors_of, moved
 from .events import Event, events_of
-from .given import clusterings_in
+from .given import Given, clusterings_in
 from .groups import FuzzyGroup, groups_of
 from .memberships import Membership, assigned, memberships, parents
 
@@ -96,15 +96,15 @@ def of_draws(ctx: Context, config: Any, catalog: Catalog) -> Fuzzy:
     return _agreed(ctx, config, points, gather(found, len(points)))
 
 
-def of_given(ctx: Context, config: Any, catalog: Catalog, clusters: Tiles[Catalog] | None, members: Tiles[Catalog]) -> Fuzzy:
+def of_given(ctx: Context, config: Any, catalog: Catalog, given: Given) -> Fuzzy:
     """Take clusterings that were made before."""
     columns = columns_of(catalog, config)
     metric = metric_of(columns, config, ctx.log)
     points = Points(metric.apply(columns.values), columns.rows, columns.total, metric.dimension, metric.box, metric.names)
-    found, strangers = clusterings_in(members, clusters, catalog.column("source_id")[columns.rows])
+    found, strangers = clusterings_in(given, catalog.column("source_id")[columns.rows])
     if strangers:
         ctx.log.warning("%d members of the clusters given are no source that can be clustered; they are left out", strangers)
-    return _agreed(ctx, config, points, gather(found, len(points)))
+    return _agreed(ctx, config, points, found)
 
 
 def _agreed(ctx: Context, config: Any, points: Points, clusterings: Clusterings) -> Fuzzy:

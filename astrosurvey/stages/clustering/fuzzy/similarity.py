@@ -51,27 +51,37 @@ def tree(clusterings: Clusterings, floor: float = 0.0, window: int = 0) -> tuple
     sketch = _sketch(clusterings, place)
     # Only what is above the best so far counts, so the best starts just below the floor.
     best = np.full(c, np.nextafter(floor, 0.0))
-    about = (seen, varying, sketch, clusterings.clustering, reach, best, ends, index)
     if clusterings.weight is None:
-        edges = _grow_bits(*_packed(clusterings, place), np.zeros(_words(clusterings), np.uint64), *about)
+        members = (*_packed(clusterings, place), np.zeros(_words(clusterings), np.uint64))
     else:
-        dense = np.zeros(clusterings.n_points, np.uint16)
-        edges = _grow_weights(clusterings.first, clusterings.point, clusterings.weight, dense, *about)
+        members = clusterings.first, clusterings.point, clusterings.weight, np.zeros(0, np.int32), np.zeros(clusterings.n_points, np.uint16)
+    edges = _grow(*members, seen, varying, sketch, clusterings.clustering, reach, best, ends, index)
     order = np.lexsort((ends[:edges, 1], ends[:edges, 0], -index[:edges]))
     return ends[:edges][order], index[:edges][order]
 
 
 def _seen(clusterings: Clusterings, reach: int) -> tuple[np.ndarray, bool]:
     """Return (c, clustering) the weight of each cluster's members that each clustering in reach saw; (c, 1) where all saw all."""
+    weight = np.ones(len(clusterings.point), np.int64) if clusterings.weight is None else clusterings.weight.astype(np.int64)
     if clusterings.present is None:
-        weight = np.ones(len(clusterings.point), np.int64) if clusterings.weight is None else clusterings.weight.astype(np.int64)
         return np.add.reduceat(weight, clusterings.first[:-1])[:, None], False
+    # Clusterings that saw the same are many where they were given, and are counted once.
+    patterns, which = np.unique(np.packbits(clusterings.present, axis=1), axis=0, return_inverse=True)
     seen = np.zeros((len(clusterings), clusterings.n_clusterings), np.int64)
-    for cluster, own in enumerate(clusterings.clustering.tolist()):
-        members = clusterings.members(cluster)
-        for other in range(max(own - reach + 1, 0), min(own + reach, clusterings.n_clusterings)):
-            there = clusterings.present[other][members]
-            seen[cluster, other] = there.sum() if clusterings.weight is None else clusterings.weights(cluster)[there].sum()
+    order = np.argsort(clusterings.clustering, kind="stable")
+    size = np.diff(clusterings.first)[order]
+    first = np.concatenate([[0], np.cumsum(size)])
+    take = np.repeat(clusterings.first[:-1][order] - first[:-1], size) + np.arange(first[-1])
+    point, weight = clusterings.point[take], weight[take]
+    for number, packed in enumerate(patterns):
+        those = np.flatnonzero(which.ravel() == number)
+        begin, end = np.searchsorted(clusterings.clustering[order], [those[0] - reach + 1, those[-1] + reach])
+        if begin == end:
+            continue
+        members = slice(first[begin], first[end])
+        there = np.unpackbits(packed, count=clusterings.n_points)[point[members]]
+        sums = np.add.reduceat(weight[members] * there, first[begin:end] - first[begin])
+        seen[order[begin:end, None], those] = sums[:, None]
     return seen, True
 
 
@@ -203,10 +213,10 @@ def _take(left: np.ndarray, n: int, best: np.ndarray, link: np.ndarray, ends: np
 
 
 @serial
-def _grow_bits(
+def _grow(
     first: np.ndarray,
-    word: np.ndarray,
-    bits: np.ndarray,
+    place: np.ndarray,
+    content: np.ndarray,
     rest: np.ndarray,
     dense: np.ndarray,
     seen: np.ndarray,
@@ -218,13 +228,18 @@ def _grow_bits(
     ends: np.ndarray,
     index: np.ndarray,
 ) -> int:
-    """Write the edges of the forest, and return how many they are; `dense` is zero."""
+    """Write the edges of the forest, and return how many they are.
+
+    A cluster's members are at some places, in its own order: bits of words and how many of them are left from there on, or weights
+    of points, with nothing in `rest`. `dense` is zero at every place, and left so.
+    """
     c = clustering.size
+    as_bits = rest.size > 0
     link, left = np.full(c, -1, np.int32), np.arange(1, c + 1)
     i, m = 0, 0
     for n in range(c - 1, 0, -1):
         for w in range(first[i], first[i + 1]):
-            dense[word[w]] = bits[w]
+            dense[place[w]] = content[w]
         for k in range(n):
             j = left[k]
             a = seen[i, clustering[j] if varying else 0]
@@ -233,52 +248,16 @@ def _grow_bits(
                 needed = _needed(best[j], a, b)
                 shared = 0
                 for w in range(first[j], first[j + 1]):
-                    if shared + rest[w] <= needed:
-                        break
-                    shared += np.int64(_ones(dense[word[w]] & bits[w]))  # type: ignore[assignment]
+                    if as_bits:
+                        if shared + rest[w] <= needed:
+                            break
+                        shared += np.int64(_ones(np.uint64(dense[place[w]] & content[w])))  # type: ignore[assignment]
+                    else:
+                        shared += np.int64(min(dense[place[w]], content[w]))  # type: ignore[assignment]
                 value = _index(shared, a, b)
                 if value > best[j]:
                     best[j], link[j] = value, i
         for w in range(first[i], first[i + 1]):
-            dense[word[w]] = np.uint64(0)
-        i, m = _take(left, n, best, link, ends, index, m)
-    return m
-
-
-@serial
-def _grow_weights(
-    first: np.ndarray,
-    point: np.ndarray,
-    weight: np.ndarray,
-    dense: np.ndarray,
-    seen: np.ndarray,
-    varying: bool,
-    sketch: np.ndarray,
-    clustering: np.ndarray,
-    reach: int,
-    best: np.ndarray,
-    ends: np.ndarray,
-    index: np.ndarray,
-) -> int:
-    """Write the edges of the forest, and return how many they are; `dense` is zero."""
-    c = clustering.size
-    link, left = np.full(c, -1, np.int32), np.arange(1, c + 1)
-    i, m = 0, 0
-    for n in range(c - 1, 0, -1):
-        for w in range(first[i], first[i + 1]):
-            dense[point[w]] = weight[w]
-        for k in range(n):
-            j = left[k]
-            a = seen[i, clustering[j] if varying else 0]
-            b = seen[j, clustering[i] if varying else 0]
-            if _may_matter(i, j, best[j], sketch, a, b, clustering, reach):
-                shared = 0
-                for w in range(first[j], first[j + 1]):
-                    shared += np.int64(min(dense[point[w]], weight[w]))  # type: ignore[assignment]
-                value = _index(shared, a, b)
-                if value > best[j]:
-                    best[j], link[j] = value, i
-        for w in range(first[i], first[i + 1]):
-            dense[point[w]] = np.uint16(0)
+            dense[place[w]] = 0
         i, m = _take(left, n, best, link, ends, index, m)
     return m

@@ -36,6 +36,7 @@ class FuzzyClustering(Stage):
         **INPUTS,
         "given_clusters": optional(Tiles.of(Catalog.of("cluster"))),
         "given_members": optional(Tiles.of(Catalog.of("cluster_member"))),
+        "given_points": optional(Tiles.of(Catalog.of("cluster_point"))),
     }
     outputs = {**OUTPUTS, "events": Catalog.of("cluster_event")}
 
@@ -96,18 +97,20 @@ class FuzzyClustering(Stage):
         redshifts: Tiles[Catalog] | None,
         given_clusters: Tiles[Catalog] | None,
         given_members: Tiles[Catalog] | None,
+        given_points: Tiles[Catalog] | None,
     ) -> Mapping[str, Any]:
         """Return clusters, their members, every source as a point, and what happened in time (no rows but of snapshots)."""
         from ..features import catalog_of
         from . import flow
+        from .given import Given
 
-        if given_clusters is not None and given_members is None:
-            raise DataError("`given_clusters` are wired without `given_members`; wire both")
+        if given_members is None and (given_clusters is not None or given_points is not None):
+            raise DataError("`given_clusters` or `given_points` are wired without `given_members`, whose clusterings they tell of")
         if given_members is not None and self.config.tracer is not None:
             raise DataError("leave out `tracer`, or the `given_members`: clusterings are made of snapshots, or are given")
         catalog = catalog_of(sources, photometry, redshifts)
         if given_members is not None:
-            fuzzy: Fuzzy = flow.of_given(ctx, self.config, catalog, given_clusters, given_members)
+            fuzzy: Fuzzy = flow.of_given(ctx, self.config, catalog, Given(given_members, given_clusters, given_points))
         elif self.config.tracer is not None:
             fuzzy = flow.of_snapshots(ctx, self.config, catalog, sources)
         else:

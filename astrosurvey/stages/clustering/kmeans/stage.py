@@ -48,6 +48,8 @@ class KMeans(ClusteringStage):
         values = points.values[order]
         distinct = 1 + int((values[1:] != values[:-1]).any(axis=1).sum())  # equal points stand side by side
         k = min(self.config.n_clusters, distinct)
+        if k < self.config.n_clusters:
+            ctx.log.warning("%d distinct points make as many cells, and not the %d that `n_clusters` asks for", k, self.config.n_clusters)
         method = cluster.MiniBatchKMeans if len(values) >= MANY else cluster.KMeans
         with threadpool_limits(1):  # a sum over threads depends on their number
             found = method(k, n_init=self.config.starts, random_state=int(ctx.rng.integers(2**31))).fit(values)

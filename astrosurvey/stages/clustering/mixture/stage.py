@@ -72,6 +72,9 @@ class GaussianMixture(ClusteringStage):
             if len(members) >= d + 2:  # fewer have no covariance of their own
                 number[c] = len(groups)
                 groups.append(Group(order[members], probability[members, c]))
+        lost = len(found.mean) - len(groups)
+        if lost and settings.n_components:
+            ctx.log.warning("%d Gaussians have fewer than %d members and make no cluster; set `n_components` lower", lost, d + 2)
         ctx.log.info("%d Gaussians; the background has %.1f %% of the points", len(found.mean), 100 * found.weight[-1])
         assigned, density = np.empty(len(points), np.int64), np.empty(len(points))
         assigned[order], density[order] = number[likeliest], log_density + np.log(len(points))

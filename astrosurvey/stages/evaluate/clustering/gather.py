@@ -91,6 +91,19 @@ def labelled(tiles: Tiles[Catalog], label: str) -> Known:
     return Known(ids, labels, tuple(names), ("",) * len(names))
 
 
+def clustered(tiles: Tiles[Catalog]) -> Known:
+    """Return into which cluster another method puts each source."""
+    parts = [catalog for _, catalog in tiles.items()]
+    ids = _joined(parts, "source_id")
+    cluster = np.concatenate([_integers(catalog.rows, "cluster_id") for catalog in parts]) if parts else np.zeros(0, np.int64)
+    order = np.argsort(ids, kind="stable")
+    ids, cluster = ids[order], cluster[order]
+    _require_once(ids)
+    numbers, place = np.unique(cluster, return_inverse=True)
+    numbers, labels = (numbers[1:], place - 1) if (numbers < 0).any() else (numbers, place)
+    return Known(ids, labels, tuple(f"cluster {number}" for number in numbers), ("",) * len(numbers))
+
+
 def found(points: Tiles[Catalog], members: Tiles[Catalog], known: Known) -> Found:
     """Return clusters and memberships of the sources of which something is known.
 

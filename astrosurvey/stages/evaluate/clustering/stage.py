@@ -24,7 +24,8 @@ class EvaluateClustering(Stage):
     """Measure how well clusters agree with the structures that are known to be there.
 
     Adjusted Rand index, structures recovered, purity and completeness of each one's best cluster, false clusters, and whether
-    membership probabilities mean what they say. The truth is a simulation's, or a column of the sources that names each one's structure.
+    membership probabilities mean what they say. The truth is a simulation's, a column of the sources that names each one's structure, or
+    the clusters of another method, taken for it.
 
     References: Hubert & Arabie (1985), J. Classification 2, 193; Jaccard (1912), New Phytologist 11, 37;
     Naeini, Cooper & Hauskrecht (2015), AAAI, 2901.
@@ -36,6 +37,7 @@ class EvaluateClustering(Stage):
         "members": Tiles.of(Catalog.of("cluster_member")),
         "truth": optional(Tiles.of(Catalog.of("cluster_truth"))),
         "sources": optional(Tiles.of(Catalog.of("source"))),
+        "reference": optional(Tiles.of(Catalog.of("cluster_point"))),
     }
     outputs = {"metrics": Metrics}
 
@@ -58,6 +60,7 @@ class EvaluateClustering(Stage):
         members: Tiles[Catalog],
         truth: Tiles[Catalog] | None,
         sources: Tiles[Catalog] | None,
+        reference: Tiles[Catalog] | None,
     ) -> Mapping[str, Any]:
         """Return the metrics, what was found of each structure as a curve, and a confusion matrix in `meta`."""
         from . import gather
@@ -66,8 +69,13 @@ class EvaluateClustering(Stage):
             known = gather.simulated(truth)
         elif sources is not None and self.config.label is not None:
             known = gather.labelled(sources, self.config.label)
+        elif reference is not None and self.config.label is None:
+            known = gather.clustered(reference)
         else:
-            raise DataError("there is no truth: wire `truth`, or wire `sources` and name a column of theirs in `label`")
+            raise DataError(
+                "there is no truth: wire `truth`, or wire `sources` and name a column of theirs in `label`, or wire the `points` of "
+                "another method to `reference`"
+            )
         if not known.names:
             ctx.log.warning("no source is known to belong to a structure: every cluster is a false one")
         return {"metrics": self._metrics(known, gather.found(points, members, known))}

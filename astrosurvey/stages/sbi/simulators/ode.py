@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,8 +14,8 @@ _A = (
     (19372 / 6561, -25360 / 2187, 64448 / 6561, -212 / 729),
     (9017 / 3168, -355 / 33, 46732 / 5247, 49 / 176, -5103 / 18656),
 )
-_B = np.array([35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84])
-_E = np.array([71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40])
+_B = (35 / 384, 0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84)
+_E = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)
 """Dormand and Prince's pair: what the fifth order differs from the fourth by."""
 
 Rate = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -52,11 +52,11 @@ def integrate(
             h = np.minimum(step[rows], left)
             k = [slope[rows]]
             for a in _A[1:]:
-                k.append(rate(y[rows] + h[:, None] * sum(c * kk for c, kk in zip(a, k, strict=True)), theta[rows]))
-            end = y[rows] + h[:, None] * np.tensordot(_B, np.stack(k), 1)
+                k.append(rate(y[rows] + h[:, None] * _sum(a, k), theta[rows]))
+            end = y[rows] + h[:, None] * _sum(_B, k)
             k.append(rate(end, theta[rows]))
             size = tolerance * (1 + np.maximum(np.abs(y[rows]), np.abs(end)))
-            error = np.sqrt(np.mean((h[:, None] * np.tensordot(_E, np.stack(k), 1) / size) ** 2, axis=1))
+            error = np.sqrt(np.mean((h[:, None] * _sum(_E, k) / size) ** 2, axis=1))
             good = error <= 1  # NaN is not
             factor = 0.9 * np.maximum(np.nan_to_num(error, nan=1e5, posinf=1e5), 1e-5) ** -0.2
             moved = rows[good]
@@ -71,3 +71,11 @@ def integrate(
             step[rows] = np.where(arrived & (factor > 1), step[rows], h * np.clip(factor, 0.2, 5.0))
             rows = rows[goal[rows] < len(times)]
     return out
+
+
+def _sum(weights: Sequence[float], slopes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return a weighted sum, term by term: a row's must not depend on how many rows there are, as a matrix product's does."""
+    total = weights[0] * slopes[0]
+    for weight, slope in zip(weights[1:], slopes[1:], strict=True):
+        total = total + weight * slope
+    return total

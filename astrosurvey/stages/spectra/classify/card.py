@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -86,16 +85,6 @@ def to_ensemble(model: Model) -> SpectrumEnsemble:
     if not isinstance(network, SpectrumEnsemble):
         raise DataError(f"the model is of the architecture {model.architecture!r}, and this stage needs {ARCHITECTURE!r}")
     return network
-
-
-def digest(model: Model) -> str:
-    """Return the sha256 of a model's weights."""
-    whole = hashlib.sha256()
-    for name in sorted(model.weights):
-        array = np.ascontiguousarray(model.weights[name])
-        whole.update(f"{name} {array.dtype} {array.shape}".encode())
-        whole.update(array.tobytes())
-    return whole.hexdigest()
 
 
 def on_card(scores: Scores) -> dict[str, dict[str, float]]:

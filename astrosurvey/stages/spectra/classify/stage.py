@@ -69,8 +69,8 @@ class ClassifySpectra(Stage):
         import numpy as np
 
         from ....networks.spectrum import folded
-        from ...models.load import precision_on, same
-        from .card import digest, read, to_ensemble
+        from ...models.load import digest, precision_on, same
+        from .card import read, to_ensemble
         from .predict import predict
         from .tables import classes, redshifts
 

@@ -57,7 +57,7 @@ class CombineSpectra(Stage):
         """Return the redshifts and the classes."""
         import numpy as np
 
-        from ..classify.card import digest
+        from ...models.load import digest
         from .answer import class_probabilities, classifications, redshifts
         from .candidates import gather
         from .score import probabilities

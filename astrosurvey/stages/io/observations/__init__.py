@@ -1,0 +1,1 @@
+"""Reading observed data for inference."""

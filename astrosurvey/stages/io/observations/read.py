@@ -1,0 +1,118 @@
+"""From files to observations: which format, which columns, what is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from ....catalog.ids import object_ids
+from ....catalog.schema import suggestion
+from ....core.product import ProductError
+from ....core.stage import DataError, NoWork
+from ....core.tiles import Tile, fill
+from ....products import Observations
+from ....products._fits import BadInput, FitsFile, escape
+from ....products._fits.guard import open_regular
+from ....products._npy import map_npy
+from ..catalog.formats import FileTable, opened
+
+if TYPE_CHECKING:
+    from .stage import ReadObservations
+
+    Config = ReadObservations.Config
+
+_NUMPY = b"\x93NUMPY"
+
+
+def read_observations(config: Config, tile: Tile) -> Observations:
+    """Return the observations in a tile's file.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or holds what cannot be.
+        NoWork: it has no rows.
+    """
+    try:
+        path = Path(fill(config.path, tile))
+    except KeyError as error:
+        raise DataError(f"{error.args[0]}; try: correct the setting `path`") from error
+    with open_regular(path) as stream:
+        start = stream.read(len(_NUMPY))
+    if start == _NUMPY:
+        return _finished(path, config, tile, _array(path, config), (), None)
+    if start.startswith((b"SIMPLE", b"\x1f\x8b")) and not config.columns and (image := _image(path, config)) is not None:
+        return _finished(path, config, tile, image[None], (), None)
+    with opened(path, config.hdu) as table:
+        names = [_called(path, table, name) for name in config.columns] if config.columns else None
+        own = _called(path, table, config.id) if config.id else None
+        if not table.rows:
+            raise NoWork(f"{escape(path.name)} has no rows")
+        held = table.read(list(dict.fromkeys([*(names or table.names), *([own] if own else [])])), 0, table.rows)
+    if names is None:
+        names = [name for name in held if name != own and _is_number(held[name])]
+    if wrong := [name for name in names if not _is_number(held[name])]:
+        raise BadInput(path, f"the column {escape(wrong[0], 40)!r} holds no numbers", fix="leave it out of `columns`")
+    if not names:
+        raise BadInput(path, "no column holds numbers", fix="check that this is the right file")
+    data = np.stack([np.asarray(held[name].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)) for name in names], axis=1)
+    return _finished(path, config, tile, data, tuple(names), _whole(path, own, held[own]) if own else None)
+
+
+def _array(path: Path, config: Config) -> np.ndarray:
+    """Return the array in a .npy file; one of a single axis, and one that is of a tile, is one observation."""
+    if config.columns or config.id:
+        raise BadInput(path, "is an array, which has no columns", fix="leave out `columns` and `id`")
+    try:
+        array = map_npy(path)
+    except ProductError as error:
+        raise DataError(str(error)) from error
+    return array[None] if array.ndim == 1 or config.about == "tile" else array
+
+
+def _image(path: Path, config: Config) -> np.ndarray | None:
+    """Return the image that a FITS file holds; None when it is a table that is meant."""
+    with FitsFile(path) as file:
+        if config.hdu is not None:
+            hdu = file.find(config.hdu)
+            return file.read(hdu) if hdu.is_image else None
+        images = [hdu for hdu in file.hdus if hdu.is_image and len(hdu.shape) >= 2]
+        return file.read(file.image()) if images or not any(hdu.kind == "table" for hdu in file.hdus) else None
+
+
+def _called(path: Path, table: FileTable, name: str) -> str:
+    """Return what the file calls a column, in whatever case."""
+    meant = [name] if name in table.names else [other for other in table.names if other.lower() == name.lower()]
+    if len(meant) == 1:
+        return meant[0]
+    raise BadInput(path, f"there is no column {escape(name, 40)!r}{suggestion(name, [escape(n, 40) for n in table.names])}")
+
+
+def _is_number(column: pa.Array) -> bool:
+    return bool(pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type))
+
+
+def _whole(path: Path, name: str, column: pa.Array) -> np.ndarray:
+    """Return a column of ids as int64."""
+    if not pa.types.is_integer(column.type) or column.null_count:
+        raise BadInput(path, f"the column {escape(name, 40)!r} must hold a whole number in each row", fix="correct `id`")
+    return np.array(column.cast(pa.int64()).to_numpy(zero_copy_only=False))
+
+
+def _finished(path: Path, config: Config, tile: Tile, data: np.ndarray, names: tuple[str, ...], ids: np.ndarray | None) -> Observations:
+    """Return the product: float32, NaN where a value is missing, ids of the file or of the tile."""
+    if data.ndim > 1 and config.about == "tile":
+        if len(data) != 1:
+            raise BadInput(path, f"has {len(data)} rows, and a tile is one observation", fix="set `about` to what the rows are")
+        ids = np.array([tile.number])
+    elif ids is None:
+        ids = object_ids(tile.number, len(data))
+    values = np.array(data, np.float32)
+    for marker in config.missing:
+        values[np.asarray(data) == marker] = np.nan
+    if np.isinf(values).any():
+        raise BadInput(path, "holds values that are infinite, or beyond single precision", fix="name in `missing` what they stand for")
+    if len(np.unique(ids)) != len(ids):
+        raise BadInput(path, f"the column {escape(config.id, 40)!r} repeats a number", fix="give each observation an id of its own")
+    return Observations(np.ascontiguousarray(values), ids, config.about, tuple(names))

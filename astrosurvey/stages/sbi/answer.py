@@ -1,0 +1,38 @@
+"""The posteriors of a tile's observations, some thousands at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...core.stage import Context
+from ...networks.determinism import threads
+from ...products import Catalog, Model, Observations
+from ..models.load import digest
+from . import tables
+from .estimator import Drawn
+from .model import opened
+from .summary import summarised
+
+
+def answer(ctx: Context, model: Model, observations: Observations, draws: int, keep: int) -> tuple[Catalog, Catalog]:
+    """Return rows of `posterior` and of `posterior_sample`.
+
+    Args:
+        ctx: the task's surroundings.
+        model: trained by `sbi.npe` or `sbi.nle`.
+        observations: real or simulated.
+        draws: from each posterior.
+        keep: draws of each that are given back.
+    """
+    ready = opened(model, ctx.device)
+    ready.require(observations)
+    x = np.asarray(observations.data, np.float32)
+    nobody = np.full(len(x), np.nan)
+    with threads(1):
+        drawn: Drawn = ready.estimator.posterior(x, draws, ctx.rng)
+        summary = summarised(ready, x, drawn, np.zeros(len(x), bool))
+    tile = ctx.tile.number if ctx.tile is not None else 0
+    return (
+        tables.rows(ready, digest(model), observations, drawn, summary, nobody, nobody, tile),
+        tables.sample_rows(drawn, tile, keep),
+    )

@@ -1,0 +1,118 @@
+"""What answers for posteriors: draws and log densities for many observations at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+
+from ...networks.conditional_flow import FlowEnsemble
+from .priors import Prior
+from .rows import RowRandom
+from .scaling import DataScaling, ParameterScaling
+
+BLOCK = 1 << 14
+"""Draws that are made at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Draws from the posteriors of m observations.
+
+    Attributes:
+        theta: (m, draw, p); NaN for an observation with a missing value.
+        log_density: (m, draw) of these, roughly and up to a constant for each observation: it tells which draws are probable.
+        acceptance: (m,) fraction of the draws or moves that were accepted; a flow within the prior's bounds loses none.
+        log_evidence: (m,) log of the probability of the data; NaN where the method does not know it.
+    """
+
+    theta: np.ndarray
+    log_density: np.ndarray
+    acceptance: np.ndarray
+    log_evidence: np.ndarray
+
+
+class Estimator(Protocol):
+    """A trained estimator of posteriors."""
+
+    prior: Prior
+
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
+        """Return draws given (m, …) observations."""
+        ...
+
+    def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+        """Return (m, draws, p) draws alone."""
+        ...
+
+    def log_prob(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return (m, k) log densities of (m, k, p) parameters given (m, …) observations, up to a constant for each."""
+        ...
+
+
+class PosteriorFlow:
+    """Posteriors by a flow over parameters given data.
+
+    Args:
+        network: of parameters, given data.
+        parameters, data: scales on which it sees them.
+        device: where it runs.
+    """
+
+    def __init__(self, network: FlowEnsemble, parameters: ParameterScaling, data: DataScaling, device: Literal["cpu", "cuda"]) -> None:
+        self._network, self._parameters, self._data, self._device = network.to(device).eval(), parameters, data, device
+        self.prior = parameters.prior
+
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
+        """Return draws given (m, …) observations; none depends on how many observations there are, and all are within the prior."""
+        seed = int(rng.integers(2**63))
+        theta, log_density = np.full((len(x), draws, len(self.prior)), np.nan), np.full((len(x), draws), np.nan)
+        known = np.flatnonzero(np.isfinite(x.reshape(len(x), -1)).all(axis=1))
+        step = max(1, BLOCK // draws)
+        for first in range(0, len(known), step):
+            rows = known[first : first + step]
+            theta[rows], log_density[rows] = self._draw(x[rows], rows, draws, seed)
+        return Drawn(theta, log_density, np.where(np.isin(np.arange(len(x)), known), 1.0, np.nan), np.full(len(x), np.nan))
+
+    def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+        """Return (m, draws, p) draws alone."""
+        return self.posterior(x, draws, rng).theta
+
+    @torch.no_grad()
+    def log_prob(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return (m, k) log densities of the mixture of all members at (m, k, p) parameters given (m, …) observations."""
+        m, k, p = theta.shape
+        z = torch.from_numpy(self._parameters.to_flow(theta).astype(np.float32)).to(self._device)
+        context = self._context(x)
+        log = np.empty((m, k))
+        step = max(1, BLOCK // k)
+        for first in range(0, m, step):
+            here = slice(first, first + step)
+            members = self._network(z[here].permute(2, 0, 1).reshape(1, p, -1), context[..., here])
+            mixture = torch.logsumexp(members.double(), dim=0) - np.log(len(members))
+            log[here] = mixture.reshape(-1, k).cpu().numpy()
+        return np.where(self.prior.inside(theta), log + self._parameters.log_slope(theta), -np.inf)
+
+    def _draw(self, x: np.ndarray, rows: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return (n, draws, p) draws, in turn by each member, and (n, draws) their log densities by that member."""
+        members, p, n = self._network.members, len(self.prior), len(rows)
+        each = -(-draws // members)
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+        noise = np.concatenate([RowRandom(seed, run[0], run[-1] + 1).normal(each, members, p) for run in runs])
+        seen = (
+            torch.from_numpy(np.ascontiguousarray(noise.transpose(2, 3, 0, 1), np.float32)).to(self._device).reshape(members, p, n * each)
+        )
+        z, log = self._network.sample(seen.to(self._device), self._context(x))
+        found = z.cpu().numpy().reshape(members, p, n, each).transpose(2, 3, 0, 1).reshape(n, each * members, p)
+        density = log.cpu().numpy().reshape(members, n, each).transpose(1, 2, 0).reshape(n, each * members)
+        # The first draws are another member's for each observation, so that few draws too are the mixture's.
+        turn = (np.arange(members)[None] + rows[:, None]) % members
+        place = (np.arange(each)[None, :, None] * members + turn[:, None]).reshape(n, -1)[:, :draws]
+        theta = self._parameters.from_flow(np.take_along_axis(found, place[..., None], 1))
+        return theta, np.take_along_axis(density, place, 1) + self._parameters.log_slope(theta)
+
+    def _context(self, x: np.ndarray) -> torch.Tensor:
+        scaled = self._data(x.reshape(len(x), -1))
+        return torch.from_numpy(np.ascontiguousarray(scaled.T)[None]).to(self._device)

@@ -1,0 +1,113 @@
+"""From simulations to a calibrated estimator: what all stages that train a flow do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...core.product import Tiles
+from ...core.stage import Context, DataError
+from ...networks.determinism import threads
+from ...products import Metric, Metrics, Model, Observations
+from .calibration.calibrate import calibrate
+from .calibration.check import OFF, Calibration
+from .calibration.product import to_metrics
+from .data import Simulations, Split
+from .model import METHODS, to_model
+from .scaling import DataScaling, ParameterScaling
+from .train import Pairs, Settings, Trained, train
+
+
+def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: str) -> tuple[Model, Metrics]:
+    """Return a trained and calibrated estimator, and what is known of it.
+
+    Args:
+        ctx: the task's surroundings.
+        observations: simulations of all tiles, with their parameters.
+        config: the stage's settings.
+        method: the stage's name, a key of `model.METHODS`.
+    """
+    found = Simulations(observations)
+    _require(ctx, found, config.max_missing)
+    split = found.split(config.keep_back)
+    if not len(split.training):
+        split = Split(np.flatnonzero(found.usable), *(np.empty(0, np.int64),) * 2)
+    if not len(split.validation):
+        ctx.log.warning("only %d simulations: none is kept back, and nobody can tell what the posteriors are worth", len(found))
+    of_data = method == "sbi.nle"
+    parameters, data = ParameterScaling(found.prior), DataScaling.learnt(found.sample(split.training))
+    if not data.varies.all():
+        ctx.log.warning("%d of %d features are the same in all simulations, and are passed over", (~data.varies).sum(), data.varies.size)
+    if of_data and not data.varies.any():
+        raise DataError("all simulations are the same: there is no likelihood to learn; simulate more")
+    settings = Settings(
+        config.members,
+        config.layers,
+        config.bins,
+        tuple(config.hidden),
+        tuple(config.summary),
+        config.epochs,
+        config.batch,
+        config.learning_rate,
+        config.weight_decay,
+    )
+    with threads(1):  # more cost more than they give in networks this small, and round differently
+        trained = train(
+            Pairs(found, parameters, data, ctx.rng, ctx.device),
+            split,
+            [False] * int(data.varies.sum()) if of_data else list(parameters.bounded),
+            settings,
+            of_data=of_data,
+            seed=int(ctx.rng.integers(2**31)),
+            device=ctx.device,
+            progress=ctx.progress,
+            log=ctx.log.info,
+            checkpoint=ctx.checkpoint,
+        )
+        estimator = METHODS[method](trained.network, parameters, data, ctx.device)
+        calibration = _calibrated(ctx, estimator, found, split.test[: config.tests], config)
+    trained.network.cpu()
+    training = {
+        "simulations": len(found),
+        "missing": int((~found.usable).sum()),
+        "kept_back": len(split.validation) + len(split.test),
+        "steps": trained.history.stopped,
+        "surprise": round(trained.history.best[0], 5),
+        "learning_rate": config.learning_rate,
+        "batch": config.batch,
+    }
+    model = to_model(trained, method, found, data, calibration, training)
+    return model, to_metrics(calibration, _values(trained, found), {"training": trained.history.curves})
+
+
+def _require(ctx: Context, simulations: Simulations, most: float) -> None:
+    """Raise `DataError` when too many simulations have missing values; warn of any."""
+    missing = int((~simulations.usable).sum())
+    if missing == len(simulations) or missing > most * len(simulations):
+        raise DataError(
+            f"{missing} of {len(simulations)} simulations have missing values, more than `max_missing` allows; leaving them out "
+            "would bend the posterior: mend the simulator, or give what is missing a value"
+        )
+    if missing:
+        ctx.log.warning("%d of %d simulations have missing values and are left out, which bends the posterior", missing, len(simulations))
+
+
+def _calibrated(ctx: Context, estimator: Any, simulations: Simulations, rows: np.ndarray, config: Any) -> Calibration:
+    if config.calibration == "off":
+        return Calibration(OFF)
+    names = simulations.prior.names
+    return calibrate(estimator, simulations.theta[rows], simulations.take(rows), names=names, rng=ctx.rng, draws=config.draws)
+
+
+def _values(trained: Trained, simulations: Simulations) -> list[Metric]:
+    return [
+        Metric(
+            "surprise",
+            trained.history.best[0],
+            better="lower",
+            description="mean of minus the log density, by the mixture of all members, of simulations that were kept back",
+        ),
+        Metric("simulations", len(simulations), description="that it was trained and tested on"),
+        Metric("missing", int((~simulations.usable).sum()), better="lower", description="simulations with missing values, left out"),
+    ]

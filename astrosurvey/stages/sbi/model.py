@@ -1,0 +1,122 @@
+"""Trained estimators of posteriors as Model products, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from ...core.stage import DataError
+from ...networks.conditional_flow import FlowEnsemble
+from ...products import Model, Observations
+from ..models.load import to_network
+from .calibration.check import Calibration
+from .data import Simulations
+from .estimator import Estimator, PosteriorFlow
+from .likelihood import LikelihoodFlow
+from .priors import Prior
+from .scaling import DataScaling, ParameterScaling
+from .train import ARCHITECTURE, Trained
+
+TASK = "posterior"
+"""What the card of a model for `sbi.posterior` says under `task`."""
+METHODS: dict[str, type[PosteriorFlow] | type[LikelihoodFlow]] = {"sbi.npe": PosteriorFlow, "sbi.nle": LikelihoodFlow}
+"""By the stage that trained it, what answers."""
+NEEDS = ("method", "prior", "data", "calibration")
+_SCALING = "scaling."
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A model that is ready to answer.
+
+    Attributes:
+        estimator: of posteriors.
+        method: the stage that trained it.
+        shape: of the data of one observation.
+        names: of the features; may be empty.
+        calibration: whether its posteriors mean what they say.
+        simulator: name of the simulator; "" if nobody knows.
+    """
+
+    estimator: Estimator
+    method: str
+    shape: tuple[int, ...]
+    names: tuple[str, ...]
+    calibration: Calibration
+    simulator: str
+
+    def require(self, observations: Observations) -> None:
+        """Raise `DataError` unless the observations are of the kind that the model was trained on."""
+        there = observations.data.shape[1:]
+        if there != self.shape:
+            raise DataError(f"an observation has the shape {there}, and the model was trained on {self.shape}")
+        if observations.names and self.names and observations.names != self.names:
+            raise DataError(
+                f"the observations' features are {', '.join(observations.names)}, and the model was trained on "
+                f"{', '.join(self.names)}, in this order"
+            )
+
+
+def to_model(
+    trained: Trained,
+    method: str,
+    simulations: Simulations,
+    data: DataScaling,
+    calibration: Calibration,
+    training: Mapping[str, Any],
+) -> Model:
+    """Return what was trained as a Model; its weights in single precision, since narrow posteriors need their digits.
+
+    Args:
+        trained: the flow.
+        method: a key of `METHODS`.
+        simulations: that it was trained on.
+        data: their scaling.
+        calibration: on simulations that were kept back.
+        training: what the card shall say of it.
+    """
+    weights = {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in trained.network.state_dict().items()}
+    weights |= {f"{_SCALING}{field.name}": np.array(getattr(data, field.name)) for field in fields(data)}
+    card = {
+        "task": TASK,
+        "method": method,
+        "title": f"Posteriors of {', '.join(simulations.prior.names)} by {method}",
+        "prior": simulations.prior.to_json(),
+        "simulator": simulations.simulator,
+        "data": {"shape": list(simulations.shape), "names": list(simulations.names)},
+        "training": dict(training),
+        "calibration": calibration.to_card(),
+        "limits": "posteriors are right, if at all, for data that the simulator could have made with parameters from the prior",
+        "licence": "that of the simulations",
+    }
+    return Model(ARCHITECTURE, trained.config, weights, card)
+
+
+def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
+    """Return a model that is ready to answer.
+
+    Raises:
+        DataError: it is for another task, or lacks something.
+    """
+    card = model.card
+    if card.get("task") != TASK:
+        raise DataError(f"the model is for {card.get('task', 'something')!r}, not for {TASK!r}: wire the output of sbi.npe or sbi.nle")
+    missing = [key for key in NEEDS if key not in card]
+    if missing or card["method"] not in METHODS:
+        said = f"says nothing of {', '.join(missing)}" if missing else f"names the method {card['method']!r}, which is not known here"
+        raise DataError(f"the model's card {said}: wire a model as sbi.npe or sbi.nle writes it")
+    try:
+        data = DataScaling(*(np.array(model.weights[f"{_SCALING}{field.name}"]) for field in fields(DataScaling)))
+    except KeyError as error:
+        raise DataError(f"the model lacks {error}: wire a model as sbi.npe or sbi.nle writes it") from error
+    weights = {name: array for name, array in model.weights.items() if not name.startswith(_SCALING)}
+    network = to_network(Model(model.architecture, model.config, weights, card))
+    if not isinstance(network, FlowEnsemble):
+        raise DataError(f"the model is of the architecture {model.architecture!r}, and this stage needs a {ARCHITECTURE}")
+    estimator: Estimator = METHODS[card["method"]](network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
+    shape, names = tuple(card["data"]["shape"]), tuple(card["data"]["names"])
+    calibration = Calibration.from_card(card["calibration"])
+    return Opened(estimator, card["method"], shape, names, calibration, str(card.get("simulator", {}).get("name", "")))

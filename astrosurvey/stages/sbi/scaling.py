@@ -1,0 +1,147 @@
+"""Scales on which networks see data and parameters.
+
+Data are centred by their median, divided by their median absolute deviation, and bent like the inverse hyperbolic sine: values
+within a few deviations stay as they are, and outliers, which would push everything else together, come in logarithmically.
+Parameters are seen on the scales on which their priors are even or normal.
+
+References:
+    Huber (1981), Robust Statistics; Lupton, Gunn & Szalay (1999), AJ 118, 1406 (the inverse hyperbolic sine).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...networks.conditional_flow import EDGE
+from .distributions import KINDS
+from .priors import Prior
+
+LINEAR = 3.0
+"""Robust deviations within which data stay nearly as they are."""
+FAR = 7.0
+"""Beyond this many standard deviations a normal prior has nothing."""
+TAIL = 0.02
+"""Part of the data on either side that has no say in what remains to be centred and scaled."""
+
+
+@dataclass(frozen=True, eq=False)
+class DataScaling:
+    """From data to what a network sees.
+
+    Attributes:
+        centre, width: (feature,), or (1,) for all alike: median and robust deviation.
+        mean, std: the same of what that and the bending leave.
+        varies: bool, the same: of constant features a network sees nothing.
+    """
+
+    centre: np.ndarray
+    width: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    varies: np.ndarray
+
+    @classmethod
+    def learnt(cls, data: np.ndarray, *, whole: bool = False) -> DataScaling:
+        """Return the scaling of data.
+
+        Args:
+            data: (n, feature), all finite.
+            whole: scale all features alike, such as the pixels of a field.
+        """
+        data = data.astype(np.float64).reshape(-1, 1) if whole else data.astype(np.float64)
+        centre = np.median(data, axis=0)
+        deviation = 1.4826 * np.median(np.abs(data - centre), axis=0)
+        # More than half of the values may be one and the same, as in counts.
+        width = np.where(deviation > 0, deviation, data.std(axis=0))
+        varies = width > 1e-7 * np.abs(centre)
+        width = np.where(varies, width, 1.0)
+        bent = _bend((data - centre) / width)
+        bent = np.clip(bent, *np.quantile(bent, [TAIL, 1 - TAIL], axis=0))
+        mean, std = bent.mean(axis=0), bent.std(axis=0)
+        return cls(centre, width, mean, np.where(varies & (std > 0), std, 1.0), varies)
+
+    def __call__(self, data: np.ndarray) -> np.ndarray:
+        """Return (n, varying feature) float32 of (n, feature) data."""
+        scaled = (_bend((data - self.centre) / self.width) - self.mean) / self.std
+        return np.ascontiguousarray(self._varying(scaled), np.float32)
+
+    def log_slope(self, data: np.ndarray) -> np.ndarray:
+        """Return (n,) the log of the volume in what a network sees of a volume of (n, feature) data."""
+        apart = (data - self.centre) / self.width / LINEAR
+        slope = -0.5 * np.log1p(apart**2) - np.log(self.width * self.std)
+        return np.asarray(self._varying(slope).sum(axis=1))
+
+    def _varying(self, features: np.ndarray) -> np.ndarray:
+        return features if self.varies.all() else features[:, self.varies]
+
+
+def _bend(x: np.ndarray) -> np.ndarray:
+    return LINEAR * np.arcsinh(x / LINEAR)
+
+
+class ParameterScaling:
+    """From parameters to what a flow sees, and back: between +-`EDGE` where they are bounded, else on a standard normal's scale.
+
+    Categorical parameters fill a cell of their own for each value, evenly.
+
+    Args:
+        prior: of the parameters.
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        self.prior = prior
+        low, high = prior.bounds
+        self._values = [np.sort([v for v in m.args if m.inside(np.array(v))]) if m.kind == "categorical" else None for m in prior.marginals]
+        with np.errstate(divide="ignore", over="ignore"):
+            ends = np.stack([prior.to_base(low), prior.to_base(high)])
+        gaussian = np.array([KINDS[m.kind].gaussian for m in prior.marginals])
+        self.bounded = ~gaussian | (np.abs(ends) < FAR).any(axis=0)
+        for k, values in enumerate(self._values):
+            if values is not None:
+                ends[:, k] = 0.0, len(values)
+        ends = np.where(gaussian, np.clip(ends, -FAR, FAR), ends)
+        self._low, self._wide = np.where(self.bounded, ends[0], 0.0), np.where(self.bounded, ends[1] - ends[0], 1.0)
+
+    def to_flow(self, theta: np.ndarray, within: np.ndarray | float = 0.5) -> np.ndarray:
+        """Return (…, p) what a flow sees of (…, p) parameters.
+
+        Args:
+            theta: the parameters.
+            within: (…, p) the place within a categorical value's cell, between 0 and 1.
+        """
+        base = self.prior.to_base(theta)
+        within = np.broadcast_to(within, theta.shape)
+        for k, values in enumerate(self._values):
+            if values is not None:
+                base[..., k] = np.searchsorted(values, theta[..., k]) + within[..., k]
+        part = (base - self._low) / self._wide
+        return np.where(self.bounded, (2 * part - 1) * EDGE, part)
+
+    def from_flow(self, z: np.ndarray) -> np.ndarray:
+        """Return (…, p) parameters of what a flow drew; of what is bounded, within its bounds."""
+        part = np.where(self.bounded, np.clip((z.astype(np.float64) / EDGE + 1) / 2, 0.0, 1.0), z)
+        base = self._low + part * self._wide
+        theta = self.prior.from_base(base)
+        low, high = self.prior.bounds
+        for k, values in enumerate(self._values):
+            if values is not None:
+                theta[..., k] = values[np.minimum(base[..., k].astype(np.int64), len(values) - 1)]
+        return np.where(self.bounded, np.clip(theta, low, high), theta)
+
+    def place(self, theta: np.ndarray) -> np.ndarray:
+        """Return (…, p) where parameters stand between their bounds, from 0 to 1; NaN of those that have none, or only values."""
+        ordered = self.bounded & np.array([values is None for values in self._values])
+        return np.where(ordered, (self.to_flow(theta) / EDGE + 1) / 2, np.nan)
+
+    def within(self, z: np.ndarray) -> np.ndarray:
+        """Return (…,) bool: whether (…, p) places on the flow's scale are within all bounds."""
+        return np.asarray((~self.bounded | (np.abs(z) <= EDGE)).all(axis=-1))
+
+    def log_slope(self, theta: np.ndarray) -> np.ndarray:
+        """Return (…,) the log of the volume in what a flow sees of a volume of parameters, by which its density is more."""
+        continuous = [k for k, values in enumerate(self._values) if values is None]
+        slope = np.where(self.bounded, np.log(2 * EDGE), 0.0) - np.log(self._wide)
+        slope_of_base = sum(self.prior.marginals[k].log_slope(theta[..., k]) for k in continuous)
+        return np.asarray(slope_of_base + slope.sum())

@@ -1,0 +1,119 @@
+"""Posteriors by simulation: stages that train an estimator, and the one that asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ...core.product import Tiles
+from ...core.stage import Context, NoWork, Stage, StageConfig
+from ...products import Catalog, Metrics, Model, Observations
+
+
+class FlowConfig(StageConfig):
+    """Settings of stages that train a flow."""
+
+    members: int = Field(4, ge=1, le=32, description="flows in the ensemble; a single one is overconfident")
+    layers: int = Field(5, ge=1, le=32, description="of each flow; more follow more intricate posteriors")
+    bins: int = Field(8, ge=2, le=64, description="of each spline")
+    hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the networks within each layer")
+    summary: tuple[int, ...] = Field((), description="widths of a network that condenses the data for the flow; empty for none")
+    epochs: int = Field(60, ge=1, description="times that each member sees all simulations")
+    batch: int = Field(512, ge=1, description="simulations, at most, that each member sees in a step; fewer where there are few")
+    learning_rate: float = Field(1e-2, gt=0, description="highest learning rate")
+    weight_decay: float = Field(1e-4, ge=0, description="pull of all weights to zero (AdamW)")
+    keep_back: float = Field(
+        0.1, gt=0, lt=1, description="fraction of the simulations that is kept back: half says which weights are best, half calibrates"
+    )
+    max_missing: float = Field(0.01, ge=0, lt=1, description="fraction of simulations with missing values beyond which training refuses")
+    calibration: Literal["on", "off"] = Field("on", description="whether posteriors are tested on simulations that were kept back")
+    tests: int = Field(500, ge=1, description="simulations, at most, that calibration rests on")
+    draws: int = Field(200, ge=10, description="draws from each posterior in calibration")
+
+
+class NeuralPosterior(Stage):
+    """Learn the posterior from simulations: a flow over parameters given data (neural posterior estimation).
+
+    The flow is trained once and then answers for any number of observations. Parameters with bounds are bent within them, so nothing
+    leaks beyond the prior. Members of the ensemble see the simulations in orders of their own, and their mixture answers. A part
+    of the simulations is kept back, and says whether the posteriors mean what they say.
+
+    References: Papamakarios & Murray (2016), arXiv:1605.06376; Greenberg et al. (2019), arXiv:1905.07488; Durkan et al. (2019),
+    arXiv:1906.04032; Hermans et al. (2021), arXiv:2110.06581 (why calibration is not optional).
+    """
+
+    name, version, scope = "sbi.npe", 1, "survey"
+    inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
+    outputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "calibration": Metrics}
+
+    class Config(FlowConfig):
+        """Settings of `sbi.npe`."""
+
+    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
+        """Return the model and its calibration."""
+        from .infer import infer
+
+        model, metrics = infer(ctx, observations, self.config, self.name)
+        return {"posterior_model": model, "calibration": metrics}
+
+
+class NeuralLikelihood(Stage):
+    """Learn the likelihood from simulations: a flow over data given parameters (neural likelihood estimation).
+
+    Populations of walkers then draw from its product with the prior, which also gives the evidence. It needs fewer simulations than
+    `sbi.npe` where data are few numbers and the posterior is intricate; each posterior costs far more.
+
+    References: Papamakarios, Sterratt & Murray (2019), arXiv:1805.07226; Del Moral, Doucet & Jasra (2006), JRSS B 68, 411; ter
+    Braak (2006), Stat. Comput. 16, 239.
+    """
+
+    name, version, scope = "sbi.nle", 1, "survey"
+    inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
+    outputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "calibration": Metrics}
+
+    class Config(FlowConfig):
+        """Settings of `sbi.nle`."""
+
+        max_missing: float = Field(
+            0.0, ge=0, lt=1, description="fraction of simulations with missing values beyond which training refuses; they bend likelihoods"
+        )
+        tests: int = Field(100, ge=1, description="simulations, at most, that calibration rests on; each costs a walk")
+
+    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
+        """Return the model and its calibration."""
+        from .infer import infer
+
+        model, metrics = infer(ctx, observations, self.config, self.name)
+        return {"posterior_model": model, "calibration": metrics}
+
+
+class Posterior(Stage):
+    """Give the posterior of each observation: quantiles, mean, most probable draw, and draws.
+
+    What cannot be trusted is flagged rather than left out: a missing value, data unlike the simulations, a posterior at the end of
+    the prior, an estimator that failed its calibration or was never tested. Every observation has its answer after a bounded
+    number of draws.
+
+    References: Cranmer, Brehmer & Louppe (2020), arXiv:1911.01429.
+    """
+
+    name, version, scope = "sbi.posterior", 1, "tile"
+    inputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "observations": Observations}
+    outputs: ClassVar[Mapping[str, Any]] = {"posterior": Catalog.of("posterior"), "posterior_sample": Catalog.of("posterior_sample")}
+
+    class Config(StageConfig):
+        """Settings of `sbi.posterior`."""
+
+        draws: int = Field(1000, ge=2, le=1_000_000, description="draws from each posterior")
+        keep: int = Field(100, ge=0, description="draws of each that go into the table `posterior_sample`")
+
+    def run(self, ctx: Context, *, posterior_model: Model, observations: Observations) -> Mapping[str, Any]:
+        """Return the tables."""
+        from .answer import answer
+
+        if not len(observations):
+            raise NoWork("there are no observations")
+        posterior, samples = answer(ctx, posterior_model, observations, self.config.draws, self.config.keep)
+        return {"posterior": posterior, "posterior_sample": samples}

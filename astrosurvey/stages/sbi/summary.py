@@ -1,0 +1,94 @@
+"""Posteriors in a few numbers, and what is wrong with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...catalog.flags import SBI
+from .calibration.check import OFF, UNTESTED
+from .estimator import Drawn
+from .model import Opened
+from .scaling import ParameterScaling
+
+LEVELS = (0.05, 0.16, 0.5, 0.84, 0.95)
+"""Of the quantiles."""
+CANDIDATES = 8
+"""Of the draws the densest by their own member; the densest by all members is the most probable one."""
+END, CROWDED = 0.01, 0.05
+"""A posterior is at the prior's edge if more than `CROWDED` of it lies in the first or last `END` of a bounded parameter's range."""
+LEAST_ACCEPTANCE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Of m posteriors.
+
+    Attributes:
+        quantiles: (m, p, level) at `LEVELS`.
+        mean, std, best: (m, p); the last is the most probable of the draws.
+        log_density: (m,) at the mean.
+        number: (m,) draws that there are.
+        flags: (m,) bits of `catalog.flags.SBI`.
+    """
+
+    quantiles: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    best: np.ndarray
+    log_density: np.ndarray
+    number: np.ndarray
+    flags: np.ndarray
+
+
+def summarised(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> Summary:
+    """Return draws in a few numbers.
+
+    Args:
+        opened: the model that drew them.
+        x: (m, …) the observations.
+        drawn: from their posteriors.
+        ood: (m,) bool: the data are unlike the simulations.
+    """
+    m, draws, p = drawn.theta.shape
+    number = np.where(np.isfinite(drawn.theta[:, 0]).all(axis=1), draws, 0)
+    some = np.flatnonzero(number)
+    quantiles = np.full((m, p, len(LEVELS)), np.nan)
+    mean, std, best = (np.full((m, p), np.nan) for _ in range(3))
+    log_density = np.full(m, np.nan)
+    if len(some):
+        theta = drawn.theta[some]
+        quantiles[some] = np.moveaxis(np.quantile(theta, LEVELS, axis=1), 0, -1)
+        mean[some], std[some] = theta.mean(axis=1), theta.std(axis=1)
+        chosen = np.argsort(-drawn.log_density[some], axis=1, kind="stable")[:, :CANDIDATES]
+        candidates = np.take_along_axis(theta, chosen[..., None], 1)
+        log = opened.estimator.log_prob(np.concatenate([mean[some, None], candidates], axis=1), x[some])
+        # Of a likelihood's posterior the density is known once the evidence is.
+        log_density[some] = log[:, 0] - np.nan_to_num(drawn.log_evidence[some])
+        best[some] = np.take_along_axis(candidates, log[:, 1:].argmax(axis=1)[:, None, None], 1)[:, 0]
+    return Summary(quantiles, mean, std, best, log_density, number, _flags(opened, x, drawn, ood))
+
+
+def _flags(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> np.ndarray:
+    m = len(x)
+    flags = np.zeros(m, np.int32)
+    invalid = ~np.isfinite(x.reshape(m, -1)).all(axis=1)
+    flags[invalid] |= SBI["INVALID_INPUT"]
+    flags[~invalid & (drawn.acceptance < LEAST_ACCEPTANCE)] |= SBI["LOW_ACCEPTANCE"]
+    flags[~invalid & ood] |= SBI["OUT_OF_DISTRIBUTION"]
+    flags[_at_edge(ParameterScaling(opened.estimator.prior), drawn.theta)] |= SBI["PRIOR_EDGE"]
+    if opened.calibration.failed:
+        flags |= SBI["CALIBRATION_FAILED"]
+    if opened.calibration.verdict in (OFF, UNTESTED):
+        flags |= SBI["CALIBRATION_OFF"]
+    return flags
+
+
+def _at_edge(parameters: ParameterScaling, theta: np.ndarray) -> np.ndarray:
+    """Return (m,) bool: whether much of a posterior crowds at an end of a bounded parameter."""
+    place = parameters.place(theta)
+    known = np.maximum(np.isfinite(place).sum(axis=1), 1)
+    with np.errstate(invalid="ignore"):
+        low, high = (place < END).sum(axis=1) / known, (place > 1 - END).sum(axis=1) / known
+    return np.asarray((np.maximum(low, high) > CROWDED).any(axis=1))

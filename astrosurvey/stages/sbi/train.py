@@ -1,0 +1,180 @@
+"""Training of conditional flows on simulations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...networks.conditional_flow import FlowEnsemble
+from ...networks.determinism import seeded
+from ...networks.train import History, Recipe, fit
+from .data import Batches, Simulations, Split
+from .scaling import DataScaling, ParameterScaling
+
+ARCHITECTURE = "conditional flow"
+"""Under which `models.load` builds the flow."""
+CACHE = 1 << 30
+"""Bytes of data up to which all of them are kept in memory, scaled; of more, each minibatch is read."""
+VALIDATION = 4096
+"""Simulations, at most, that a validation looks at."""
+WARMUP, AVERAGE = 0.15, 0.995
+MINIBATCHES, SMALLEST = 20, 32
+"""Few simulations are cut into so many minibatches, of at least so many: weights need steps to learn at all."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is trained, and how.
+
+    Attributes:
+        members, layers, bins, hidden, summary: see `networks.conditional_flow.FlowEnsemble`.
+        epochs: times that each member sees all simulations.
+        batch: simulations, at most, that each member sees in a step.
+        learning_rate: at its highest.
+        weight_decay: of AdamW.
+    """
+
+    members: int
+    layers: int
+    bins: int
+    hidden: tuple[int, ...]
+    summary: tuple[int, ...]
+    epochs: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained flow.
+
+    Attributes:
+        network: in evaluation mode on the CPU.
+        config: what it was built with.
+        history: of the training.
+    """
+
+    network: FlowEnsemble
+    config: dict[str, Any]
+    history: History
+
+
+class Pairs:
+    """Parameters and data of simulations as networks see them, by row.
+
+    Args:
+        simulations: all of them.
+        parameters, data: their scales.
+        rng: places the values of categorical parameters within their cells.
+        device: where the pairs are wanted.
+    """
+
+    def __init__(
+        self,
+        simulations: Simulations,
+        parameters: ParameterScaling,
+        data: DataScaling,
+        rng: np.random.Generator,
+        device: Literal["cpu", "cuda"],
+    ) -> None:
+        self._simulations, self._scaling, self._device = simulations, data, device
+        z = parameters.to_flow(simulations.theta, rng.random(simulations.theta.shape))
+        self.theta = torch.from_numpy(np.ascontiguousarray(z.T, np.float32)).to(device)
+        self.data = None
+        if simulations.bytes <= CACHE:
+            everything = np.zeros((int(data.varies.sum()), len(simulations)), np.float32)
+            everything[:, simulations.usable] = self._read(np.flatnonzero(simulations.usable))
+            self.data = torch.from_numpy(everything).to(device)
+
+    def __call__(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return (member, parameter, row) and (member, feature, row) of (member, row) rows."""
+        if self.data is None:
+            data = torch.from_numpy(self._read(rows.ravel())).to(self._device).unflatten(1, rows.shape)
+        else:
+            data = self.data[:, torch.from_numpy(rows).to(self._device)]
+        theta = self.theta[:, torch.from_numpy(rows).to(self._device)]
+        return theta.transpose(0, 1).contiguous(), data.transpose(0, 1).contiguous()
+
+    def _read(self, rows: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(self._scaling(self._simulations.take(rows).reshape(len(rows), -1)).T)
+
+
+def train(
+    pairs: Pairs,
+    split: Split,
+    bounded: Sequence[bool],
+    settings: Settings,
+    *,
+    of_data: bool,
+    seed: int,
+    device: Literal["cpu", "cuda"],
+    progress: Callable[[int, int], None],
+    log: Callable[[str], None],
+    checkpoint: Path | None = None,
+) -> Trained:
+    """Train an ensemble of flows and return its weights where the mixture of its members was best.
+
+    Args:
+        pairs: parameters and data by row.
+        split: rows to learn from and to validate on; those of training stand in for none of validation.
+        bounded: of each feature of the density, whether it ends.
+        settings: what is trained, and how.
+        of_data: learn the density of data given parameters, the likelihood, rather than that of parameters given data.
+        seed: of the first weights and of the order of simulations.
+        device, progress, log, checkpoint: see `networks.train.fit`.
+    """
+
+    def asked(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+        theta, data = pairs(rows)
+        return (data, theta) if of_data else (theta, data)
+
+    held = (split.validation if len(split.validation) else split.training)[None, :VALIDATION]
+    features, context = (part.shape[1] for part in asked(held[:, :1]))
+    config: dict[str, Any] = {"features": features, "context": context, "bounded": [bool(b) for b in bounded]}
+    config |= {"members": settings.members, "layers": settings.layers, "bins": settings.bins}
+    config |= {"hidden": list(settings.hidden), "summary": list(settings.summary)}
+    with seeded(seed):
+        network = FlowEnsemble(**config)
+    size = min(settings.batch, max(len(split.training) // MINIBATCHES, SMALLEST))
+    batches = Batches(split.training, size, settings.members, seed)
+    held_back = asked(held)
+
+    def validation(net: nn.Module) -> Mapping[str, float]:
+        with torch.autocast(device, enabled=False):
+            mixture = torch.logsumexp(net(*held_back), dim=0) - np.log(settings.members)
+        return {"surprise": float(-mixture.mean())}
+
+    def loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        with torch.autocast(device, enabled=False):
+            return {"surprise": -net(*batch).mean()}
+
+    steps = settings.epochs * batches.epoch
+    recipe = Recipe(
+        steps,
+        settings.learning_rate,
+        warmup=WARMUP,
+        weight_decay=settings.weight_decay,
+        average=AVERAGE,
+        every=max(10, min(2 * batches.epoch, steps // 20)),
+        best=True,
+        fused=True,
+    )
+    trained, history = fit(
+        network,
+        lambda step: asked(batches(step)),
+        loss,
+        recipe,
+        validation=validation,
+        device=device,
+        progress=progress,
+        log=log,
+        checkpoint=checkpoint,
+    )
+    return Trained(cast(FlowEnsemble, trained), config, history)

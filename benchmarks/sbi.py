@@ -1,0 +1,182 @@
+"""Posteriors beside reference posteriors, as in sbibm: `python benchmarks/sbi.py [--part two_moons slcp ...] [--out FILE.json]`.
+
+Each part is a task of sbibm (Lueckmann et al. 2021, arXiv:2101.04653) and a method: the stage is trained on simulations at its
+defaults, and its draws are told from those of a reference posterior by scikit-learn's perceptron, as sbibm does (C2ST: 0.5 is
+perfect, 1 is nothing alike). FOLDER holds sbibm's reference posteriors of observations 1 to 3 (two_moons and slcp); further observations
+are simulated, and their posteriors drawn by the simulators' own `reference`.
+
+- `TASK`: `sbi.npe`, its defaults; `TASK/single`: one flow instead of four; `TASK/nle`: `sbi.nle`;
+- `speed`: draws per CPU second for many observations of six parameters.
+
+Seconds are CPU seconds of one thread. Figures go to FILE.json at once; parts and seeds that are there are passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import bz2
+import io
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+
+from astrosurvey import Context, plugins
+from astrosurvey.core.product import Tiles
+from astrosurvey.products import Observations
+from astrosurvey.stages.sbi.infer import infer
+from astrosurvey.stages.sbi.model import opened
+from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior
+
+HERE = Path(__file__).parent
+TASKS = ("two_moons", "slcp", "gaussian_linear", "gaussian_mixture", "sir", "lotka_volterra")
+PARTS = (*TASKS, "two_moons/single", "slcp/single", "slcp/nle", "speed")
+PUBLISHED = 3
+"""Observations of sbibm in FOLDER."""
+
+
+def context(seed: int, scratch: Path) -> Context:
+    """Return the surroundings of a task outside of any run."""
+    return Context(None, np.random.default_rng(seed), "cpu", logging.getLogger("benchmark"), lambda done, total: None, scratch)
+
+
+def simulated(task: str, number: int, seed: int) -> Observations:
+    """Return simulations of a task, with their parameters."""
+    simulator = plugins.load().stages[f"simulate.{task}"]()
+    prior = simulator.usual_prior()
+    theta = prior.draw(np.random.default_rng((7, seed)), number)
+    ids = np.arange(number, dtype=np.int64)
+    return Observations(simulator.draw(theta, seed), ids, "", simulator.features, prior.samples(theta), {"simulator": {"name": task}})
+
+
+def references(task: str, number: int, draws: int, data: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (1, …) observations, the published ones first, with (draws, p) draws of their posteriors."""
+    found = []
+    for k in range(1, PUBLISHED + 1):
+        folder = data / task / f"num_observation_{k}"
+        if folder.is_dir():
+            found.append((_read(folder / "observation.csv"), _read(folder / "reference_posterior_samples.csv.bz2")[:draws]))
+    simulator = plugins.load().stages[f"simulate.{task}"]()
+    fresh = simulated(task, number, seed=991)
+    for row in range(number - len(found)):
+        x = fresh.data[row : row + 1]
+        found.append((x, simulator.reference(x[0].astype(float), draws, np.random.default_rng((11, row)))))
+    return found[:number]
+
+
+def _read(path: Path) -> np.ndarray:
+    raw = path.read_bytes()
+    text = (bz2.decompress(raw) if path.suffix == ".bz2" else raw).decode()
+    return np.loadtxt(io.StringIO(text), delimiter=",", skiprows=1, ndmin=2).astype(np.float32)
+
+
+def c2st(draws: np.ndarray, reference: np.ndarray) -> float:
+    """Return how well a perceptron tells (n, p) draws from (n, p) others, in five-fold cross-validation, as sbibm has it."""
+    from sklearn.model_selection import KFold, cross_val_score
+    from sklearn.neural_network import MLPClassifier
+
+    mean, std = reference.mean(axis=0), reference.std(axis=0, ddof=1)
+    x = (np.concatenate([reference, draws]) - mean) / std
+    y = np.repeat([0, 1], [len(reference), len(draws)])
+    width = 10 * x.shape[1]
+    network = MLPClassifier(hidden_layer_sizes=(width, width), max_iter=1000, random_state=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return float(cross_val_score(network, x, y, cv=KFold(5, shuffle=True, random_state=1)).mean())
+
+
+def measured(part: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures of one training."""
+    task, _, method = part.partition("/")
+    stage = NeuralLikelihood if method == "nle" else NeuralPosterior
+    settings: dict[str, Any] = {"members": 1} if method == "single" else {}
+    config = stage.Config(**settings, **dict(arguments.set))
+    simulations = {"t0": simulated(task, arguments.simulations, seed)}
+    with tempfile.TemporaryDirectory() as scratch:
+        ctx = context(seed, Path(scratch))
+        off = config.model_copy(update={"calibration": "off"})
+        began = time.process_time()
+        model, metrics = infer(ctx, Tiles(list(simulations), simulations.__getitem__), off, stage.name)
+        trained = time.process_time() - began
+    estimator = opened(model, "cpu").estimator
+    scores = []
+    for x, reference in references(task, arguments.observations, arguments.draws, arguments.data):
+        began = time.process_time()
+        draws = estimator.sample(x, len(reference), np.random.default_rng(5))[0]
+        drawn = time.process_time() - began
+        scores.append(c2st(draws, reference))
+        print(f"  {part} seed {seed}: {scores[-1]:.3f} ({drawn:.1f} CPU s for {len(reference)} draws)", flush=True)
+    return {
+        "c2st": round(float(np.mean(scores)), 4),
+        "each": [round(score, 4) for score in scores],
+        "train_cpu_s": round(trained, 1),
+        "surprise": round(metrics["surprise"].value, 4),
+        "steps": model.card["training"]["steps"],
+        "c2st_draws": arguments.draws,
+        "simulations": arguments.simulations,
+    }
+
+
+def speed(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return draws per CPU second, of 100 draws for each of many observations, six parameters."""
+    from astrosurvey.networks.determinism import threads
+    from astrosurvey.stages.sbi.priors import Prior
+
+    rng = np.random.default_rng(1)
+    prior = Prior.declared({f"theta_{k}": {"uniform": [-1, 1]} for k in range(6)})
+    theta = prior.draw(rng, 2000)
+    data = (theta + 0.3 * rng.standard_normal(theta.shape)).astype(np.float32)
+    simulations = {"t0": Observations(data, np.arange(2000, dtype=np.int64), "", (), prior.samples(theta), {})}
+    with tempfile.TemporaryDirectory() as scratch:
+        config = NeuralPosterior.Config(epochs=2, calibration="off")
+        model, _ = infer(context(1, Path(scratch)), Tiles(["t0"], simulations.__getitem__), config, "sbi.npe")
+    estimator = opened(model, "cpu").estimator
+    x = np.resize(data, (arguments.rows, 6))
+    with threads(1):
+        best = np.inf
+        for _ in range(3):
+            began = time.process_time()
+            estimator.sample(x, 100, rng)
+            best = min(best, time.process_time() - began)
+    return {"rows": len(x), "draws": 100, "draws_per_cpu_s": round(100 * len(x) / best)}
+
+
+def main() -> None:
+    """Measure the parts that are not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("ASTROSURVEY_TEST_DATA", ".")) / "sbibm", metavar="FOLDER")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "sbi.json", metavar="FILE.json")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--simulations", type=int, default=10_000)
+    parser.add_argument("--observations", type=int, default=5)
+    parser.add_argument("--draws", type=int, default=10_000, help="of each posterior, for the C2ST")
+    parser.add_argument("--rows", type=int, default=10_000, help="observations, for the speed")
+    parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("SETTING", "VALUE"), help="another setting of the stage")
+    parser.add_argument("--again", action="store_true", help="forget the chosen parts")
+    arguments = parser.parse_args()
+    arguments.set = [(name, json.loads(value)) for name, value in arguments.set]
+    figures: dict[str, dict[str, Any]] = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    for part in arguments.part:
+        if arguments.again:
+            figures.pop(part, None)
+        for seed in arguments.seeds if part != "speed" else [1]:
+            if str(seed) in figures.get(part, {}):
+                continue
+            figures.setdefault(part, {})[str(seed)] = speed(arguments) if part == "speed" else measured(part, seed, arguments)
+            arguments.out.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+            print(part, seed, figures[part][str(seed)], flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""Estimators find posteriors that are known, and nothing hangs: dirt is flagged."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import numpy as np
+import pytest
+
+from astrosurvey import Context, Tile
+from astrosurvey.catalog.flags import SBI
+from astrosurvey.core.product import Tiles
+from astrosurvey.core.stage import DataError
+from astrosurvey.products import Observations
+from astrosurvey.stages.sbi.data import Batches, Simulations
+from astrosurvey.stages.sbi.model import opened
+from astrosurvey.stages.sbi.priors import Prior
+from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
+
+NOISE = 0.2
+PRIOR = Prior.declared({"slope": {"uniform": [-1, 1]}, "zero": {"normal": [0, 1]}})
+SMALL = {"members": 2, "layers": 2, "hidden": [24], "epochs": 24, "tests": 60, "draws": 50}
+
+
+@pytest.fixture
+def surroundings(tmp_path):
+    def made(seed=1):
+        tile = Tile("t0", number=3, index=0)
+        return Context(tile, np.random.default_rng(seed), "cpu", logging.getLogger("test"), lambda done, total: None, tmp_path)
+
+    return made
+
+
+def simulations(number=2000, seed=1, **changes):
+    """Two numbers, each a parameter and noise, and a third that is always the same."""
+    rng = np.random.default_rng(seed)
+    theta = PRIOR.draw(rng, number)
+    data = np.concatenate([theta + NOISE * rng.standard_normal(theta.shape), np.full((number, 1), 4.0)], axis=1).astype(np.float32)
+    fields = {"data": data, "ids": np.arange(number, dtype=np.int64), "names": ("x", "y", "c"), "parameters": PRIOR.samples(theta)}
+    return Observations(**{**fields, **changes})
+
+
+def gathered(*parts):
+    return Tiles([f"t{k}" for k in range(len(parts))], lambda name: parts[int(name[1:])])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Models of both methods."""
+    ctx = Context(
+        None, np.random.default_rng(1), "cpu", logging.getLogger("test"), lambda done, total: None, tmp_path_factory.mktemp("scratch")
+    )
+    found = {}
+    for stage, changes in ((NeuralPosterior, {}), (NeuralLikelihood, {"epochs": 12, "calibration": "off"})):
+        made = stage(stage.Config.model_validate({**SMALL, **changes})).run(ctx, observations=gathered(simulations(1500)))
+        for product in made.values():
+            product.check()
+        found[stage.name] = made
+    return found
+
+
+OBSERVED = np.array([[0.2, 1.0, 4.0], [np.nan, 0.0, 4.0], [60.0, -60.0, 4.0], [1.3, 0.0, 4.0]], np.float32)
+
+
+@pytest.mark.parametrize("method", ["sbi.npe", "sbi.nle"])
+def test_posteriors_are_right_and_dirt_is_flagged(method, trained, surroundings):
+    model = trained[method]["posterior_model"]
+    observations = Observations(OBSERVED, np.array([11, 12, 13, 14]), "source", ("x", "y", "c"))
+    began = time.process_time()
+    found = Posterior(Posterior.Config(draws=400, keep=10)).run(surroundings(), posterior_model=model, observations=observations)
+    assert time.process_time() - began < 5
+    for product in found.values():
+        product.check()
+    table = found["posterior"]
+    mean, std = (np.array(table.rows.column(name).to_pylist()) for name in ("mean", "std"))
+    width = NOISE / np.sqrt(1 + NOISE**2)
+    assert np.allclose(mean[0], [0.2, 1 / (1 + NOISE**2)], atol=0.08)
+    assert np.allclose(std[0], [NOISE, width], rtol=0.25)
+    # The density at the mean of a Gaussian is known.
+    exact = -np.log(2 * np.pi * NOISE * width)
+    assert table.column("log_density")[0] == pytest.approx(exact, abs=0.35)
+    flags = table.column("flags")
+    off = SBI["CALIBRATION_OFF"] if method == "sbi.nle" else 0
+    assert flags[0] == off
+    assert flags[1] == off | SBI["INVALID_INPUT"]
+    assert np.isnan(mean[1]).all()
+    assert flags[3] & SBI["PRIOR_EDGE"]
+    assert table.column("n_draw").tolist() == [400, 0, 400, 400]
+    assert table.column("source_id").tolist() == [11, 12, 13, 14]
+    drawn = np.array(found["posterior_sample"].rows.column("parameters").to_pylist())
+    assert drawn.shape == (30, 2)
+    assert (np.abs(drawn[:, 0]) <= 1).all()
+    assert table.rows.column("log_evidence").null_count == (4 if method == "sbi.npe" else 0)
+
+
+def test_calibration_is_part_of_the_model(trained):
+    made = trained["sbi.npe"]
+    assert made["posterior_model"].card["calibration"]["verdict"] == "calibrated"
+    assert made["calibration"]["missing"].value == 0
+
+
+def test_draws_do_not_depend_on_who_else_is_asked(trained):
+    for method, tolerance in (("sbi.npe", 1e-5), ("sbi.nle", 1e-2)):
+        estimator = opened(trained[method]["posterior_model"], "cpu").estimator
+        alone = estimator.sample(OBSERVED[:1], 300, np.random.default_rng(2))
+        among = estimator.sample(OBSERVED, 300, np.random.default_rng(2))
+        assert np.allclose(alone[0], among[0], atol=tolerance)
+
+
+def test_one_simulation_is_little_and_is_said_to_be(surroundings):
+    began = time.process_time()
+    model = NeuralPosterior().run(surroundings(), observations=gathered(simulations(1)))["posterior_model"]
+    observations = Observations(OBSERVED[:1], np.array([1]))
+    found = Posterior().run(surroundings(), posterior_model=model, observations=observations)["posterior"]
+    assert time.process_time() - began < 5
+    assert found.column("flags")[0] & SBI["CALIBRATION_OFF"]
+
+
+def test_missing_values_are_counted_and_too_many_are_refused(surroundings):
+    whole = simulations(400)
+    data = whole.data.copy()
+    data[:3, 0] = np.nan
+    config = NeuralPosterior.Config(**{**SMALL, "epochs": 1, "calibration": "off"})
+    few = NeuralPosterior(config).run(surroundings(), observations=gathered(simulations(400, data=data)))
+    assert few["calibration"]["missing"].value == 3
+    data[:40, 0] = np.nan
+    with pytest.raises(DataError, match="40 of 400 simulations have missing values"):
+        NeuralPosterior(config).run(surroundings(), observations=gathered(simulations(400, data=data)))
+    with pytest.raises(DataError, match="max_missing"):
+        data[1:] = whole.data[1:]
+        NeuralLikelihood().run(surroundings(), observations=gathered(simulations(400, data=data)))
+
+
+def test_other_data_than_it_was_trained_on_are_refused(trained, surroundings):
+    model = trained["sbi.npe"]["posterior_model"]
+    with pytest.raises(DataError, match="trained on"):
+        Posterior().run(surroundings(), posterior_model=model, observations=Observations(OBSERVED[:, :2].copy(), np.arange(4)))
+    with pytest.raises(DataError, match="in this order"):
+        Posterior().run(surroundings(), posterior_model=model, observations=Observations(OBSERVED, np.arange(4), "", ("y", "x", "c")))
+
+
+def test_simulations_are_split_by_their_ids_and_read_in_steps():
+    first, second = simulations(100), simulations(150, seed=2, ids=np.arange(1000, 1150))
+    both, other = Simulations(gathered(first, second)), Simulations(gathered(second, first))
+    split, its = both.split(0.3), other.split(0.3)
+    parts = (split.training, split.validation, split.test)
+    assert sorted(np.concatenate(parts)) == list(range(250))
+    assert 40 < len(split.validation) + len(split.test) < 110
+    assert set(both.ids[split.test]) == set(other.ids[its.test])
+    rows = np.array([120, 3, 249])
+    assert np.array_equal(both.take(rows), np.concatenate([first.data, second.data])[rows])
+    batches = Batches(split.training, 16, 2, seed=5)
+    seen = np.concatenate([batches(step) for step in range(batches.epoch)], axis=1)
+    again = Batches(split.training, 16, 2, seed=5)
+    assert np.array_equal(again(batches.epoch + 1), batches(batches.epoch + 1))
+    assert all(len(set(one)) == len(one) for one in seen)
+    assert not np.array_equal(seen[0], seen[1])
+
+
+def test_tiles_of_other_priors_do_not_mix():
+    rng = np.random.default_rng(1)
+    other = Prior.declared({"slope": {"uniform": [-2, 2]}, "zero": {"normal": [0, 1]}})
+    with pytest.raises(DataError, match="another prior"):
+        Simulations(gathered(simulations(10), simulations(10, parameters=other.samples(other.draw(rng, 10)))))

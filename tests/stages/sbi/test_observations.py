@@ -1,0 +1,161 @@
+"""What is observed, from files and catalogues, and that a damaged or hostile file is refused."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from astrosurvey import Catalog, DataError, NoWork, ProductError
+from astrosurvey.products import Observations
+from astrosurvey.products._npy import map_npy, write_npy
+from astrosurvey.stages.io.observations.stage import ReadObservations
+from astrosurvey.stages.sbi.observe import ObserveSources
+from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+from tests.products.test_round_trip import observations
+
+from ..running import run
+
+
+def read(path, **settings):
+    return run(ReadObservations, {"path": str(path), **settings})["observations"]
+
+
+class TestReading:
+    def test_a_table_by_rows(self, tmp_path):
+        (tmp_path / "x.csv").write_text("name,Flux,err,source_id\na,1.5,-99,7\nb,,2,5\n")
+        found = read(tmp_path / "x.csv", columns=["err", "flux"], id="source_id", about="source", missing=[-99])
+        assert found.names == ("err", "Flux")
+        assert np.array_equal(found.data, np.array([[np.nan, 1.5], [2, np.nan]], np.float32), equal_nan=True)
+        assert found.ids.tolist() == [7, 5]
+        assert found.about == "source"
+        assert read(tmp_path / "x.csv", id="source_id").names == ("Flux", "err")
+        Table({"a": [1.0, 2.0], "b": [3, 4]}).write(tmp_path / "x.fits")
+        assert read(tmp_path / "x.fits").data.tolist() == [[1, 3], [2, 4]]
+
+    def test_arrays(self, tmp_path):
+        cubes = np.arange(48.0).reshape(3, 2, 2, 4)
+        write_npy(tmp_path / "x.npy", cubes)
+        found = read(tmp_path / "x.npy", missing=[5])
+        assert found.data.shape == (3, 2, 2, 4)
+        assert np.isnan(found.data).sum() == 1
+        assert read(tmp_path / "x.npy", about="tile").data.shape == (1, 3, 2, 2, 4)
+        write_npy(tmp_path / "v.npy", np.arange(4))
+        assert read(tmp_path / "v.npy", about="tile").ids.tolist() == [7]
+
+    def test_an_image(self, tmp_path):
+        image = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+        fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(image, name="CUBE"), fits.BinTableHDU(Table({"a": [1.0]}), name="T")]).writeto(
+            tmp_path / "x.fits"
+        )
+        assert np.array_equal(read(tmp_path / "x.fits", about="tile").data[0], image)
+        assert read(tmp_path / "x.fits", hdu="T").data.tolist() == [[1]]
+
+    @pytest.mark.parametrize(
+        ("text", "settings", "message"),
+        [
+            ("a,b\n1,2\n", {"columns": ["bb"]}, "no column 'bb'; did you mean 'b'"),
+            ("a,b\n1,x\n", {"columns": ["b"]}, "'b' holds no numbers"),
+            ("a,b\n1,inf\n", {}, "infinite"),
+            ("a,b\n1,2\n1,3\n", {"id": "a"}, "repeats a number"),
+            ("a,b\n1.5,2\n", {"id": "a"}, "whole number"),
+            ("a\nx\n", {}, "no column holds numbers"),
+            ("a\n1\n2\n", {"about": "tile"}, "a tile is one observation"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, text, settings, message, tmp_path):
+        (tmp_path / "x.csv").write_text(text)
+        with pytest.raises(DataError, match=message):
+            read(tmp_path / "x.csv", **settings)
+
+    def test_files_that_are_none(self, tmp_path):
+        np.save(tmp_path / "o.npy", np.array([{}]), allow_pickle=True)
+        with pytest.raises(DataError, match="save plain native numbers"):
+            read(tmp_path / "o.npy")
+        (tmp_path / "none.csv").write_text("a,b\n")
+        with pytest.raises(NoWork):
+            read(tmp_path / "none.csv")
+        with pytest.raises(DataError, match="no such file"):
+            read(tmp_path / "http://x.npy")
+        os.mkfifo(tmp_path / "pipe.npy")
+        with pytest.raises(DataError, match="named pipe"):
+            read(tmp_path / "pipe.npy")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(path.read_bytes() + b"x"),
+        lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x10\x00" + b"__import__('os')" + b"\n"),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"<f4", b">f4")),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"(100, 2)", b"(99, 2) ")),
+        lambda path: path.write_bytes(b"PK\x03\x04 a zip"),
+    ],
+)
+def test_a_damaged_array_is_refused(spoil, tmp_path):
+    observations().write(tmp_path / "o")
+    assert isinstance(Observations.read(tmp_path / "o").data, np.memmap)
+    spoil(tmp_path / "o" / "data.npy")
+    with pytest.raises((ProductError, DataError)):
+        Observations.read(tmp_path / "o")
+
+
+def test_a_folder_holds_nothing_else(tmp_path):
+    observations().write(tmp_path / "o")
+    (tmp_path / "o" / "more").write_text("")
+    with pytest.raises(ProductError, match="nothing else"):
+        Observations.read(tmp_path / "o")
+    write_npy(tmp_path / "e.npy", np.empty((0, 3)))
+    with pytest.raises(ProductError, match="no numbers"):
+        map_npy(tmp_path / "e.npy")
+
+
+def test_simulations_are_made_on_the_disk_and_read_from_it(tmp_path):
+    prior = TwoMoons.usual_prior()
+    made = run(TwoMoons, parameters=prior.samples(prior.draw(np.random.default_rng(0), 3000)), scratch=tmp_path)["observations"]
+    assert isinstance(made.data, np.memmap)
+    made.write(tmp_path / "o")
+    back = Observations.read(tmp_path / "o")
+    assert np.array_equal(back.data, made.data)
+    assert back.parameters.meta["prior"] == prior.to_json()
+
+
+class TestObserving:
+    def sources(self):
+        pixels = {"x": 0.0, "y": 0.0, "x_min": 0, "x_max": 1, "y_min": 0, "y_max": 1, "n_pixels": 1}
+        rows = {
+            "source_id": [4, 2, 9],
+            "tile_id": 1,
+            "ra": [1.0, 2, 3],
+            "dec": 0.0,
+            "significance": 9.0,
+            "n_child": 0,
+            "primary": True,
+            "flags": 0,
+        }
+        return Catalog.from_columns("source", {**rows, **pixels})
+
+    def photometry(self):
+        known = {"source_id": [2, 4, 4], "band": ["r", "r", "g"], "method": "kron", "tile_id": 1, "flags": 0}
+        return Catalog.from_columns("photometry", {**known, "flux": [1.0, 2, 3], "flux_err": 0.1})
+
+    def test_columns_are_those_of_the_wide_view(self):
+        columns = ["g_kron_flux", "r_kron_flux", "ra"]
+        found = run(ObserveSources, {"columns": columns}, sources=self.sources(), photometry=self.photometry())["observations"]
+        assert found.ids.tolist() == [2, 4, 9]
+        assert found.names == tuple(columns)
+        assert found.about == "source"
+        expected = np.array([[np.nan, 1, 2], [3, 2, 1], [np.nan, np.nan, 3]], np.float32)
+        assert np.array_equal(found.data, expected, equal_nan=True)
+
+    def test_what_is_wrong_is_said(self):
+        with pytest.raises(DataError, match="did you mean 'r_kron_flux'"):
+            run(ObserveSources, {"columns": ["r_kron_fluxx"]}, sources=self.sources(), photometry=self.photometry())
+        sources = self.sources()
+        with pytest.raises(NoWork):
+            run(ObserveSources, {"columns": ["ra"]}, sources=replace(sources, rows=sources.rows.slice(0, 0)))

@@ -1,0 +1,63 @@
+"""Scales: there and back, unmoved by outliers, and volumes that are right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from astrosurvey.networks.conditional_flow import EDGE
+from astrosurvey.stages.sbi.priors import Prior
+from astrosurvey.stages.sbi.scaling import DataScaling, ParameterScaling
+
+PRIOR = Prior.declared(
+    {
+        "a": {"uniform": [-1, 3]},
+        "b": {"log_uniform": [1, 100]},
+        "c": {"normal": [5, 2]},
+        "d": {"truncated_normal": [0, 1, -1, 2]},
+        "e": {"truncated_normal": [0, 1, -6, 6]},
+        "f": {"categorical": [1, 2, 4]},
+        "g": {"log_normal": [0, 1]},
+    }
+)
+
+
+def test_parameters_there_and_back():
+    rng = np.random.default_rng(1)
+    theta = PRIOR.draw(rng, 500)
+    scaling = ParameterScaling(PRIOR)
+    assert scaling.bounded.tolist() == [True, True, False, True, True, True, False]
+    z = scaling.to_flow(theta, rng.random(theta.shape))
+    assert (np.abs(z[:, scaling.bounded]) <= EDGE).all()
+    assert np.allclose(scaling.from_flow(z), theta)
+    assert np.allclose(z[:, [0, 1, 2, 5, 6]].std(axis=0), 1, atol=0.15)
+
+
+def test_volumes_of_parameters():
+    prior = Prior(PRIOR.marginals[:5] + PRIOR.marginals[6:])
+    scaling, theta, step = ParameterScaling(prior), np.array([[0.5, 7.0, 4.0, 0.5, 1.0, 2.0]]), 1e-6
+    shifted = theta + step * np.eye(6)
+    slopes = np.log(np.diag(scaling.to_flow(shifted) - scaling.to_flow(theta)) / step)
+    assert scaling.log_slope(theta)[0] == pytest.approx(slopes.sum(), abs=1e-4)
+
+
+def test_outliers_move_nothing_and_constants_are_passed_over():
+    rng = np.random.default_rng(2)
+    data = rng.normal(3, 2, (4000, 3)).astype(np.float32)
+    data[:, 1] = 7
+    data[:40, 0] = 1e9
+    scaling = DataScaling.learnt(data)
+    seen = scaling(data)
+    assert seen.shape == (4000, 2)
+    # sbi issue 346: with a mean and a standard deviation all other values would be one.
+    assert 0.3 < seen[40:, 0].std() < 1.1
+    assert np.abs(seen).max() < 100
+    step = 1e-3
+    slope = np.log((scaling(data[50:51] + np.float32(step)) - scaling(data[50:51])) / step).sum()
+    assert scaling.log_slope(data[50:51].astype(float))[0] == pytest.approx(slope, abs=0.01)
+
+
+def test_counts_that_are_mostly_zero_have_a_width():
+    data = np.zeros((100, 1), np.float32)
+    data[:20, 0] = np.arange(20)
+    assert DataScaling.learnt(data).varies.all()
