@@ -99,8 +99,8 @@ class Detector:
         white = self.data(values)
         near = self.white_summary(seen)
         ok = np.isfinite(near).all(axis=1)
-        apart = np.full(len(near), np.nan)
-        if ok.any():
+        apart = np.where(ok, 0.0, np.nan)
+        if ok.any() and self.points.size:
             distance, _ = cKDTree(self.points).query(near[ok], min(NEIGHBOURS, len(self.points)))
             apart[ok] = np.reshape(distance, (ok.sum(), -1)).mean(axis=1)
         parts = [
