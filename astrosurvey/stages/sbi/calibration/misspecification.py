@@ -29,6 +29,10 @@ SUMMARIES = 32
 """Numbers, at most, between which distances to neighbours are told."""
 POINTS = 2000
 """Simulations, at most, that neighbours are looked for among."""
+BLOCK = 2**22
+"""Values of data that are looked at at once."""
+LEVEL = 0.01
+"""An observation with a p-value up to this is flagged; of fewer than a hundred simulations kept back, none has one."""
 SCORES = ("data", "outstanding", "summary", "neighbours")
 
 
@@ -74,11 +78,21 @@ class Detector:
 
     def p_values(self, seen: Seen) -> np.ndarray:
         """Return (n,) how large a part of the simulations looks at least as strange; NaN where a value is missing."""
-        score = self.scores(seen)
-        known = np.isfinite(score).all(axis=1)
-        highest = np.where(known, ((score - self.middle) / self.width).max(axis=1, initial=-np.inf), np.nan)
-        above = len(self.known) - np.searchsorted(self.known, highest, side="left")
-        return np.where(known, (1 + above) / (1 + len(self.known)), np.nan)
+        return self.ranked(self.highest(seen))
+
+    def highest(self, seen: Seen) -> np.ndarray:
+        """Return (n,) the highest of the scores, above its median among simulations and in units of its scatter there."""
+        rows = max(1, BLOCK // max(seen.data[0].size, 1)) if len(seen) else 1
+        found = np.empty(len(seen))
+        for first in range(0, len(seen), rows):
+            score = self.scores(seen.take(slice(first, first + rows)))
+            found[first : first + rows] = ((score - self.middle) / self.width).max(axis=1)
+        return found
+
+    def ranked(self, highest: np.ndarray) -> np.ndarray:
+        """Return (n,) p-values of what `highest` returned."""
+        above = len(self.known) - np.searchsorted(self.known, highest.astype(np.float32), side="left")
+        return np.asarray(np.where(np.isnan(highest), np.nan, (1 + above) / (1 + len(self.known))))
 
     def together(self, seen: Seen, rng: np.random.Generator) -> float:
         """Return how often as many simulations are as unlike those that were kept back (MMD); NaN of fewer than two observations.
@@ -153,5 +167,5 @@ def learn(training: Seen, kept: Seen) -> Detector:
     score = raw.scores(second if len(second) else first)
     middle, high = np.quantile(score, [0.5, 0.84], axis=0)
     width = np.where(high > middle, high - middle, 1.0)
-    highest = ((raw.scores(kept) - middle) / width).max(axis=1)
-    return Detector.from_arrays({**raw.to_arrays(), "middle": middle, "width": width, "known": np.sort(highest)})
+    scaled = Detector.from_arrays({**raw.to_arrays(), "middle": middle.astype(np.float32), "width": width.astype(np.float32)})
+    return Detector.from_arrays({**scaled.to_arrays(), "known": np.sort(scaled.highest(kept))})
