@@ -203,6 +203,10 @@ def resolved(name: str, there: list[str]) -> str:
         raise DataError(f"column {name!r} could be {' or '.join(meant)}; name one of these in `columns`")
     if name == "redshift":
         raise DataError("no redshifts are wired; wire those of spectra.redshift, or of another method, through catalog.match")
+    from ..io.catalog.positions import USUAL
+
+    if any(name.lower() in names for names in USUAL.values()):
+        raise DataError(f"the catalogue has no column {name!r}: positions of all catalogues are called `ra` and `dec` here")
     known = [*short.values(), *(other for other in there if other not in short)]
     raise DataError(f"the catalogue has no column {name!r}{suggestion(name, known)}")
 
