@@ -12,11 +12,15 @@ from ...networks.determinism import threads
 from ...products import Metric, Metrics, Model, Observations
 from .calibration.calibrate import calibrate
 from .calibration.check import OFF, Calibration
+from .calibration.misspecification import Detector, Seen, learn
 from .calibration.product import to_metrics
 from .data import Simulations, Split
 from .model import METHODS, to_model
 from .scaling import DataScaling, ParameterScaling
 from .train import Pairs, Settings, Trained, train
+
+STRANGERS = 4000
+"""Simulations, at most, of either part, that strange data are known by."""
 
 
 def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: str) -> tuple[Model, Metrics]:
@@ -66,7 +70,7 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         "learning_rate": config.learning_rate,
         "batch": config.batch,
     }
-    model = to_model(trained, method, found, data, calibration, training)
+    model = to_model(trained, method, found, data, calibration, _detector(found, split), training)
     return model, to_metrics(calibration, _values(trained, found), {"training": trained.history.curves})
 
 
@@ -102,6 +106,15 @@ def _calibrated(ctx: Context, estimator: Any, simulations: Simulations, rows: np
         return Calibration(OFF)
     names = simulations.prior.names
     return calibrate(estimator, simulations.theta[rows], simulations.take(rows), names=names, rng=ctx.rng, draws=config.draws)
+
+
+def _detector(simulations: Simulations, split: Split) -> Detector | None:
+    """Return what tells data unlike the simulations, by some that training has seen and some that it has not."""
+    kept = np.sort(np.concatenate([split.validation, split.test]))
+    if not len(kept):
+        return None
+    some, others = (rows[:: max(1, -(-len(rows) // STRANGERS))] for rows in (split.training, kept))
+    return learn(Seen(simulations.take(some)), Seen(simulations.take(others)))
 
 
 def _values(trained: Trained, simulations: Simulations) -> list[Metric]:

@@ -65,7 +65,13 @@ class DataScaling:
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
         """Return (n, varying feature) float32 of (n, feature) data."""
-        scaled = (_bend((data - self.centre) / self.width) - self.mean) / self.std
+        # In the data's own precision and in place, for a field may be large.
+        kind = np.result_type(data.dtype, np.float32)
+        scaled = data - self.centre.astype(kind)
+        scaled *= (1 / (LINEAR * self.width)).astype(kind)
+        np.arcsinh(scaled, out=scaled)
+        scaled *= (LINEAR / self.std).astype(kind)
+        scaled -= (self.mean / self.std).astype(kind)
         return np.ascontiguousarray(self._varying(scaled), np.float32)
 
     def log_slope(self, data: np.ndarray) -> np.ndarray:
