@@ -22,10 +22,10 @@ FIRST = (
     "tests/kernels/test_all.py",  # compiles every kernel, once, while the other worker does what needs none of them
     "tests/cli/test_cli.py",
     "tests/laws/test_resume.py",
-    "tests/laws/test_plugins.py",
     "tests/core/",
     "tests/catalog/",
     "tests/testing/",
+    "tests/laws/test_plugins.py",
     "tests/test_examples.py",  # long, and so not last
     "tests/laws/test_stages.py",
 )

@@ -19,6 +19,7 @@ from astrosurvey.kernels import _cache, ahead
 from astrosurvey.kernels._numba import empty, parallel, prange
 from tools.kernel_figures import _arithmetic
 
+pytestmark = pytest.mark.timeout(900)  # two of these compile every kernel that is not compiled yet
 ROOT = Path(__file__).parents[2]
 
 COMPILES = """
