@@ -28,12 +28,14 @@ class Drawn:
         log_density: (m, draw) of these, roughly and up to a constant for each observation: it tells which draws are probable.
         acceptance: (m,) fraction of the draws that the prior allowed, or of the moves that were accepted.
         log_evidence: (m,) log of the probability of the data; NaN where the method does not know it.
+        log_scale: (m,) log of what the densities that `Estimator.log_prob` gives integrate to.
     """
 
     theta: np.ndarray
     log_density: np.ndarray
     acceptance: np.ndarray
     log_evidence: np.ndarray
+    log_scale: np.ndarray
 
 
 class Estimator(Protocol):
@@ -86,8 +88,9 @@ class PosteriorFlow:
                 asked[some] += draws
                 theta[some], log_density[some] = _filled(theta[some], log_density[some], found, log, inside)
             rows = rows[np.isnan(log_density[rows]).any(axis=1)]
-        with np.errstate(invalid="ignore"):
-            return Drawn(theta, log_density, accepted / asked, np.full(len(x), np.nan))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            acceptance = accepted / asked
+            return Drawn(theta, log_density, acceptance, np.full(len(x), np.nan), np.log(acceptance))
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
         """Return (m, draws, p) draws alone."""
