@@ -45,22 +45,11 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         ctx.log.warning("%d of %d features are the same in all simulations, and are passed over", (~data.varies).sum(), data.varies.size)
     if of_data and not data.varies.any():
         raise DataError("all simulations are the same: there is no likelihood to learn; simulate more")
-    settings = Settings(
-        config.members,
-        config.layers,
-        config.bins,
-        tuple(config.hidden),
-        tuple(config.summary),
-        config.epochs,
-        config.batch,
-        config.learning_rate,
-        config.weight_decay,
-    )
+    settings = settings_of(config)
     with threads(1):  # more cost more than they give in networks this small, and round differently
         trained = train(
             Pairs(found, parameters, data, ctx.rng, ctx.device),
             split,
-            [False] * int(data.varies.sum()) if of_data else list(parameters.bounded),
             settings,
             of_data=of_data,
             seed=int(ctx.rng.integers(2**31)),
@@ -83,6 +72,21 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
     }
     model = to_model(trained, method, found, data, calibration, _detector(found, split), training)
     return model, to_metrics(calibration, _values(trained, found), {"training": trained.history.curves})
+
+
+def settings_of(config: Any) -> Settings:
+    """Return what a stage's settings say of the flow and its training."""
+    return Settings(
+        config.members,
+        config.layers,
+        config.bins,
+        tuple(config.hidden),
+        tuple(config.summary),
+        config.epochs,
+        config.batch,
+        config.learning_rate,
+        config.weight_decay,
+    )
 
 
 def _require(ctx: Context, simulations: Simulations, most: float) -> None:
