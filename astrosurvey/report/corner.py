@@ -57,7 +57,7 @@ def corner(draws: np.ndarray, names: Sequence[str], truth: np.ndarray | None = N
     for k, name in enumerate(names):
         x0, y0 = LEFT + k * (CELL + GAP), 4 + k * (CELL + GAP)
         base = 4 + p * (CELL + GAP) - GAP
-        for tick in ticks(*ends[k], 2):
+        for tick in ticks(*ends[k], 3):
             place = float(_place(tick, ends[k])) * CELL
             parts.append(f'<text class="tick middle" x="{x0 + place:.1f}" y="{base + 14}">{decimal(tick, 3)}</text>')
             if k:

@@ -67,7 +67,7 @@ def test_section(tmp_path):
     section = make_inference(gather(made(tmp_path / "run")))
     (verdict,), (answers,) = section.verdicts, section.answers
     assert (verdict.title, verdict.verdict, verdict.mood) == ("infer", "overconfident", "bad")
-    assert any("90%" in fault for fault in verdict.faults)
+    assert any("90 %" in fault for fault in verdict.faults)
     assert [picture.title for picture in verdict.pictures] == [
         "Expected coverage",
         "Places of the truth, by parameter",
