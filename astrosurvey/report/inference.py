@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,42 +119,45 @@ def _verdict(title: str, found: Calibration) -> Verdict:
 
 def _pictures(found: Calibration) -> list[Picture]:
     made = []
-    lines = [
-        Curve(name, *_numbers(curve, "level", "coverage"), colour=k)
-        for k, name in enumerate(("highest density", "TARP"))
-        if (curve := found.curves.get(f"coverage by level, {name}"))
-    ]
-    if lines:
-        nominal = found.curves["coverage by level, highest density"]
-        band = Curve(BAND, *_numbers(nominal, "level", "level", "low", "high"), colour=7, dashed=True)
-        svg = curves([*lines, band], x="nominal probability", y="regions that hold the truth", y_range=(0.0, 1.04))
+    covered = _starting(found, "coverage by level, ")
+    if covered:
+        lines = [_line(name, curve, "level", "coverage", k) for k, (name, curve) in enumerate(covered.items())]
+        nominal = covered["highest density"]
+        lines.append(_band(nominal, _numbers(nominal, "level"), _numbers(nominal, "level")))
+        svg = curves(lines, x="nominal probability", y="regions that hold the truth", y_range=(0.0, 1.04))
         made.append(Picture("Expected coverage", svg, "Below the dashed line, regions are too small: the posterior is overconfident."))
-    prefix = "difference by place, "
-    series = [
-        Curve(name.removeprefix(prefix), *_numbers(curve, "place", "difference"), colour=k)
-        for k, (name, curve) in enumerate((n, c) for n, c in found.curves.items() if n.startswith(prefix))
-    ]
-    if series:
-        first = next(curve for name, curve in found.curves.items() if name.startswith(prefix))
-        low, high = (list(map(float, first[name])) for name in ("low", "high"))
-        band = Curve(BAND, _numbers(first, "place", "low")[0], [0.0] * len(low), low, high, 7, dashed=True)
-        svg = curves([*series, band], x="place of the truth among the draws", y="distribution less uniform")
+    places = _starting(found, "difference by place, ")
+    if places:
+        lines = [_line(name, curve, "place", "difference", k) for k, (name, curve) in enumerate(places.items())]
+        first = next(iter(places.values()))
+        lines.append(_band(first, _numbers(first, "place"), [0.0] * len(first["place"])))
+        svg = curves(lines, x="place of the truth among the draws", y="distribution less uniform")
         note = "A line wholly above or below is a bias; up and then down, a posterior too narrow; down and then up, one too wide."
         made.append(Picture("Places of the truth, by parameter", svg, note))
-    ranks = [(name, curve) for name, curve in found.curves.items() if name.startswith("tests by rank, ")]
-    for name, curve in ranks[:MOST_RANKS]:
-        low, high, counts = (_numbers(curve, "rank_min", other)[1] for other in ("rank_max", "high", "tests"))
-        edges = [0.0, *low]
-        middles = [(a + b) / 2 for a, b in pairwise(edges)]
-        mean = sum(counts) / max(len(counts), 1)
-        band = Curve(BAND, middles, [mean] * len(counts), _numbers(curve, "rank_min", "low")[1], high, 7, dashed=True)
+    for name, curve in list(_starting(found, "tests by rank, ").items())[:MOST_RANKS]:
+        middles = [(a + b) / 2 for a, b in zip(_numbers(curve, "rank_min"), _numbers(curve, "rank_max"), strict=True)]
+        counts = _numbers(curve, "tests")
+        band = _band(curve, middles, [sum(counts) / max(len(counts), 1)] * len(counts))
         svg = curves([Curve("tests", middles, counts, colour=0), band], x="rank of the truth among the draws", y="tests")
-        made.append(Picture(f"Ranks, {name.partition(', ')[2]}", svg))
+        made.append(Picture(f"Ranks, {name}", svg))
     return made
 
 
-def _numbers(curve: Any, *columns: str) -> list[list[float]]:
-    return [[float("nan") if value is None else float(value) for value in curve[name]] for name in columns]
+def _starting(found: Calibration, prefix: str) -> dict[str, Any]:
+    """Return the curves whose names begin so, by what follows."""
+    return {name.removeprefix(prefix): curve for name, curve in found.curves.items() if name.startswith(prefix)}
+
+
+def _line(name: str, curve: Any, x: str, y: str, colour: int) -> Curve:
+    return Curve(name, _numbers(curve, x), _numbers(curve, y), colour=colour)
+
+
+def _band(curve: Any, x: list[float], y: list[float]) -> Curve:
+    return Curve(BAND, x, y, _numbers(curve, "low"), _numbers(curve, "high"), colour=7, dashed=True)
+
+
+def _numbers(curve: Any, column: str) -> list[float]:
+    return [float("nan") if value is None else float(value) for value in curve[column]]
 
 
 def _answers(run: Run, stage: str) -> Answers:
