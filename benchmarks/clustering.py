@@ -10,7 +10,7 @@ The parts, in minutes on an idle machine at the defaults:
 - many (1): a hundred and fifty clumps;
 - gaia (1): members of nine open clusters with a synthetic field; FOLDER holds the table. Peers get directions as unit vectors, and all
   columns with unit variance; ours get the columns as they are, with the metric that is set by default (robust spreads);
-- costs (4): CPU seconds and memory at 10^6 points, and how they grow from 10^5;
+- costs (4): CPU seconds and memory at 10^6 points, and how they grow from 10^5; with --large (3), ours at 10^7 as well;
 - cold (1): a process that does nothing but cluster a thousand points, with what is compiled in a folder that it finds;
 - nulls (1): boxes without structure;
 - fuzzy (1): points with errors;
@@ -49,6 +49,8 @@ TOO_SLOW = {("scikit-learn HDBSCAN", 100_000)}
 """Half a minute and more for each data set."""
 MILLION = {"astrolink 0.5.4": DIMENSIONS[1:], "fast_hdbscan": (3,)}
 """Which peers cluster 10^6 points, and in how many dimensions."""
+LARGE = 10_000_000
+"""Points that only ours cluster, in three dimensions, with --large."""
 MANY = 150
 """Clumps of a mock in which most points of the field are near one."""
 NOISE = 0.008
@@ -185,6 +187,7 @@ def nearby(results: Results, options: argparse.Namespace) -> None:
 def costs(results: Results, options: argparse.Namespace) -> None:
     for method in options.methods:
         sizes = [(3, 100_000), *((d, 1_000_000) for d in (DIMENSIONS[1:] if method in OURS else MILLION.get(method, ())))]
+        sizes += [(3, LARGE)] if options.large and method in OURS else []
         for d, n in sizes:
             case = f"d{d} n{n}"
             if not results.missing("costs", [case], method):
@@ -192,7 +195,7 @@ def costs(results: Results, options: argparse.Namespace) -> None:
             points = scaled(mock(np.random.default_rng(1), n, d).values)
             # The repeats are those of a quick method alone: half a minute is measured well enough by one.
             with tolerated(method):
-                _, notes = run(method, [points], options.repeats if method in OURS or n < 1_000_000 else 1)
+                _, notes = run(method, [points], options.repeats if n < (LARGE if method in OURS else 1_000_000) else 1)
                 figures = {"cpu_s": notes["cpu_s"][0], **{key: notes[key] for key in ("warm_up_s", "start_mib", "peak_mib")}}
                 results.add("costs", case, method, figures)
 
@@ -333,6 +336,7 @@ def main() -> None:
     parser.add_argument("--boxes", type=int, default=100, help="without structure, of each kind and number of dimensions")
     parser.add_argument("--null-points", type=int, default=5000)
     parser.add_argument("--repeats", type=int, default=3, help="of which the fastest counts")
+    parser.add_argument("--large", action="store_true", help="measure the costs of ours at 10^7 points, too")
     parser.add_argument("--again", action="store_true", help="forget what is known of the chosen parts")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "clustering.json")
     options = parser.parse_args()

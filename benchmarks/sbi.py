@@ -5,7 +5,8 @@ defaults, and its draws are told from those of a reference posterior by scikit-l
 perfect, 1 is nothing alike). FOLDER holds sbibm's reference posteriors of observations 1 to 3 (two_moons and slcp); further observations
 are simulated, and their posteriors drawn by the simulators' own `reference`.
 
-- `TASK`: `sbi.npe`, its defaults; `TASK/single`: one flow instead of four; `TASK/nle`: `sbi.nle`;
+- `TASK`: `sbi.npe`, its defaults; `TASK/single`: one flow instead of four; `TASK/nle`: `sbi.nle`; `TASK/zuko`: as `TASK`, with flows
+  of zuko (`pip install astrosurvey[benchmarks]` has it);
 - `speed`: draws per CPU second for many observations of six parameters.
 
 Seconds are CPU seconds of one thread. Figures go to FILE.json at once; parts and seeds that are there are passed over.
@@ -27,20 +28,28 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))
-os.environ["OMP_NUM_THREADS"] = "1"
-
+sys.path.append(str(Path(__file__).parent))
 import numpy as np
+from sbi_zuko import ZukoEnsemble
 
 from astrosurvey import Context, plugins
 from astrosurvey.core.product import Tiles
+from astrosurvey.networks.conditional_flow import FlowEnsemble
+from astrosurvey.networks.determinism import threads
 from astrosurvey.products import Observations
-from astrosurvey.stages.sbi.infer import infer
+from astrosurvey.stages.sbi.data import Simulations
+from astrosurvey.stages.sbi.estimator import PosteriorFlow
+from astrosurvey.stages.sbi.infer import infer, settings_of
+from astrosurvey.stages.sbi.likelihood import LikelihoodFlow
 from astrosurvey.stages.sbi.model import opened
+from astrosurvey.stages.sbi.priors import Prior
+from astrosurvey.stages.sbi.scaling import DataScaling, ParameterScaling
 from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior
+from astrosurvey.stages.sbi.train import Pairs, train
 
 HERE = Path(__file__).parent
 TASKS = ("two_moons", "slcp", "gaussian_linear", "gaussian_mixture", "sir", "lotka_volterra")
-PARTS = (*TASKS, "two_moons/single", "slcp/single", "slcp/nle", "speed")
+PARTS = (*TASKS, "two_moons/single", "slcp/single", "slcp/nle", "two_moons/zuko", "slcp/zuko", "speed")
 PUBLISHED = 3
 """Observations of sbibm in FOLDER."""
 
@@ -67,7 +76,7 @@ def references(task: str, number: int, draws: int, data: Path) -> list[tuple[np.
         if folder.is_dir():
             found.append((_read(folder / "observation.csv"), _read(folder / "reference_posterior_samples.csv.bz2")[:draws]))
     simulator = plugins.load().stages[f"simulate.{task}"]()
-    fresh = simulated(task, number, seed=991)
+    fresh = simulated(task, max(number, 1), seed=991)
     for row in range(number - len(found)):
         x = fresh.data[row : row + 1]
         found.append((x, simulator.reference(x[0].astype(float), draws, np.random.default_rng((11, row)))))
@@ -101,27 +110,42 @@ def measured(part: str, seed: int, arguments: argparse.Namespace) -> dict[str, A
     stage = NeuralLikelihood if method == "nle" else NeuralPosterior
     settings: dict[str, Any] = {"members": 1} if method == "single" else {}
     config = stage.Config(**settings, **dict(arguments.set))
-    simulations = {"t0": simulated(task, arguments.simulations, seed)}
-    with tempfile.TemporaryDirectory() as scratch:
-        ctx = context(seed, Path(scratch))
-        off = config.model_copy(update={"calibration": "off"})
+    simulations = simulated(task, arguments.simulations, seed)
+    found = Simulations(Tiles(["t0"], lambda name: simulations))
+    split, of_data = found.split(config.keep_back), method == "nle"
+    rng = np.random.default_rng(seed)
+    with threads(1):
         began = time.process_time()
-        model, metrics = infer(ctx, Tiles(list(simulations), simulations.__getitem__), off, stage.name)
-        trained = time.process_time() - began
-    estimator = opened(model, "cpu").estimator
-    scores = []
+        parameters, data = ParameterScaling(found.prior), DataScaling.learnt(found.sample(split.training))
+        trained = train(
+            Pairs(found, parameters, data, rng, "cpu"),
+            split,
+            settings_of(config),
+            of_data=of_data,
+            seed=int(rng.integers(2**31)),
+            device="cpu",
+            progress=lambda done, total: None,
+            log=lambda line: None,
+            build=ZukoEnsemble if method == "zuko" else FlowEnsemble,
+        )
+        seconds = time.process_time() - began
+    estimator = (LikelihoodFlow if of_data else PosteriorFlow)(trained.network, parameters, data, "cpu")
+    scores: list[float] = []
+    drawing = 0.0
     for x, reference in references(task, arguments.observations, arguments.draws, arguments.data):
         began = time.process_time()
-        draws = estimator.sample(x, len(reference), np.random.default_rng(5))[0]
-        drawn = time.process_time() - began
+        with threads(1):
+            draws = estimator.sample(x, len(reference), np.random.default_rng(5))[0]
+        drawing += time.process_time() - began
         scores.append(c2st(draws, reference))
-        print(f"  {part} seed {seed}: {scores[-1]:.3f} ({drawn:.1f} CPU s for {len(reference)} draws)", flush=True)
+        print(f"  {part} seed {seed}: {scores[-1]:.3f}", flush=True)
     return {
-        "c2st": round(float(np.mean(scores)), 4),
+        "c2st": round(float(np.mean(scores)), 4) if scores else None,
         "each": [round(score, 4) for score in scores],
-        "train_cpu_s": round(trained, 1),
-        "surprise": round(metrics["surprise"].value, 4),
-        "steps": model.card["training"]["steps"],
+        "train_cpu_s": round(seconds, 1),
+        "draw_cpu_s": round(drawing / max(len(scores), 1), 3),
+        "surprise": round(trained.history.best[0], 4),
+        "steps": trained.history.stopped,
         "c2st_draws": arguments.draws,
         "simulations": arguments.simulations,
     }
@@ -129,9 +153,6 @@ def measured(part: str, seed: int, arguments: argparse.Namespace) -> dict[str, A
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return draws per CPU second, of 100 draws for each of many observations, six parameters."""
-    from astrosurvey.networks.determinism import threads
-    from astrosurvey.stages.sbi.priors import Prior
-
     rng = np.random.default_rng(1)
     prior = Prior.declared({f"theta_{k}": {"uniform": [-1, 1]} for k in range(6)})
     theta = prior.draw(rng, 2000)

@@ -12,6 +12,43 @@ import pytest
 
 TOY = Path(__file__).parent / "toyplugin"
 
+# Read by torch's OpenMP when it is loaded: two threads of it in each of two workers would burn the time that they wait for each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Hundreds of processes are started, and each would compile the package's Python again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+FIRST = (
+    "tests/kernels/test_all.py",  # compiles every kernel, once, while the other worker does what needs none of them
+    "tests/cli/test_cli.py",
+    "tests/laws/test_resume.py",
+    "tests/laws/test_plugins.py",
+    "tests/core/",
+    "tests/catalog/",
+    "tests/testing/",
+    "tests/test_examples.py",  # long, and so not last
+    "tests/laws/test_stages.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that are named in FIRST; the others follow as they were found."""
+
+    def place(item):
+        path = item.nodeid.partition("::")[0]
+        return next((k for k, first in enumerate(FIRST) if path.startswith(first)), len(FIRST))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give a worker of pytest-xdist one class or file after the other, in the order of the tests: what they share is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False
+    return LoadScopeScheduling(config, log)
+
 
 def pytest_runtest_setup(item):
     """Skip what needs a GPU where there is none."""
@@ -43,9 +80,8 @@ def toy_pipeline(toys):
     return build
 
 
-@pytest.fixture
-def command(tmp_path):
-    """A function that runs the command line in a process of its own, with the toy plugin installed."""
+def command_in(folder):
+    """Return a function that runs the command line in a process of its own, in a folder, with the toy plugin installed."""
 
     def run(*arguments, timeout=120, wait=True, env=None):
         environment = {
@@ -56,10 +92,23 @@ def command(tmp_path):
         }
         argv = [sys.executable, "-c", "from astrosurvey.cli import main; main()", *map(str, arguments)]
         if not wait:
-            return subprocess.Popen(argv, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        return subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, check=False)
+            return subprocess.Popen(argv, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.run(argv, env=environment, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
 
     return run
+
+
+@pytest.fixture
+def command(tmp_path):
+    """A function that runs the command line in a process of its own, in the test's folder."""
+    return command_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def command_of_module(tmp_path_factory):
+    """The same for what the tests of a module share: a folder, and the function that runs the command line in it."""
+    folder = tmp_path_factory.mktemp("module")
+    return folder, command_in(folder)
 
 
 @pytest.fixture(scope="session")

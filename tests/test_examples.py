@@ -11,7 +11,7 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 
 import astrosurvey
-from astrosurvey import Catalog, Export, Metrics, Model, Spectra, report
+from astrosurvey import Catalog, Export, Metrics, Model, Samples, Spectra, report
 from tools import fast_food
 
 ROOT = Path(__file__).parents[1]
@@ -35,12 +35,17 @@ SIMULATED_CLUSTERS = ROOT / "examples" / "clusters.yaml"
 SNAPSHOTS = ROOT / "examples" / "snapshots.yaml"
 OPEN_CLUSTERS = ROOT / "examples" / "open-clusters.yaml"
 GROUPS = ROOT / "examples" / "groups.yaml"
+TWO_MOONS = ROOT / "examples" / "two-moons.yaml"
 OF_CATALOGUES = [OPEN_CLUSTERS, GROUPS]
-WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT, SIMULATED_CLUSTERS, SNAPSHOTS, *OF_CATALOGUES]
+WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT, SIMULATED_CLUSTERS, SNAPSHOTS, TWO_MOONS, *OF_CATALOGUES]
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA + OF_CATALOGUES]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
-FEWER = {"network": ["net.samples=2", "why.count=1"], "emmi-network": ["why.count=1"]}
+FEWER = {
+    "network": ["net.samples=2", "why.count=1"],
+    "emmi-network": ["why.count=1"],
+    "photometric-redshifts": ["prior.number=200", "infer.epochs=2", "infer.members=1", "infer.tests=20", "infer.draws=20"],
+}
 """What saves a test from doing one thing many times."""
 
 
@@ -146,6 +151,19 @@ def test_the_example_of_open_clusters(real_data, tmp_path, monkeypatch):
         metrics = result.read(stage, "metrics", Metrics)
         assert metrics["ari"].value > 0.95
         assert metrics["recovered"].value == 1
+
+
+def test_the_example_of_two_moons(tmp_path):
+    result = astrosurvey.run(astrosurvey.load(TWO_MOONS), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    within = []
+    for tile in ("t0000", "t0001", "t0002", "t0003"):
+        rows = result.read("posterior", "posterior", Catalog, tile).rows
+        quantiles = np.array(rows.column("quantiles").to_pylist()).reshape(25, 2, -1)
+        true = result.read("truth", "parameters", Samples, tile).draws
+        within.append((quantiles[:, 0, 0] < true[:, 0]) & (true[:, 0] < quantiles[:, 0, -1]))
+    assert 80 <= np.sum(within) <= 98
+    assert "about nine times in ten" in TWO_MOONS.read_text()
 
 
 @pytest.mark.real

@@ -181,7 +181,11 @@ CLUSTERING = FlagSet(
 SBI = FlagSet(
     (0, "INVALID_INPUT", "a value of the data is missing: there is no posterior"),
     (1, "PRIOR_EDGE", "much of the posterior lies at an end of the prior, which may cut it off"),
-    (2, "LOW_ACCEPTANCE", "fewer than one in a hundred moves of the walkers was accepted: what there is may not be the posterior"),
+    (
+        2,
+        "LOW_ACCEPTANCE",
+        "fewer than one in a hundred draws was within the prior, or moves accepted: what there is may not be the posterior",
+    ),
     (3, "OUT_OF_DISTRIBUTION", "the data are unlike all simulations that the estimator was trained on"),
     (4, "CALIBRATION_FAILED", "posteriors of this estimator do not mean what they say, as simulations that were kept back show"),
     (5, "CALIBRATION_OFF", "nobody has tested whether the posteriors mean what they say: switched off, or too few simulations"),

@@ -30,6 +30,7 @@ MODULES: tuple[str, ...] = (
     "morton",
     "neighbours",
     "friends",
+    "density",
     "edges",
     "aggregate",
     "linkage",

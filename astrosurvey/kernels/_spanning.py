@@ -10,34 +10,25 @@ from ._numba import helper, parallel, prange, serial
 
 
 @helper
-def first_edge(core: Any, indices: Any, squared: Any, i: Any) -> Any:
-    """Return the length of a point's shortest edge, and a neighbour at its end; -1 if it may lead to no neighbour.
-
-    Of edges to other points than neighbours only this is known: they are at least as long as that to the last neighbour.
-    No edge is shorter than the core distance.
-    """
-    best, at = np.inf, np.int32(-1)
+def first_edge(core: Any, indices: Any, i: Any) -> Any:
+    """Return a neighbour to which an edge is as short as a point's can be, its core distance; -1 if there is none among those given."""
     for s in range(indices.shape[1]):
         j = indices[i, s]
-        if j != i:
-            w = max(core[i], core[j], squared[i, s])
-            if w < best:
-                best, at = w, j
-            if w <= core[i]:
-                break
-    return best, at if best <= max(core[i], squared[i, indices.shape[1] - 1]) else np.int32(-1)
+        if j != i and core[j] <= core[i]:
+            return j
+    return np.int32(-1)
 
 
 @parallel
-def first_edges(core: Any, indices: Any, squared: Any, weight: Any, partner: Any) -> None:
+def first_edges(core: Any, indices: Any, partner: Any) -> None:
     """Find every point's shortest edge; see `first_edge`."""
     for i in prange(len(core)):
-        weight[i], partner[i] = first_edge(core, indices, squared, i)
+        partner[i] = first_edge(core, indices, i)
 
 
 @serial
-def edges_to_neighbours(core: Any, indices: Any, squared: Any, component: Any, inner: Any, length: Any, edges: Any) -> None:
-    """Find each component's shortest edge among those between neighbours."""
+def edges_to_neighbours(core: Any, indices: Any, component: Any, inner: Any, length: Any, edges: Any) -> None:
+    """Find each component's shortest edge among those between neighbours, which are no longer than the core distances of their ends."""
     for i in range(len(core)):
         if inner[i]:
             continue
@@ -48,7 +39,7 @@ def edges_to_neighbours(core: Any, indices: Any, squared: Any, component: Any, i
             o = component[j]
             if o != c:
                 alone = False
-                w = max(core[i], core[j], squared[i, s])
+                w = max(core[i], core[j])
                 if w < length[c]:
                     length[c], edges[c, 0], edges[c, 1] = w, i, j
                 if w < length[o]:

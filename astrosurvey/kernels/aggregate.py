@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ._numba import serial
+from .density import cpu as density_of
+from .density import neighbours_of
 from .edges import cpu as edges_of
-from .edges import neighbours_of
 from .spec import KernelSpec
 
 Aggregated = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -224,7 +225,8 @@ def _example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
         (lattice, 9, 5), (rng.normal(size=(2, 1)), 2, 2), (np.zeros((1, 1)), 1, 1), (np.zeros((0, 2)), 1, 1),
     ):  # fmt: skip
         indices, squared = neighbours_of(points, k)
-        log_density, descending, start, denser = edges_of(indices, squared, np.ones(len(points)), points.shape[1], link)
+        log_density = density_of(indices, squared, np.ones(len(points)), points.shape[1])
+        descending, start, denser = edges_of(np.ascontiguousarray(indices[:, :link]), log_density)
         made.append((log_density[descending], start, denser))
     return made
 

@@ -23,7 +23,7 @@ THREADS = 128
 Merges = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def reference(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: np.ndarray, box: np.ndarray) -> Merges:
+def reference(points: np.ndarray, core: np.ndarray, indices: np.ndarray, box: np.ndarray) -> Merges:
     """Return the merges of single linkage by mutual reachability distance, max(core(a), core(b), distance(a, b)).
 
     At every distance at which components join, each of them is named by its first point, and all but the one that comes
@@ -33,8 +33,8 @@ def reference(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared
     Args:
         points: (n, d) float64, in an order in which neighbours are near; any order gives the same tree.
         core: (n,) float64, squared core distances; 0 for plain single linkage.
-        indices: (n, k) int32, nearest neighbours, nearest first; they make it faster.
-        squared: (n, k) float64, their squared distances.
+        indices: (n, k) int32, neighbours of each point, itself perhaps among them, none farther away than its core distance; they make
+            it faster.
         box: (d,) float64, periods of the coordinates, which lie in [0, period); 0 for none.
 
     Returns:
@@ -78,7 +78,7 @@ def _empty() -> Merges:
     return np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0)
 
 
-def cpu(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: np.ndarray, box: np.ndarray) -> Merges:
+def cpu(points: np.ndarray, core: np.ndarray, indices: np.ndarray, box: np.ndarray) -> Merges:
     """Return the merges of single linkage by mutual reachability distance; see `reference`. Threaded over points."""
     n = len(points)
     if n < 2:
@@ -88,13 +88,13 @@ def cpu(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: np.n
     component, partner = np.arange(n, dtype=np.int32), np.empty(n, np.int32)
     weight, inner = np.empty(n), np.zeros(n, np.uint8)
     ends, lengths = np.empty((n - 1, 2), np.int32), np.empty(n - 1)
-    first_edges(core, indices, squared, weight, partner)
+    first_edges(core, indices, partner)
     # What has no shortest edge among the neighbours waits until another component joins it.
-    edges = np.stack([np.arange(n, dtype=np.int32), partner], axis=1)
-    m, known = join(component, edges, weight, n, ends, lengths, 0)
+    edges = np.stack([component, partner], axis=1)
+    m, known = join(component, edges, core, n, ends, lengths, 0)
     while m > 1:
         length, edges = np.full(m, np.inf), np.full((m, 2), -1, np.int32)
-        edges_to_neighbours(core, indices, squared, component, inner, length, edges)
+        edges_to_neighbours(core, indices, component, inner, length, edges)
         survey(component, owner)
         search(points, component, box, low, high, least, blocks, cores, owner, length.copy(), weight, partner)
         shortest(component, weight, partner, length, edges)
@@ -102,7 +102,7 @@ def cpu(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: np.n
     return merges(ends, lengths)
 
 
-def on_cuda(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: np.ndarray, box: np.ndarray) -> Merges:
+def on_cuda(points: np.ndarray, core: np.ndarray, indices: np.ndarray, box: np.ndarray) -> Merges:
     """Return the merges of single linkage by mutual reachability distance; see `reference`. A thread a point looks for edges."""
     n = len(points)
     if n < 2:
@@ -112,12 +112,12 @@ def on_cuda(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: 
     component = np.arange(n, dtype=np.int32)
     ends, lengths = np.empty((n - 1, 2), np.int32), np.empty(n - 1)
     places = [upload(a) for a in (points, box, low, high, least)]
-    near = [upload(a) for a in (core, indices, squared)]
+    near = [upload(a) for a in (core, indices)]
     weight, partner = empty(n, np.float64), empty(n, np.int32)
     blocks = -(-n // THREADS)
-    launch(_first_edges, blocks, THREADS, *near, weight, partner)
+    launch(_first_edges, blocks, THREADS, *near, partner)
     edges = np.stack([component, download(partner)], axis=1)
-    m, known = join(component, edges, download(weight), n, ends, lengths, 0)
+    m, known = join(component, edges, core, n, ends, lengths, 0)
     while m > 1:
         survey(component, owner)
         bound, claim = upload(np.full(m, np.inf)), upload(np.full(m, n, np.int32))
@@ -131,13 +131,13 @@ def on_cuda(points: np.ndarray, core: np.ndarray, indices: np.ndarray, squared: 
     return merges(ends, lengths)
 
 
-def _first_edges(core, indices, squared, weight, partner):  # type: ignore[no-untyped-def]
+def _first_edges(core, indices, partner):  # type: ignore[no-untyped-def]
     i = cuda.grid(1)
     if i < core.size:
-        weight[i], partner[i] = first_edge(core, indices, squared, i)
+        partner[i] = first_edge(core, indices, i)
 
 
-def _near(core, indices, squared, component, bound, weight, partner):  # type: ignore[no-untyped-def]
+def _near(core, indices, component, bound, weight, partner):  # type: ignore[no-untyped-def]
     """Find each point's shortest edge out of its component to a neighbour."""
     i = cuda.grid(1)
     if i >= core.size:
@@ -147,7 +147,7 @@ def _near(core, indices, squared, component, bound, weight, partner):  # type: i
     for s in range(indices.shape[1]):
         j = indices[i, s]
         if component[j] != component[i]:
-            w = max(core[i], core[j], squared[i, s])
+            w = max(core[i], core[j])
             if w < best:
                 best = w
                 at = j
@@ -234,9 +234,10 @@ def _example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
         box = np.full(points.shape[1], period)
         indices, squared = neighbours.reference(points, k, box)
         core = np.ascontiguousarray(squared[:, -1]) if len(points) else np.zeros(0)
-        found += [(points, core, indices, squared, box)]
-    points, core, *rest = found[0]
-    return [*found, (points, np.zeros_like(core), *rest)]
+        found += [(points, core, indices, box)]
+    points, core, _, box = found[0]
+    alone = np.arange(len(points), dtype=np.int32)[:, None]
+    return [*found, (points, np.zeros_like(core), alone, box)]
 
 
 def _large(rng: np.random.Generator) -> tuple[Any, ...]:
@@ -246,7 +247,7 @@ def _large(rng: np.random.Generator) -> tuple[Any, ...]:
     points = np.concatenate([rng.normal(rng.random(3), 0.02, (20_000, 3)) for _ in range(5)] + [rng.random((100_000, 3))])
     points = points[morton.KERNEL.cpu(points)]
     indices, squared = neighbours.KERNEL.cpu(points, 20, np.zeros(3))
-    return points, np.ascontiguousarray(squared[:, -1]), indices, squared, np.zeros(3)
+    return points, np.ascontiguousarray(squared[:, -1]), indices, np.zeros(3)
 
 
 KERNEL = KernelSpec(
@@ -256,8 +257,8 @@ KERNEL = KernelSpec(
     cpu=cpu,
     cuda=on_cuda,
     launches=(
-        Launch(_first_edges, "void(float64[::1], int32[:, ::1], float64[:, ::1], float64[::1], int32[::1])", THREADS),
-        Launch(_near, "void(float64[::1], int32[:, ::1], float64[:, ::1], int32[::1], float64[::1], float64[::1], int32[::1])", THREADS),
+        Launch(_first_edges, "void(float64[::1], int32[:, ::1], int32[::1])", THREADS),
+        Launch(_near, "void(float64[::1], int32[:, ::1], int32[::1], float64[::1], float64[::1], int32[::1])", THREADS),
         Launch(
             _far,
             "void(float64[:, ::1], float64[::1], float64[:, ::1], float64[:, ::1], float64[::1], float64[::1], int32[::1], int32[::1], "

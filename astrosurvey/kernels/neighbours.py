@@ -7,23 +7,29 @@ of the points in that tree's order, and looks through the tiles whose boxes are 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import numpy as np
 
-from ._kdtree import DEPTH, LEAF, build, difference_of, gap, leaf_node, lowest_bit, node_gap, periods_of
+from ._kdtree import DEPTH, LEAF, Tree, build, difference_of, gap, leaf_node, lowest_bit, node_gap, periods_of
 from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
 from .spec import KernelSpec, Launch
 
 MAX_COLUMNS = 20
-LEAVES = 32
+LEAVES = 8
 """Leaves that a thread of the CPU twin takes at a time."""
 TILE = 64
 """Points that a block of the CUDA twin looks at together: two leaves."""
 NONE = np.int32(2**31 - 1)
 """The row of a neighbour that is not found yet; behind all others at an equal distance."""
-BLOCK = 2**22
-"""Distances that the reference has in memory at a time."""
+BLOCK = 2**20
+"""Neighbours that `blocks`, and distances that the reference has in memory at a time."""
+CUDA_BLOCK = 2**24
+"""The same where neighbours are looked for on a GPU, which fewer would not fill."""
+
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Rows of some points, rows of their neighbours, and the squared distances of these."""
 
 
 def reference(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,30 +88,71 @@ def prepared(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, i
 
 def cpu(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the k nearest neighbours of every point; see `reference`. Threaded over leaves of a k-d tree."""
+    return _gathered(points, k, box, "cpu")
+
+
+def blocks(points: np.ndarray, k: int, box: np.ndarray, device: Literal["cpu", "cuda"]) -> Iterator[Found]:
+    """Yield the k nearest neighbours of some points after the others, so that those of all points need not be in memory at once.
+
+    Args:
+        points, k, box: see `reference`.
+        device: where neighbours are looked for.
+
+    Yields:
+        (m,) int32, rows of the points, which lie near each other; (m, k) int32, rows of their neighbours, k cut to n; and (m, k) float64,
+        squared distances. The next ones take their places, so what is to stay is copied.
+
+    Raises:
+        ValueError: see `reference`.
+    """
+    return _blocks(*prepared(points, k, box), box, device)
+
+
+def _blocks(points: np.ndarray, k: int, box: np.ndarray, device: Literal["cpu", "cuda"]) -> Iterator[Found]:
+    if len(points):
+        search, block = (_on_cpu, BLOCK) if device == "cpu" else (_on_cuda, CUDA_BLOCK)
+        yield from search(points, build(points), periods_of(box), k, max(block // (k * TILE), 1))
+
+
+def _gathered(points: np.ndarray, k: int, box: np.ndarray, device: Literal["cpu", "cuda"]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `blocks` yields, by rows."""
     points, k = prepared(points, k, box)
     indices, squared = np.empty((len(points), k), np.int32), np.empty((len(points), k))
-    if len(points):
-        _search(*build(points), periods_of(box), indices, squared)
+    for rows, near, apart in _blocks(points, k, box, device):
+        indices[rows], squared[rows] = near, apart
     return indices, squared
 
 
+def _on_cpu(points: np.ndarray, tree: Tree, periods: np.ndarray, k: int, tiles: int) -> Iterator[Found]:
+    """Yield the neighbours of the points of so many tiles at a time."""
+    leaves, many = len(tree.coordinates), tiles * (TILE // LEAF)
+    indices, squared = np.empty((min(many, leaves) * LEAF, k), np.int32), np.empty((min(many, leaves) * LEAF, k))
+    for first in range(0, leaves, many):
+        _search(*tree, periods, first, min(first + many, leaves), indices, squared)
+        rows = tree.rows[first * LEAF : (first + many) * LEAF]
+        yield rows, indices[: len(rows)], squared[: len(rows)]
+
+
 @parallel
-def _search(rows: Any, coordinates: Any, low: Any, high: Any, first: Any, periods: Any, indices: Any, squared: Any) -> None:
-    leaves, k = coordinates.shape[0], indices.shape[1]
-    for chunk in prange((leaves + LEAVES - 1) // LEAVES):
+def _search(
+    rows: Any, coordinates: Any, low: Any, high: Any, first: Any, periods: Any, begin: Any, end: Any, indices: Any, squared: Any
+) -> None:  # fmt: skip
+    """Find the neighbours of the points of the leaves from `begin` to before `end`."""
+    k = indices.shape[1]
+    for chunk in prange((end - begin + LEAVES - 1) // LEAVES):
         found, apart = np.empty((LEAF, k), np.int32), np.empty((LEAF, k))
         worst, scratch = np.empty(LEAF), np.empty(LEAF)
         stack, bounds = np.empty((DEPTH, 3), np.int64), np.empty(DEPTH)
-        for leaf in range(chunk * LEAVES, min((chunk + 1) * LEAVES, leaves)):
+        for leaf in range(begin + chunk * LEAVES, min(begin + (chunk + 1) * LEAVES, end)):
             found[:] = NONE
             apart[:] = np.inf
             worst[:] = np.inf
             _search_leaf(leaf, rows, coordinates, low, high, first, periods, found, apart, worst, scratch, stack, bounds)
             for i in range(min(LEAF, rows.size - leaf * LEAF)):
-                row = rows[leaf * LEAF + i]
+                place = (leaf - begin) * LEAF + i
                 for j in range(k):
-                    indices[row, j] = found[i, j]
-                    squared[row, j] = apart[i, j]
+                    indices[place, j] = found[i, j]
+                    squared[place, j] = apart[i, j]
 
 
 @helper
@@ -220,37 +267,40 @@ def _insert(found: Any, apart: Any, row: Any, distance: Any) -> None:
 
 def on_cuda(points: np.ndarray, k: int, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the k nearest neighbours of every point; see `reference`. A block a tile of points in the order of a tree."""
-    points, k = prepared(points, k, box)
+    return _gathered(points, k, box, "cuda")
+
+
+def _on_cuda(points: np.ndarray, tree: Tree, periods: np.ndarray, k: int, tiles: int) -> Iterator[Found]:
+    """Yield the neighbours of the points of so many tiles at a time."""
     n = len(points)
-    indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
-    if n:
-        tree = build(points)
-        tiles = np.arange(0, n, TILE)
-        low, high = (extreme.reduceat(points[tree.rows], tiles, axis=0) for extreme in (np.minimum, np.maximum))
-        first = np.minimum.reduceat(tree.rows, tiles)
-        found, apart = empty((k, n), np.int32), empty((k, n), np.float64)
-        sent = [upload(array) for array in (tree.rows, tree.coordinates, low, high, first, periods_of(box))]
-        launch(_search_tile, len(tiles), TILE, *sent, found, apart)
-        indices[tree.rows], squared[tree.rows] = download(found).T, download(apart).T
-    return indices, squared
+    starts = np.arange(0, n, TILE)
+    low, high = (extreme.reduceat(points[tree.rows], starts, axis=0) for extreme in (np.minimum, np.maximum))
+    first = np.minimum.reduceat(tree.rows, starts)
+    sent = [upload(array) for array in (tree.rows, tree.coordinates, low, high, first, periods)]
+    for begin in range(0, len(starts), tiles):
+        rows = tree.rows[begin * TILE : (begin + tiles) * TILE]
+        found, apart = empty((k, len(rows)), np.int32), empty((k, len(rows)), np.float64)
+        launch(_search_tile, -(-len(rows) // TILE), TILE, *sent, np.int32(begin), found, apart)
+        yield rows, np.ascontiguousarray(download(found).T), np.ascontiguousarray(download(apart).T)
 
 
-def _search_tile(rows, coordinates, low, high, first, periods, found, apart):  # type: ignore[no-untyped-def]
+def _search_tile(rows, coordinates, low, high, first, periods, before, found, apart):  # type: ignore[no-untyped-def]
     others = cuda.shared.array((MAX_COLUMNS, TILE), np.float64)
     limits = cuda.shared.array(TILE, np.float64)
     near = cuda.shared.array(TILE, np.int32)
     point = cuda.local.array(MAX_COLUMNS, np.float64)
-    tile, me = cuda.blockIdx.x, cuda.threadIdx.x
+    tile, me = before + cuda.blockIdx.x, cuda.threadIdx.x
     n, k, d, tiles = rows.size, found.shape[0], coordinates.shape[1], first.size
     at = tile * TILE + me
+    place = at - before * TILE
     worst, last = np.float64(-1), np.int32(0)
     if at < n:
         worst, last = np.float64(np.inf), np.int32(NONE)
         for c in range(d):
             point[c] = coordinates[at // LEAF, c, at % LEAF]
         for j in range(k):
-            found[j, at] = NONE
-            apart[j, at] = np.inf
+            found[j, place] = NONE
+            apart[j, place] = np.inf
     # The own tile comes first, then its neighbours in the tree's order on both sides; each thread looks at the box of one of them.
     for begin in range(0, 2 * max(tile, tiles - 1 - tile) + 1, TILE):
         step = begin + me
@@ -292,8 +342,8 @@ def _search_tile(rows, coordinates, low, high, first, periods, found, apart):  #
                         distance += difference * difference
                     row = rows[other * TILE + j]
                     if _matters(distance, row, worst, last):
-                        _insert(found[:, at], apart[:, at], row, distance)
-                        worst, last = apart[k - 1, at], found[k - 1, at]
+                        _insert(found[:, place], apart[:, place], row, distance)
+                        worst, last = apart[k - 1, place], found[k - 1, place]
             cuda.syncthreads()
 
 
@@ -330,7 +380,7 @@ KERNEL = KernelSpec(
         Launch(
             _search_tile,
             "void(int32[::1], float64[:, :, ::1], float64[:, ::1], float64[:, ::1], int32[::1], float64[::1], "
-            "int32[:, ::1], float64[:, ::1])",
+            "int32, int32[:, ::1], float64[:, ::1])",
             TILE,
         ),
     ),

@@ -1,8 +1,7 @@
 """Conditional normalizing flows: the density of some numbers given others, by an ensemble that is evaluated at once.
 
 Each layer leaves some of the dimensions as they are and bends each of the others by a rising spline, whose knots are a small
-network's function of the first and of the context. Dimensions that are bounded are bent within their bounds only and begin as a
-uniform density, so that none of the density leaks beyond; the others begin as a normal one.
+network's function of the first and of the context. Members are evaluated together, so an ensemble costs little more than one of them.
 
 References:
     Durkan et al. (2019), arXiv:1906.04032 (neural spline flows); Papamakarios & Murray (2016), arXiv:1605.06376 (for posteriors);
@@ -19,10 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .perceptron import Linear, Perceptron
-from .spline import BOUND, spline
-
-EDGE = math.sqrt(3.0)
-"""Bounded dimensions reach from minus this to this, where a uniform density has unit variance."""
+from .spline import spline
 
 
 class FlowEnsemble(nn.Module):
@@ -31,7 +27,6 @@ class FlowEnsemble(nn.Module):
     Args:
         features: length of the vectors, at least 1.
         context: length of what is given.
-        bounded: of each feature, whether it ends at +-`EDGE`.
         members: flows in the ensemble.
         layers: couplings of each.
         bins: of each spline.
@@ -43,7 +38,6 @@ class FlowEnsemble(nn.Module):
         self,
         features: int,
         context: int,
-        bounded: Sequence[bool],
         *,
         members: int = 4,
         layers: int = 5,
@@ -53,29 +47,25 @@ class FlowEnsemble(nn.Module):
     ) -> None:
         super().__init__()
         self.features, self.members = features, members
-        self.bounded: Tensor
-        self.register_buffer("bounded", torch.tensor(bounded, dtype=torch.bool)[:, None], persistent=False)
         self.summary = Perceptron(members, (context, *summary)) if summary else nn.Identity()
         heard = summary[-1] if summary else context
-        self.couplings = nn.ModuleList(_Coupling(given, bounded, heard, members, bins, hidden) for given in _givens(features, layers))
+        self.couplings = nn.ModuleList(_Coupling(given, features, heard, members, bins, hidden) for given in _givens(features, layers))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Return (member, row * draw) logs of the densities.
 
         Args:
-            x: (member or 1, feature, row * draw), with the draws of a row side by side; bounded features beyond their bounds have
-                no density.
+            x: (member or 1, feature, row * draw), with the draws of a row side by side.
             context: (member or 1, context, row).
         """
         context = self.summary(context)
         draws = x.shape[-1] // context.shape[-1]
-        outside = (self.bounded & (x.abs() > EDGE)).any(dim=1)
         x = x.expand(self.members, -1, -1)
         log_slope = x.new_zeros(())
         for coupling in self.couplings:
             x, gained = coupling(x, context, draws)
             log_slope = log_slope + gained
-        return torch.where(outside, -torch.inf, log_slope + self._base(x))
+        return log_slope + _normal(x)
 
     @torch.no_grad()
     def sample(self, noise: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,37 +77,24 @@ class FlowEnsemble(nn.Module):
         """
         context = self.summary(context)
         draws = noise.shape[-1] // context.shape[-1]
-        x = torch.where(self.bounded, torch.erf(noise / math.sqrt(2.0)) * EDGE, noise)
-        log_density = self._base(x)
+        x, log_density = noise, _normal(noise)
         for coupling in reversed(self.couplings):
             x, gained = coupling(x, context, draws, inverse=True)
             log_density = log_density - gained
         return x, log_density
 
-    def _base(self, x: Tensor) -> Tensor:
-        normal = -0.5 * x * x - 0.5 * math.log(2 * math.pi)
-        return torch.where(self.bounded, -math.log(2 * EDGE), normal).sum(dim=1)
-
 
 class _Coupling(nn.Module):
     """Bends some features given the others and the context."""
 
-    def __init__(self, given: Sequence[int], bounded: Sequence[bool], context: int, members: int, bins: int, hidden: Sequence[int]) -> None:
+    def __init__(self, given: Sequence[int], features: int, context: int, members: int, bins: int, hidden: Sequence[int]) -> None:
         super().__init__()
         self.bins = bins
-        self.given, self.bent = list(given), [k for k in range(len(bounded)) if k not in given]
-        self.back = [(*given, *self.bent).index(k) for k in range(len(bounded))]
-        inside = torch.tensor([bounded[k] for k in self.bent])[:, None]
-        self.bound: Tensor
-        self.ends: Tensor
-        self.register_buffer("bound", torch.where(inside, EDGE, BOUND), persistent=False)
-        # Slopes at the ends are free where nothing lies beyond.
-        ends = torch.ones(3 * bins + 1, len(self.bent), 1)
-        ends[[2 * bins, -1]] = inside.float()
-        self.register_buffer("ends", ends, persistent=False)
+        self.given, self.bent = list(given), [k for k in range(features) if k not in given]
+        self.back = [(*given, *self.bent).index(k) for k in range(features)]
         self.hears = Linear(members, context, hidden[0])
         self.sees = nn.Parameter(Linear(members, len(given), hidden[0]).weight.detach())
-        self.knots = Perceptron(members, (*hidden, len(self.bent) * (3 * bins + 1)), zero=True)
+        self.knots = Perceptron(members, (*hidden, len(self.bent) * (3 * bins - 1)), zero=True)
 
     def forward(self, x: Tensor, context: Tensor, draws: int, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """Return the features, bent, and (member, row * draw) the log of the slope."""
@@ -126,9 +103,14 @@ class _Coupling(nn.Module):
         if draws != 1:
             heard = heard.repeat_interleave(draws, dim=-1)
         knots = self.knots(functional.silu(torch.baddbmm(heard, self.sees, left)))
-        knots = knots.unflatten(1, (3 * self.bins + 1, len(self.bent))) * self.ends
-        right, log_slope = spline(right, knots, self.bins, bound=self.bound, inverse=inverse)
+        knots = knots.unflatten(1, (3 * self.bins - 1, len(self.bent)))
+        right, log_slope = spline(right, knots, self.bins, steep=True, inverse=inverse)
         return torch.cat([left, right], dim=1)[:, self.back], log_slope.sum(dim=1)
+
+
+def _normal(x: Tensor) -> Tensor:
+    """Return (member, row) the log of the standard normal density."""
+    return -0.5 * (x * x + math.log(2 * math.pi)).sum(dim=1)
 
 
 def _givens(features: int, layers: int) -> list[list[int]]:

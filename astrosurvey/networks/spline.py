@@ -21,31 +21,36 @@ LEAST_WIDTH, LEAST_SLOPE = 1e-2, 1e-2
 """Of a spline's bins, as a fraction of the whole, and of its slope: what keeps the density finite."""
 RISE = math.log(math.expm1(1.0 - LEAST_SLOPE))
 """softplus(RISE) = 1 - LEAST_SLOPE, so that zeros mean a slope of one."""
+STEEPEST = math.log(1e3)
+"""Of steep splines the slopes at knots lie within 1/1000 and 1000, and so do the ratios of the bins' sizes."""
 
 
-def spline(x: Tensor, knots: Tensor, bins: int, *, bound: float | Tensor = BOUND, inverse: bool = False) -> tuple[Tensor, Tensor]:
+def spline(x: Tensor, knots: Tensor, bins: int, *, steep: bool = False, inverse: bool = False) -> tuple[Tensor, Tensor]:
     """Return x bent by splines, and the log of the slope there, both as x.
 
     Args:
         x: (..., feature, row).
-        knots: (..., 3 * bins + 1, feature, row) unconstrained widths, heights and slopes; zeros give the identity. With
-            3 * bins - 1 of them the slopes at both ends are 1, as they are outside.
+        knots: (..., 3 * bins - 1, feature, row) unconstrained widths, heights and inner slopes; zeros give the identity.
         bins: of the splines.
-        bound: half of the interval that is bent, a number or (feature, 1).
+        steep: slopes are exponentials of the knots, so that narrow densities are learnt in few steps; else they grow with them.
         inverse: bend back; the log is that of the inverse's slope.
     """
-    inside = x.abs() <= bound
-    place = torch.where(inside, x, 0.0) / bound
+    inside = x.abs() <= BOUND
+    place = torch.where(inside, x, 0.0) / BOUND
     sizes, slopes = knots[..., : 2 * bins, :, :].unflatten(-3, (2, bins)), knots[..., 2 * bins :, :, :]
-    if slopes.shape[-3] == bins - 1:
-        slopes = functional.pad(slopes, (0, 0, 0, 0, 1, 1))
-    sizes = 2 * LEAST_WIDTH + (2 - 2 * LEAST_WIDTH * bins) * sizes.softmax(dim=-3)
+    slopes = functional.pad(slopes, (0, 0, 0, 0, 1, 1))
+    if steep:
+        sizes = 2 * (sizes / (1 + sizes.abs() * (2 / STEEPEST))).softmax(dim=-3)
+    else:
+        sizes = 2 * LEAST_WIDTH + (2 - 2 * LEAST_WIDTH * bins) * sizes.softmax(dim=-3)
     edges = functional.pad(sizes.cumsum(dim=-3), (0, 0, 0, 0, 1, 0)) - 1  # (..., across or up, edge, feature, row)
     chosen = (edges.detach()[..., 1 if inverse else 0, 1:-1, :, :] <= place.detach()[..., None, :, :]).sum(dim=-3, keepdim=True)
     ends = torch.cat([chosen, chosen + 1], dim=-3)
     both = ends[..., None, :, :, :].expand(*ends.shape[:-3], 2, *ends.shape[-3:])
     (x0, x1), (y0, y1) = (pair.unbind(-3) for pair in edges.gather(-3, both).unbind(-4))
-    d0, d1 = (LEAST_SLOPE + functional.softplus(slopes.gather(-3, ends) + RISE)).unbind(-3)
+    slopes = slopes.gather(-3, ends)
+    slopes = (slopes / (1 + slopes.abs() / STEEPEST)).exp() if steep else LEAST_SLOPE + functional.softplus(slopes + RISE)
+    d0, d1 = slopes.unbind(-3)
     wide, high = x1 - x0, y1 - y0
     tangent = high / wide
     excess = d0 + d1 - 2 * tangent
@@ -61,4 +66,4 @@ def spline(x: Tensor, knots: Tensor, bins: int, *, bound: float | Tensor = BOUND
     bent = x0 + u * wide if inverse else y0 + high * u * (tangent * u + d0 * v) / below
     slope = tangent * tangent * (d1 * u * u + 2 * tangent * u * v + d0 * v * v) / (below * below)
     log_slope = -slope.log() if inverse else slope.log()
-    return torch.where(inside, bent * bound, x), torch.where(inside, log_slope, 0.0)
+    return torch.where(inside, bent * BOUND, x), torch.where(inside, log_slope, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ..core.product import ProductError
 
+_BLOCK = 1 << 26
 _VERSIONS = ((1, 0), (2, 0), (3, 0))
 
 
@@ -45,5 +47,48 @@ def map_npy(path: Path) -> np.ndarray:
 
 def write_npy(path: Path, array: np.ndarray) -> None:
     """Write a C-contiguous array as a .npy file of version 1.0; one that is memory-mapped is never in memory as a whole."""
-    with path.open("wb") as file:
-        np.lib.format.write_array(file, array, version=(1, 0), allow_pickle=False)
+    with NpyWriter(path, array.dtype, array.shape) as file:
+        rows = rows_at_once(array)
+        for start in range(0, len(array), rows):
+            file.write(array[start : start + rows])
+            forget(array)
+
+
+class NpyWriter:
+    """Writes a .npy file row by row; use it in a `with` block.
+
+    Args:
+        path: of the new file.
+        dtype: of its numbers.
+        shape: of the whole array.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+        self._file = path.open("wb")
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def write(self, rows: np.ndarray) -> None:
+        """Add rows, which are C-contiguous and of the declared type."""
+        self._file.write(rows.data)
+
+    def __enter__(self) -> NpyWriter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the file."""
+        self._file.close()
+
+
+def rows_at_once(array: np.ndarray) -> int:
+    """Return how many rows of an array are looked at together by who goes through all of it."""
+    return max(1, _BLOCK // max(1, array[:1].nbytes))
+
+
+def forget(array: np.ndarray) -> None:
+    """Let go of what was read of a memory-mapped array: it stays on the disk, and no longer counts as this process's memory."""
+    if (held := getattr(array, "_mmap", None)) is not None:
+        held.madvise(mmap.MADV_DONTNEED)

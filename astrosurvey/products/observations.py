@@ -11,14 +11,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.product import ProductError
-from ._npy import map_npy, write_npy
+from ._npy import forget, map_npy, rows_at_once, write_npy
 from ._stored import check_array, check_ids, check_meta, frozen, to_json
 from .samples import Samples
 
 DATA, IDS, PARAMETERS, CARD = "data.npy", "ids.npy", "parameters.parquet", "card.json"
 MAX_CARD = 1 << 20
 ABOUT = ("", "source", "spectrum", "tile")
-_BLOCK = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +51,11 @@ class Observations:
     def check(self) -> None:
         """Raise `ProductError`, naming the attribute, when a shape, type or value breaks the rules above."""
         self._check_shape()
-        rows = max(1, _BLOCK // self.data[0].size)
+        rows = rows_at_once(self.data)
         for start in range(0, len(self.data), rows):
             if np.isinf(self.data[start : start + rows]).any():
                 raise ProductError("Observations.data must not be infinite; NaN says that a value is missing")
+            forget(self.data)
 
     def _check_shape(self) -> None:
         if not isinstance(self.data, np.ndarray) or self.data.ndim < 2:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from astrosurvey.kernels import aggregate, edges
+from astrosurvey.kernels import aggregate, density, edges
 
 
 def graph_of(points, k, link, weights=None):
-    indices, squared = edges.neighbours_of(points, k)
+    indices, squared = density.neighbours_of(points, k)
     weights = np.ones(len(points)) if weights is None else weights
-    return edges.cpu(indices, squared, weights, points.shape[1], link)
+    log_density = density.cpu(indices, squared, weights, points.shape[1])
+    return log_density, *edges.cpu(indices[:, :link].copy(), log_density)
 
 
 def test_density_counts_what_the_kernel_holds():
@@ -23,7 +24,7 @@ def test_density_counts_what_the_kernel_holds():
 
 @pytest.mark.parametrize("x", [5e-324, 1e-300, 0.1, 0.7071067811865476, 1 - 1e-16, 1.0, 1 + 1e-15, 2.0, 3e5, 1.7e308])
 def test_logarithm_is_that_of_the_library(x):
-    assert edges._log(x) == pytest.approx(np.log(x), rel=1e-15, abs=1e-15)
+    assert density._log(x) == pytest.approx(np.log(x), rel=1e-15, abs=1e-15)
 
 
 def test_two_hills_on_a_line_join_at_their_saddle():
@@ -60,8 +61,10 @@ def test_every_group_is_a_span_of_the_order():
 
 def test_refused():
     with pytest.raises(ValueError, match="of the same points"):
-        edges.cpu(np.zeros((3, 2), np.int32), np.zeros((3, 3)), np.ones(3), 2, 2)
-    with pytest.raises(ValueError, match="number of neighbours"):
-        edges.cpu(np.zeros((3, 2), np.int32), np.zeros((3, 2)), np.ones(3), 2, 3)
+        density.cpu(np.zeros((3, 2), np.int32), np.zeros((3, 3)), np.ones(3), 2)
+    with pytest.raises(ValueError, match="of the same points"):
+        edges.cpu(np.zeros((3, 2), np.int32), np.zeros(4))
+    with pytest.raises(ValueError, match="too many edges"):
+        edges.cpu(np.broadcast_to(np.int32(-1), (2**28, 8)), np.broadcast_to(0.0, 2**28))
     with pytest.raises(ValueError, match="do not fit"):
         aggregate.cpu(np.zeros(3), np.zeros(3, np.int32), np.zeros(0, np.int32))

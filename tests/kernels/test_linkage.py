@@ -31,7 +31,7 @@ def linked(values, k):
     values = np.ascontiguousarray(values[morton.KERNEL.cpu(values)])
     box = np.zeros(values.shape[1])
     indices, squared = neighbours.reference(values, k, box)
-    return values, linkage.cpu(values, np.ascontiguousarray(squared[:, -1]), indices, squared, box)
+    return values, linkage.cpu(values, np.ascontiguousarray(squared[:, -1]), indices, box)
 
 
 KINDS = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -37,6 +39,23 @@ def test_distances_are_those_of_scipy(n, d, k, periods):
     assert later.all(), "by distance, and equal ones by row"
 
 
+@pytest.mark.parametrize(("n", "d", "k", "block"), [(3000, 3, 20, 1), (3000, 2, 7, 10_000), (70, 3, 5, 1), (3, 2, 9, 1), (0, 2, 9, 1)])
+def test_neighbours_of_some_points_after_the_others_are_those_of_all(n, d, k, block, monkeypatch):
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    points, box = cloud(n, d)[:n] if n > 200 else np.random.default_rng(1).random((n, d)), np.zeros(d)
+    wanted = neighbours.reference(points, k, box)
+    indices, squared = np.full_like(wanted[0], -1), np.full_like(wanted[1], -1)
+    seen = np.zeros(n, int)
+    for rows, near, apart in neighbours.blocks(points, k, box, "cpu"):
+        assert near.shape == apart.shape == (len(rows), min(k, n))
+        assert len(rows) <= max(block / min(k, n), neighbours.TILE)
+        seen[rows] += 1
+        indices[rows], squared[rows] = near, apart
+    assert (seen == 1).all()
+    np.testing.assert_array_equal(indices, wanted[0])
+    np.testing.assert_array_equal(squared, wanted[1])
+
+
 def test_neighbours_do_not_depend_on_the_order_of_rows():
     points = cloud(3000, 3)
     again = points[np.random.default_rng(0).permutation(len(points))]
@@ -66,7 +85,7 @@ def test_equal_points_and_lattices_have_their_first_rows_as_neighbours():
     ],
 )
 def test_arguments_that_mean_nothing_are_refused(points, k, box, said):
-    for way in (neighbours.reference, neighbours.cpu):
+    for way in (neighbours.reference, neighbours.cpu, partial(neighbours.blocks, device="cpu")):
         with pytest.raises(ValueError, match=said):
             way(points, k, box)
 

@@ -39,9 +39,13 @@ def assert_agree(got, wanted, kernel, what):
 
 def main():
     import numba
+    from numba.cuda.simulator import kernel as numbas
 
     from astrosurvey import kernels
 
+    from .simulator import Block
+
+    numbas.BlockManager = Block
     out, names = sys.argv[1], sys.argv[2:]
     kept = {}
     for kernel in kernels.load():

@@ -73,6 +73,32 @@ def drawn(simulator: Any) -> Any:
 
 
 @cache
+def lumpy(side: int = 16, count: int = 6, seed: int = 6) -> Any:
+    """Return images that a strength made, one of them with a gap."""
+    import numpy as np
+
+    from astrosurvey.products import Observations
+    from astrosurvey.stages.sbi.priors import Prior
+
+    rng = np.random.default_rng(seed)
+    prior = Prior.declared({"strength": {"uniform": [1, 2]}})
+    theta = prior.draw(rng, count)
+    data = (theta[:, :, None] * rng.normal(size=(count, side, side))).astype(np.float32)
+    data[-1, 3, 4] = np.nan
+    return Observations(data, np.arange(count) + 1000 * seed, "", (), prior.samples(theta), {"failed": 0})
+
+
+@cache
+def small_summary() -> Any:
+    """Return a moment network that has been trained for a moment on images."""
+    from astrosurvey.stages.sbi.summaries.moments_stage import TrainMoments
+
+    from ..stages.running import run, tiles_of
+
+    return run(TrainMoments, {"epochs": 1, "features": 3, "keep_back": 0.2}, observations=tiles_of(t=lumpy(count=40)))["summary_model"]
+
+
+@cache
 def starry() -> Any:
     """Return the sources of two tiles, of a field with two clusters of stars in it, at the seam of right ascension."""
     import numpy as np

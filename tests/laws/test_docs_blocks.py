@@ -85,6 +85,8 @@ SUPPORTING = {
     "prior": {"use": "sbi.prior", "parameters": {"theta_1": {"uniform": [-1, 1]}, "theta_2": {"uniform": [-1, 1]}}},
     "moons": {"use": "simulate.two_moons", "in": "prior"},
     "infer": {"use": "sbi.npe", "in": "moons"},
+    "cones": {"use": "simulate.lightcone", "in": "prior"},
+    "fields": {"use": "simulate.stream", "in": "prior"},
     "theirs": {"use": "clustering.hdbscan", "in": "survey", "columns": ["ra", "dec"]},
 }
 """The stages that blocks which show a part of a pipeline take for granted, by the names that they use for them."""

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 
+import astrosurvey
 from astrosurvey import Catalog
 from astrosurvey.catalog.crossmatch import nearest
 from astrosurvey.catalog.flags import SPECTRUM
@@ -104,3 +106,34 @@ def test_what_cannot_be_matched_is_told(caplog):
     one = spectra([10.0], [1.0])
     with pytest.raises(DataError, match="a spectrum is there more than once"):
         run(MatchSpectra, sources=tiles_of(t=stars), catalog=tiles_of(a=one, b=one))
+
+
+PIPELINE = """
+astrosurvey: 1
+tiles: [all]
+stages:
+  stars: {{use: io.catalog, path: "{folder}/stars.csv"}}
+  survey: {{use: catalog.merge, in: stars}}
+  spectra: {{use: io.spectra, path: "{spectra}"}}
+  classify: {{use: spectra.classify, in: spectra}}
+  matched: {{use: catalog.match, in: [survey, spectra, classify], radius: 2.0}}
+  groups: {{use: clustering.kmeans, in: [survey, matched], columns: [ra, dec, redshift], n_clusters: 2}}
+"""
+
+
+@pytest.mark.real
+def test_from_a_catalogue_and_spectra_to_groups_in_redshift(real_data, tmp_path):
+    """The whole path, as its how-to has it: sources beside the fibres of all but one of some real spectra."""
+    pattern = "spec-0[2-4]*.fits"
+    headers = [fits.getheader(path) for path in sorted((real_data / "spectra" / "native").glob(pattern))]
+    places = [f"{header['PLUG_RA']},{header['PLUG_DEC'] + 1.2 * ARCSEC}\n" for header in headers[1:]]
+    (tmp_path / "stars.csv").write_text("ra,dec\n10,-80\n" + "".join(places))
+    (tmp_path / "run.yaml").write_text(PIPELINE.format(folder=tmp_path, spectra=real_data / "spectra" / "native" / pattern))
+    result = astrosurvey.run(astrosurvey.load(tmp_path / "run.yaml"), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    catalog = result.read("matched", "catalog", Catalog)
+    assert len(catalog) == len(headers) == 6
+    assert catalog.rows.column("source_id").null_count == 1
+    points = result.read("groups", "points", Catalog)
+    assert points.rows.column("cluster_id").null_count == 1  # the source without a spectrum
+    assert len(points) == 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -132,6 +132,7 @@ def catalog_of(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None = None
 
     parts = [catalog for _, catalog in sources.items()]
     joined = Catalog.concatenate(parts) if parts else Catalog.empty("source")
+    del parts
     ids = joined.column("source_id")
     if (ids[1:] < ids[:-1]).any():
         joined = Catalog("source", joined.rows.take(pa.array(np.argsort(ids, kind="stable"))))
@@ -202,6 +203,10 @@ def resolved(name: str, there: list[str]) -> str:
         raise DataError(f"column {name!r} could be {' or '.join(meant)}; name one of these in `columns`")
     if name == "redshift":
         raise DataError("no redshifts are wired; wire those of spectra.redshift, or of another method, through catalog.match")
+    from ..io.catalog.positions import USUAL
+
+    if any(name.lower() in names for names in USUAL.values()):
+        raise DataError(f"the catalogue has no column {name!r}: positions of all catalogues are called `ra` and `dec` here")
     known = [*short.values(), *(other for other in there if other not in short)]
     raise DataError(f"the catalogue has no column {name!r}{suggestion(name, known)}")
 
@@ -233,3 +238,10 @@ def points_of(catalog: Catalog, config: FeatureConfig, log: logging.Logger) -> P
             columns.total,
         )
     return Points(metric.apply(columns.values), columns.rows, columns.total, metric.dimension, metric.box, metric.names)
+
+
+def only(catalog: Catalog, beside: Sequence[str] = ()) -> Catalog:
+    """Return a catalogue with what `tables.write_tables` needs and the columns `beside`. Once the points are made the others are of no
+    use, and they may be most of the memory."""
+    names = ["source_id", "ra", "dec", "primary", *(resolved(name, catalog.rows.column_names) for name in beside)]
+    return Catalog(catalog.table, catalog.rows.select(list(dict.fromkeys(names))))

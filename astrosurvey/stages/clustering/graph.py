@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ...core.stage import DataError
-from ...kernels import edges, morton, neighbours
+from ...kernels import density, edges, morton, neighbours
+from .intrinsic import inverse_dimension
+from .room import require_room
 
 if TYPE_CHECKING:
     from .features import Points
@@ -23,15 +25,14 @@ if TYPE_CHECKING:
 class Graph:
     """Nearest neighbours of m distinct points and the density that follows from them.
 
+    Of the k neighbours of a node only those that it is connected with are kept: k numbers for each node would be most of the memory.
+
     Attributes:
-        node: (point,) int64, which node each point is at.
-        values: (m, d) float64, coordinates, in canonical order.
-        count: (m,) int64, points at each node.
-        weights: (m,) float64, their weight; the count if points have none.
-        indices: (m, k) int32, nearest nodes, the node itself first; by distance, ties by index. k is at most m.
-        squared: (m, k) float64, their squared distances.
+        node: (point,) int32, which node each point is at.
+        count: (m,) int32, points at each node.
+        near: (m, link) int32, nearest nodes, the node itself first; by distance, ties by index. link is at most k, and k at most m.
+        inverse_dimension: (m,) float64, one over the dimension that the k neighbours of each node fill.
         dimension: intrinsic dimension of the space.
-        link: how many of the nearest nodes, itself included, each is connected with.
         log_density: (m,) float64, log of weight in a unit of volume.
         descending: (m,) int32, nodes from the densest down; the place in it is the rank.
         start: (m + 1,) int32, where the edges of each rank start.
@@ -39,25 +40,17 @@ class Graph:
     """
 
     node: np.ndarray
-    values: np.ndarray
     count: np.ndarray
-    weights: np.ndarray
-    indices: np.ndarray
-    squared: np.ndarray
+    near: np.ndarray
+    inverse_dimension: np.ndarray
     dimension: int
-    link: int
     log_density: np.ndarray
     descending: np.ndarray
     start: np.ndarray
     denser: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.values)
-
-    @property
-    def k(self) -> int:
-        """Neighbours of each node, itself included."""
-        return self.indices.shape[1]
+        return len(self.count)
 
 
 def linked(dimension: int, k: int) -> int:
@@ -82,20 +75,36 @@ def build(
         device: where neighbours are looked for.
 
     Raises:
-        DataError: there are too many columns.
+        DataError: there are too many columns, or there is too little memory.
     """
     require_few_columns(points)
+    wanted = linked(points.dimension, k) if link is None else link
+    require_room(len(points), bytes_a_row(points.values.shape[1], wanted))
     order, first = distinct(points.values, device)
-    node = np.empty(len(order), np.int64)
-    count = np.diff(np.append(first, len(order)))
-    node[order] = np.repeat(np.arange(len(first)), count)
+    count = np.diff(first, append=len(order)).astype(np.int32)
+    node = np.empty(len(order), np.int32)
+    node[order] = np.repeat(np.arange(len(first), dtype=np.int32), count)
     values = np.ascontiguousarray(points.values[order[first]])
-    indices, squared = neighbours.KERNEL.on(device)(values, k, points.box)
     weight = count.astype(np.float64) if weights is None else _summed(weights, node, first)
-    connected = min(linked(points.dimension, k) if link is None else link, max(indices.shape[1], 1))
-    log_density, *graph = edges.KERNEL.on(device)(indices, squared, weight, points.dimension, connected)
+    del order, first
+    m = len(count)
+    connected = min(wanted, max(min(k, m), 1))
+    near, inverse, log_density = np.empty((m, connected), np.int32), np.empty(m), np.empty(m)
+    for rows, indices, squared in neighbours.blocks(values, k, points.box, device):
+        near[rows] = indices[:, :connected]
+        inverse[rows] = inverse_dimension(squared)
+        log_density[rows] = density.KERNEL.on(device)(indices, squared, weight, points.dimension)
+    del values, weight
+    graph = edges.KERNEL.on(device)(near, log_density)
     log_density -= _log_volume(points.dimension)
-    return Graph(node, values, count, weight, indices, squared, points.dimension, connected, log_density, *graph)
+    return Graph(node, count, near, inverse, points.dimension, log_density, *graph)
+
+
+def bytes_a_row(columns: int, link: int) -> int:
+    """Return how many bytes `build` and the joining of groups take for each point: at first those of the search, with its tree, or later
+    those of edges and groups."""
+    kept = 40 + 4 * link  # node, count, inverse_dimension, log_density; and near
+    return kept + max(17 * columns + 12, 4 * link + 56)
 
 
 def require_few_columns(points: Points) -> None:

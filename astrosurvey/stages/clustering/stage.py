@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...core.product import Tiles
 from ...core.stage import Context, Stage
 from ...products import Catalog
-from .features import INPUTS, FeatureConfig, Points, catalog_of, points_of
+from .features import INPUTS, FeatureConfig, Points, catalog_of, only, points_of
 from .tables import OUTPUTS, Group, write_tables
 
 if TYPE_CHECKING:
@@ -49,8 +49,12 @@ class ClusteringStage(Stage):
         self, ctx: Context, *, sources: Tiles[Catalog], photometry: Tiles[Catalog] | None, redshifts: Tiles[Catalog] | None
     ) -> Mapping[str, Any]:
         """Return clusters, their members, and every source as a point."""
+        import pyarrow as pa
+
         catalog = catalog_of(sources, photometry, redshifts)
         points = self.points(ctx, catalog)
+        catalog = only(catalog, self.beside())
+        pa.default_memory_pool().release_unused()
         found = Clustering()
         if len(points):
             found = self.cluster(ctx, points, catalog)
@@ -71,6 +75,10 @@ class ClusteringStage(Stage):
         """Return what is clustered: sources in the metric that the settings ask for, unless a method has one of its own."""
         return points_of(catalog, self.config, ctx.log)
 
+    def beside(self) -> Sequence[str]:
+        """Return the columns, besides those that points are made of, which `cluster` looks at."""
+        return ()
+
     def cluster(self, ctx: Context, points: Points, catalog: Catalog) -> Clustering:
-        """Return the clusters of one point or more; `catalog` is what they are rows of, for further columns."""
+        """Return the clusters of one point or more; `catalog` is what they are rows of, with the columns `beside`."""
         raise NotImplementedError

@@ -212,18 +212,23 @@ def _points(
 
 def coinciding(values: np.ndarray) -> np.ndarray:
     """Return (n,) whether a point has the same values, in all of (n, d), as another one."""
-    n = len(values)
-    bits = np.ascontiguousarray(values + 0.0).view(np.uint64).reshape(values.shape)  # + 0.0: minus zero is zero
-    mixed = np.zeros(n, np.uint64)
-    for column in bits.T:
-        mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = np.zeros(len(values), np.uint64)
+    for column in values.T:
+        mixed = (mixed ^ _bits(column)) * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
     order = np.argsort(mixed, kind="stable")
-    same = (mixed[order[1:]] == mixed[order[:-1]]) & (bits[order[1:]] == bits[order[:-1]]).all(axis=1)
-    found = np.zeros(n, bool)
-    found[order[1:]] |= same
-    found[order[:-1]] |= same
+    same = np.flatnonzero(mixed[order[1:]] == mixed[order[:-1]])
+    one, other = order[same], order[same + 1]
+    for column in values.T:
+        equal = _bits(column[one]) == _bits(column[other])
+        one, other = one[equal], other[equal]
+    found = np.zeros(len(values), bool)
+    found[one] = found[other] = True
     return found
+
+
+def _bits(column: np.ndarray) -> np.ndarray:
+    return np.asarray(column + 0.0).view(np.uint64)  # + 0.0: minus zero is zero
 
 
 def _mean_directions(catalog: Catalog, points: Points, groups: Sequence[Group]) -> tuple[Any, Any]:

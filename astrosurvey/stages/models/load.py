@@ -16,6 +16,7 @@ from ...networks.conditional_flow import FlowEnsemble
 from ...networks.determinism import seeded
 from ...networks.spectral_autoencoder import SpectralAutoencoder
 from ...networks.spectrum import SpectrumEnsemble
+from ...networks.summaries.build import moment_network
 from ...networks.train import has_fast_bfloat16
 from ...networks.unet import UNet, folded
 from ...products import Model
@@ -26,6 +27,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "spectral autoencoder": SpectralAutoencoder,
     "candidates": CandidateScorer,
     "conditional flow": FlowEnsemble,
+    "moment network": moment_network,
 }
 """What a model's `architecture` may name: functions that build a network from the model's config."""
 

@@ -9,6 +9,7 @@ from ...networks.determinism import threads
 from ...products import Catalog, Model, Observations
 from ..models.load import digest
 from . import tables
+from .calibration.misspecification import LEVEL, Seen
 from .estimator import Drawn
 from .model import opened
 from .summary import summarised
@@ -27,12 +28,13 @@ def answer(ctx: Context, model: Model, observations: Observations, draws: int, k
     ready = opened(model, ctx.device)
     ready.require(observations)
     x = np.asarray(observations.data, np.float32)
-    nobody = np.full(len(x), np.nan)
+    score = ready.detector.highest(Seen(x)) if ready.detector else np.full(len(x), np.nan)
+    p = ready.detector.ranked(score) if ready.detector else score
     with threads(1):
         drawn: Drawn = ready.estimator.posterior(x, draws, ctx.rng)
-        summary = summarised(ready, x, drawn, np.zeros(len(x), bool))
+        summary = summarised(ready, x, drawn, p <= LEVEL)
     tile = ctx.tile.number if ctx.tile is not None else 0
     return (
-        tables.rows(ready, digest(model), observations, drawn, summary, nobody, nobody, tile),
+        tables.rows(ready, digest(model), observations, drawn, summary, score, p, tile),
         tables.sample_rows(drawn, tile, keep),
     )

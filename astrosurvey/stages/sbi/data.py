@@ -40,20 +40,21 @@ class Simulations:
 
     Args:
         tiles: simulations with their parameters, all of one simulator and prior.
+        sets: data are (row, column), and a row in which a value is missing is none.
 
     Attributes:
         prior: of the parameters.
         shape: of the data of one simulation.
         names: of the features, if the data are vectors; may be empty.
         simulator: what its stage says of itself; empty if it says nothing.
-        usable: (n,) bool: no value is missing.
+        usable: (n,) bool: no value is missing; of sets, some row is whole.
 
     Raises:
         DataError: the parameters are unknown, or tiles do not belong together.
         NoWork: there are none.
     """
 
-    def __init__(self, tiles: Tiles[Observations]) -> None:
+    def __init__(self, tiles: Tiles[Observations], *, sets: bool = False) -> None:
         self._parts: list[Observations] = []
         self.prior: Prior
         self.shape: tuple[int, ...] = ()
@@ -69,13 +70,14 @@ class Simulations:
             self._parts.append(part)
         if not self._parts:
             raise NoWork("there are no simulations")
+        if sets and len(self.shape) != 2:
+            raise DataError(f"a set has data of two axes, (row, column), not of {len(self.shape)}")
         self.names = self._parts[0].names
         self.simulator: dict[str, Any] = dict(self._parts[0].meta.get(SIMULATOR, {}))
         self._starts = np.cumsum([0, *(len(part) for part in self._parts)])
         self.theta = np.concatenate([part.parameters.draws for part in self._parts])  # type: ignore[union-attr]
         self.ids = np.concatenate([part.ids for part in self._parts])
-        finite = [np.isfinite(block.reshape(len(block), -1)).all(axis=1) for block in self._blocks()]
-        self.usable = np.concatenate(finite) & np.isfinite(self.theta).all(axis=1)
+        self.usable = np.concatenate([whole(block, sets=sets) for block in self._blocks()]) & np.isfinite(self.theta).all(axis=1)
 
     def __len__(self) -> int:
         return len(self.theta)
@@ -114,6 +116,12 @@ class Simulations:
         for part in self._parts:
             for start in range(0, len(part), step):
                 yield part.data[start : start + step]
+
+
+def whole(data: np.ndarray, *, sets: bool) -> np.ndarray:
+    """Return (n,) bool: in which of (n, …) data no value is missing, or, of sets, not one in every row."""
+    there = np.isfinite(data)
+    return np.asarray(there.all(axis=-1).any(axis=1) if sets else there.reshape(len(data), -1).all(axis=1))
 
 
 def scattered(ids: np.ndarray) -> np.ndarray:

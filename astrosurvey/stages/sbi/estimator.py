@@ -15,6 +15,8 @@ from .scaling import DataScaling, ParameterScaling
 
 BLOCK = 1 << 14
 """Draws that are made at a time."""
+ROUNDS = 8
+"""Times that draws beyond the prior are drawn again before they are given up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +24,9 @@ class Drawn:
     """Draws from the posteriors of m observations.
 
     Attributes:
-        theta: (m, draw, p); NaN for an observation with a missing value.
+        theta: (m, draw, p); NaN where the prior left fewer, which come last, and for an observation with a missing value.
         log_density: (m, draw) of these, roughly and up to a constant for each observation: it tells which draws are probable.
-        acceptance: (m,) fraction of the draws or moves that were accepted; a flow within the prior's bounds loses none.
+        acceptance: (m,) fraction of the draws that the prior allowed, or of the moves that were accepted.
         log_evidence: (m,) log of the probability of the data; NaN where the method does not know it.
     """
 
@@ -66,15 +68,26 @@ class PosteriorFlow:
         self.prior = parameters.prior
 
     def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
-        """Return draws given (m, …) observations; none depends on how many observations there are, and all are within the prior."""
-        seed = int(rng.integers(2**63))
+        """Return draws given (m, …) observations; none depends on how many observations there are.
+
+        Draws beyond the prior are drawn again, `ROUNDS` times at most.
+        """
+        seed = int(rng.integers(2**62))
         theta, log_density = np.full((len(x), draws, len(self.prior)), np.nan), np.full((len(x), draws), np.nan)
-        known = np.flatnonzero(np.isfinite(x.reshape(len(x), -1)).all(axis=1))
+        accepted, asked = np.zeros(len(x)), np.zeros(len(x))
+        rows = np.flatnonzero(np.isfinite(x.reshape(len(x), -1)).all(axis=1))
         step = max(1, BLOCK // draws)
-        for first in range(0, len(known), step):
-            rows = known[first : first + step]
-            theta[rows], log_density[rows] = self._draw(x[rows], rows, draws, seed)
-        return Drawn(theta, log_density, np.where(np.isin(np.arange(len(x)), known), 1.0, np.nan), np.full(len(x), np.nan))
+        for again in range(ROUNDS):
+            for first in range(0, len(rows), step):
+                some = rows[first : first + step]
+                found, log = self._draw(x[some], some, draws, seed + again)
+                inside = self.prior.inside(found)
+                accepted[some] += inside.sum(axis=1)
+                asked[some] += draws
+                theta[some], log_density[some] = _filled(theta[some], log_density[some], found, log, inside)
+            rows = rows[np.isnan(log_density[rows]).any(axis=1)]
+        with np.errstate(invalid="ignore"):
+            return Drawn(theta, log_density, accepted / asked, np.full(len(x), np.nan))
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
         """Return (m, draws, p) draws alone."""
@@ -116,3 +129,18 @@ class PosteriorFlow:
     def _context(self, x: np.ndarray) -> torch.Tensor:
         scaled = self._data(x.reshape(len(x), -1))
         return torch.from_numpy(np.ascontiguousarray(scaled.T)[None]).to(self._device)
+
+
+def _filled(
+    theta: np.ndarray, log: np.ndarray, found: np.ndarray, found_log: np.ndarray, inside: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (m, draw, p) draws and (m, draw) logs with what is missing of them filled by new ones that are inside, in their order."""
+    if inside.all() and np.isnan(log).all():
+        return found, found_log
+    order = np.argsort(~inside, axis=1, kind="stable")
+    missing = np.isnan(log)
+    nth = np.cumsum(missing, axis=1) - 1
+    filled = missing & (nth < inside.sum(axis=1, keepdims=True))
+    chosen = np.take_along_axis(order, np.maximum(nth, 0), axis=1)
+    fresh, fresh_log = np.take_along_axis(found, chosen[..., None], axis=1), np.take_along_axis(found_log, chosen, axis=1)
+    return np.where(filled[..., None], fresh, theta), np.where(filled, fresh_log, log)

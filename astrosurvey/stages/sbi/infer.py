@@ -12,11 +12,15 @@ from ...networks.determinism import threads
 from ...products import Metric, Metrics, Model, Observations
 from .calibration.calibrate import calibrate
 from .calibration.check import OFF, Calibration
+from .calibration.misspecification import Detector, Seen, learn
 from .calibration.product import to_metrics
 from .data import Simulations, Split
 from .model import METHODS, to_model
 from .scaling import DataScaling, ParameterScaling
 from .train import Pairs, Settings, Trained, train
+
+STRANGERS = 4000
+"""Simulations, at most, of either part, that strange data are known by."""
 
 
 def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: str) -> tuple[Model, Metrics]:
@@ -41,22 +45,11 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         ctx.log.warning("%d of %d features are the same in all simulations, and are passed over", (~data.varies).sum(), data.varies.size)
     if of_data and not data.varies.any():
         raise DataError("all simulations are the same: there is no likelihood to learn; simulate more")
-    settings = Settings(
-        config.members,
-        config.layers,
-        config.bins,
-        tuple(config.hidden),
-        tuple(config.summary),
-        config.epochs,
-        config.batch,
-        config.learning_rate,
-        config.weight_decay,
-    )
+    settings = settings_of(config)
     with threads(1):  # more cost more than they give in networks this small, and round differently
         trained = train(
             Pairs(found, parameters, data, ctx.rng, ctx.device),
             split,
-            [False] * int(data.varies.sum()) if of_data else list(parameters.bounded),
             settings,
             of_data=of_data,
             seed=int(ctx.rng.integers(2**31)),
@@ -77,8 +70,23 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         "learning_rate": config.learning_rate,
         "batch": config.batch,
     }
-    model = to_model(trained, method, found, data, calibration, training)
+    model = to_model(trained, method, found, data, calibration, _detector(found, split), training)
     return model, to_metrics(calibration, _values(trained, found), {"training": trained.history.curves})
+
+
+def settings_of(config: Any) -> Settings:
+    """Return what a stage's settings say of the flow and its training."""
+    return Settings(
+        config.members,
+        config.layers,
+        config.bins,
+        tuple(config.hidden),
+        tuple(config.summary),
+        config.epochs,
+        config.batch,
+        config.learning_rate,
+        config.weight_decay,
+    )
 
 
 def _require(ctx: Context, simulations: Simulations, most: float) -> None:
@@ -98,6 +106,15 @@ def _calibrated(ctx: Context, estimator: Any, simulations: Simulations, rows: np
         return Calibration(OFF)
     names = simulations.prior.names
     return calibrate(estimator, simulations.theta[rows], simulations.take(rows), names=names, rng=ctx.rng, draws=config.draws)
+
+
+def _detector(simulations: Simulations, split: Split) -> Detector | None:
+    """Return what tells data unlike the simulations, by some that training has seen and some that it has not."""
+    kept = np.sort(np.concatenate([split.validation, split.test]))
+    if not len(kept):
+        return None
+    some, others = (rows[:: max(1, -(-len(rows) // STRANGERS))] for rows in (split.training, kept))
+    return learn(Seen(simulations.take(some)), Seen(simulations.take(others)))
 
 
 def _values(trained: Trained, simulations: Simulations) -> list[Metric]:

@@ -75,9 +75,10 @@ class LikelihoodFlow:
 
     def _log_prior(self, z: np.ndarray) -> np.ndarray:
         """Return (m, n) log prior density on the flow's scale, -inf outside."""
-        within = self._parameters.within(z)
         theta = self._parameters.from_flow(z)
-        return np.where(within, self.prior.log_density(theta) - self._parameters.log_slope(theta), -np.inf)
+        inside = self.prior.inside(theta)
+        known = np.where(inside[..., None], theta, self._parameters.from_flow(np.zeros(z.shape[-1])))
+        return np.where(inside, self.prior.log_density(known) - self._parameters.log_slope(known), -np.inf)
 
     @torch.no_grad()
     def _log_likelihood(self, z: np.ndarray, scaled: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from ...networks.conditional_flow import FlowEnsemble
 from ...products import Model, Observations
 from ..models.load import to_network
 from .calibration.check import Calibration
+from .calibration.misspecification import Detector
 from .data import Simulations
 from .estimator import Estimator, PosteriorFlow
 from .likelihood import LikelihoodFlow
@@ -25,7 +26,7 @@ TASK = "posterior"
 METHODS: dict[str, type[PosteriorFlow] | type[LikelihoodFlow]] = {"sbi.npe": PosteriorFlow, "sbi.nle": LikelihoodFlow}
 """By the stage that trained it, what answers."""
 NEEDS = ("method", "prior", "data", "calibration")
-_SCALING = "scaling."
+_SCALING, _DETECTOR = "scaling.", "misspecification."
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,7 @@ class Opened:
         names: of the features; may be empty.
         calibration: whether its posteriors mean what they say.
         simulator: name of the simulator; "" if nobody knows.
+        detector: tells data unlike the simulations; None where no simulation was kept back.
     """
 
     estimator: Estimator
@@ -47,6 +49,7 @@ class Opened:
     names: tuple[str, ...]
     calibration: Calibration
     simulator: str
+    detector: Detector | None
 
     def require(self, observations: Observations) -> None:
         """Raise `DataError` unless the observations are of the kind that the model was trained on."""
@@ -66,6 +69,7 @@ def to_model(
     simulations: Simulations,
     data: DataScaling,
     calibration: Calibration,
+    detector: Detector | None,
     training: Mapping[str, Any],
 ) -> Model:
     """Return what was trained as a Model; its weights in single precision, since narrow posteriors need their digits.
@@ -76,10 +80,13 @@ def to_model(
         simulations: that it was trained on.
         data: their scaling.
         calibration: on simulations that were kept back.
+        detector: learnt from the simulations.
         training: what the card shall say of it.
     """
     weights = {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in trained.network.state_dict().items()}
     weights |= {f"{_SCALING}{field.name}": np.array(getattr(data, field.name)) for field in fields(data)}
+    if detector is not None:
+        weights |= {f"{_DETECTOR}{name}": array for name, array in detector.to_arrays().items()}
     card = {
         "task": TASK,
         "method": method,
@@ -112,11 +119,13 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
         data = DataScaling(*(np.array(model.weights[f"{_SCALING}{field.name}"]) for field in fields(DataScaling)))
     except KeyError as error:
         raise DataError(f"the model lacks {error}: wire a model as sbi.npe or sbi.nle writes it") from error
-    weights = {name: array for name, array in model.weights.items() if not name.startswith(_SCALING)}
+    learnt = {name.removeprefix(_DETECTOR): array for name, array in model.weights.items() if name.startswith(_DETECTOR)}
+    weights = {name: array for name, array in model.weights.items() if not name.startswith((_SCALING, _DETECTOR))}
     network = to_network(Model(model.architecture, model.config, weights, card))
     if not isinstance(network, FlowEnsemble):
         raise DataError(f"the model is of the architecture {model.architecture!r}, and this stage needs a {ARCHITECTURE}")
     estimator: Estimator = METHODS[card["method"]](network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
     shape, names = tuple(card["data"]["shape"]), tuple(card["data"]["names"])
     calibration = Calibration.from_card(card["calibration"])
-    return Opened(estimator, card["method"], shape, names, calibration, str(card.get("simulator", {}).get("name", "")))
+    detector = Detector.from_arrays(learnt) if learnt else None
+    return Opened(estimator, card["method"], shape, names, calibration, str(card.get("simulator", {}).get("name", "")), detector)

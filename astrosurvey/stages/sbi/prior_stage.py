@@ -15,8 +15,8 @@ from .priors import ParameterPrior, Prior
 class DrawPrior(Stage):
     """Draw parameters from a prior; the simulators downstream make data of each draw.
 
-    The draws carry the prior with them, so that whatever is trained on the simulations knows it. A prior under which parameters
-    depend on one another is a stage of one's own that gives `Samples` with `meta["prior"]`.
+    Parameters are in the order of their names. The draws carry the prior with them, so that whatever is trained on the simulations
+    knows it. A prior under which parameters depend on one another is a stage of one's own that gives `Samples` with `meta["prior"]`.
     """
 
     name, version, scope = "sbi.prior", 1, "tile"
@@ -33,5 +33,5 @@ class DrawPrior(Stage):
 
     def run(self, ctx: Context) -> Mapping[str, Any]:
         """Return the tile's draws."""
-        prior = Prior.declared(self.config.parameters)
+        prior = Prior.declared(dict(sorted(self.config.parameters.items())))  # settings come sorted out of a run's record, too
         return {"parameters": prior.samples(prior.draw(ctx.rng, self.config.number))}

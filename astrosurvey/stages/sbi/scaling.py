@@ -2,7 +2,7 @@
 
 Data are centred by their median, divided by their median absolute deviation, and bent like the inverse hyperbolic sine: values
 within a few deviations stay as they are, and outliers, which would push everything else together, come in logarithmically.
-Parameters are seen on the scales on which their priors are even or normal.
+Parameters are seen on the scales on which their priors are even or normal, such as the logarithm.
 
 References:
     Huber (1981), Robust Statistics; Lupton, Gunn & Szalay (1999), AJ 118, 1406 (the inverse hyperbolic sine).
@@ -14,14 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...networks.conditional_flow import EDGE
 from .distributions import KINDS
 from .priors import Prior
 
+EDGE = np.sqrt(3.0)
+"""Parameters whose prior is even reach from minus this to this, where they have unit variance."""
 LINEAR = 3.0
 """Robust deviations within which data stay nearly as they are."""
 FAR = 7.0
-"""Beyond this many standard deviations a normal prior has nothing."""
+"""A normal prior that is cut beyond this many standard deviations has no end there."""
 TAIL = 0.02
 """Part of the data on either side that has no say in what remains to be centred and scaled."""
 
@@ -64,7 +65,13 @@ class DataScaling:
 
     def __call__(self, data: np.ndarray) -> np.ndarray:
         """Return (n, varying feature) float32 of (n, feature) data."""
-        scaled = (_bend((data - self.centre) / self.width) - self.mean) / self.std
+        # In the data's own precision and in place, for a field may be large.
+        kind = np.result_type(data.dtype, np.float32)
+        scaled = data - self.centre.astype(kind)
+        scaled *= (1 / (LINEAR * self.width)).astype(kind)
+        np.arcsinh(scaled, out=scaled)
+        scaled *= (LINEAR / self.std).astype(kind)
+        scaled -= (self.mean / self.std).astype(kind)
         return np.ascontiguousarray(self._varying(scaled), np.float32)
 
     def log_slope(self, data: np.ndarray) -> np.ndarray:
@@ -82,7 +89,7 @@ def _bend(x: np.ndarray) -> np.ndarray:
 
 
 class ParameterScaling:
-    """From parameters to what a flow sees, and back: between +-`EDGE` where they are bounded, else on a standard normal's scale.
+    """From parameters to what a flow sees, and back: on scales on which the prior is standard normal, or even with unit variance.
 
     Categorical parameters fill a cell of their own for each value, evenly.
 
@@ -92,17 +99,14 @@ class ParameterScaling:
 
     def __init__(self, prior: Prior) -> None:
         self.prior = prior
-        low, high = prior.bounds
         self._values = [np.sort([v for v in m.args if m.inside(np.array(v))]) if m.kind == "categorical" else None for m in prior.marginals]
-        with np.errstate(divide="ignore", over="ignore"):
-            ends = np.stack([prior.to_base(low), prior.to_base(high)])
-        gaussian = np.array([KINDS[m.kind].gaussian for m in prior.marginals])
-        self.bounded = ~gaussian | (np.abs(ends) < FAR).any(axis=0)
+        ends = np.stack([prior.to_base(bound) for bound in prior.bounds])
         for k, values in enumerate(self._values):
             if values is not None:
                 ends[:, k] = 0.0, len(values)
-        ends = np.where(gaussian, np.clip(ends, -FAR, FAR), ends)
-        self._low, self._wide = np.where(self.bounded, ends[0], 0.0), np.where(self.bounded, ends[1] - ends[0], 1.0)
+        self._even = ~np.array([KINDS[m.kind].gaussian for m in prior.marginals])
+        self._low, self._wide = np.where(self._even, ends[0], 0.0), np.where(self._even, ends[1] - ends[0], 1.0)
+        self._ends = np.where(self._even | (np.abs(ends) < FAR), ends, np.nan)
 
     def to_flow(self, theta: np.ndarray, within: np.ndarray | float = 0.5) -> np.ndarray:
         """Return (…, p) what a flow sees of (…, p) parameters.
@@ -111,37 +115,39 @@ class ParameterScaling:
             theta: the parameters.
             within: (…, p) the place within a categorical value's cell, between 0 and 1.
         """
+        part = (self._base(theta, within) - self._low) / self._wide
+        return np.where(self._even, (2 * part - 1) * EDGE, part)
+
+    def from_flow(self, z: np.ndarray) -> np.ndarray:
+        """Return (…, p) parameters of what a flow drew, be they within the prior or not; NaN beyond all values of a categorical one."""
+        z = z.astype(np.float64)
+        base = self._low + np.where(self._even, (z / EDGE + 1) / 2, z) * self._wide
+        with np.errstate(over="ignore"):
+            theta = self.prior.from_base(base)
+        for k, values in enumerate(self._values):
+            if values is not None:
+                cell = np.floor(base[..., k])
+                there = (cell >= 0) & (cell < len(values))
+                theta[..., k] = np.where(there, values[np.where(there, cell, 0).astype(np.int64)], np.nan)
+        return theta
+
+    def place(self, theta: np.ndarray) -> np.ndarray:
+        """Return (…, p) where parameters stand between the ends of the prior, from 0 to 1; NaN where it has not both, or only values."""
+        ordered = np.array([values is None for values in self._values])
+        low, high = self._ends
+        return np.where(ordered, (self._base(theta, 0.5) - low) / (high - low), np.nan)
+
+    def log_slope(self, theta: np.ndarray) -> np.ndarray:
+        """Return (…,) the log of the volume in what a flow sees of a volume of parameters, by which its density is more."""
+        continuous = [k for k, values in enumerate(self._values) if values is None]
+        slope = np.where(self._even, np.log(2 * EDGE), 0.0) - np.log(self._wide)
+        slope_of_base = sum(self.prior.marginals[k].log_slope(theta[..., k]) for k in continuous)
+        return np.asarray(slope_of_base + slope.sum())
+
+    def _base(self, theta: np.ndarray, within: np.ndarray | float) -> np.ndarray:
         base = self.prior.to_base(theta)
         within = np.broadcast_to(within, theta.shape)
         for k, values in enumerate(self._values):
             if values is not None:
                 base[..., k] = np.searchsorted(values, theta[..., k]) + within[..., k]
-        part = (base - self._low) / self._wide
-        return np.where(self.bounded, (2 * part - 1) * EDGE, part)
-
-    def from_flow(self, z: np.ndarray) -> np.ndarray:
-        """Return (…, p) parameters of what a flow drew; of what is bounded, within its bounds."""
-        part = np.where(self.bounded, np.clip((z.astype(np.float64) / EDGE + 1) / 2, 0.0, 1.0), z)
-        base = self._low + part * self._wide
-        theta = self.prior.from_base(base)
-        low, high = self.prior.bounds
-        for k, values in enumerate(self._values):
-            if values is not None:
-                theta[..., k] = values[np.minimum(base[..., k].astype(np.int64), len(values) - 1)]
-        return np.where(self.bounded, np.clip(theta, low, high), theta)
-
-    def place(self, theta: np.ndarray) -> np.ndarray:
-        """Return (…, p) where parameters stand between their bounds, from 0 to 1; NaN of those that have none, or only values."""
-        ordered = self.bounded & np.array([values is None for values in self._values])
-        return np.where(ordered, (self.to_flow(theta) / EDGE + 1) / 2, np.nan)
-
-    def within(self, z: np.ndarray) -> np.ndarray:
-        """Return (…,) bool: whether (…, p) places on the flow's scale are within all bounds."""
-        return np.asarray((~self.bounded | (np.abs(z) <= EDGE)).all(axis=-1))
-
-    def log_slope(self, theta: np.ndarray) -> np.ndarray:
-        """Return (…,) the log of the volume in what a flow sees of a volume of parameters, by which its density is more."""
-        continuous = [k for k, values in enumerate(self._values) if values is None]
-        slope = np.where(self.bounded, np.log(2 * EDGE), 0.0) - np.log(self._wide)
-        slope_of_base = sum(self.prior.marginals[k].log_slope(theta[..., k]) for k in continuous)
-        return np.asarray(slope_of_base + slope.sum())
+        return base

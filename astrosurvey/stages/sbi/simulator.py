@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from ...catalog.schema import suggestion
 from ...core.settings import keyed_settings
 from ...core.stage import Context, DataError, Stage
 from ...products import Observations, Samples
+from ...products._npy import NpyWriter, map_npy
 from .priors import Prior, normal_unit
 from .rows import RowRandom
 
@@ -60,6 +60,10 @@ class Simulator(Stage):
         """
         raise NotImplementedError(f"{self.name} has no formula for its likelihood")
 
+    def stored_as(self) -> np.dtype:
+        """Return the type that data are stored in: float32, or float16 to save space."""
+        return np.dtype(np.float32)
+
     def feature_names(self) -> tuple[str, ...]:
         """Return the names of the data's values; override it where they depend on the settings."""
         return self.features
@@ -75,7 +79,7 @@ class Simulator(Stage):
         return Prior.declared(cls.prior)
 
     def draw(self, theta: np.ndarray, seed: int) -> np.ndarray:
-        """Return (n, …) float32 data for (n, p) parameters, outside of any run."""
+        """Return (n, …) data, as they are stored, for (n, p) parameters, outside of any run."""
         return np.asarray(self._rows(self.simulate, theta, RowRandom(seed, 0, len(theta))))
 
     def run(self, ctx: Context, *, parameters: Samples) -> Mapping[str, Any]:
@@ -87,26 +91,28 @@ class Simulator(Stage):
         theta = self._theta(parameters)
         seed, count = int(ctx.rng.integers(2**63)), len(theta)
         rows = max(1, round(self.at_once() * ctx.batch))
-        data, failed = None, 0
-        for start in range(0, count, rows):
-            stop = min(start + rows, count)
-            part = self._rows(simulate, theta[start:stop], RowRandom(seed, start, stop))
-            if data is None:
-                data = np.lib.format.open_memmap(_place(ctx), "w+", np.float32, (count, *part.shape[1:]))
-            data[start:stop] = part
-            failed += int(np.isnan(part.reshape(len(part), -1)).all(axis=1).sum())
-            ctx.progress(stop, count)
+        path, failed, file = ctx.scratch / "simulations.npy", 0, None
+        try:
+            for start in range(0, count, rows):
+                stop = min(start + rows, count)
+                part = self._rows(simulate, theta[start:stop], RowRandom(seed, start, stop))
+                file = file or NpyWriter(path, part.dtype, (count, *part.shape[1:]))
+                file.write(part)
+                failed += int(np.isnan(part.reshape(len(part), -1)).all(axis=1).sum())
+                ctx.progress(stop, count)
+        finally:
+            if file is not None:
+                file.close()
         if failed:
             ctx.log.warning("%d of %d simulations failed; they are kept as NaN", failed, count)
         tile = ctx.tile.number if ctx.tile is not None else 0
         meta = {SIMULATOR: {"name": self.name, "version": self.version, "settings": keyed_settings(self.config)}, FAILED: failed}
-        assert data is not None
-        return {"observations": Observations(data, object_ids(tile, count), "", self.feature_names(), parameters, meta)}
+        return {"observations": Observations(map_npy(path), object_ids(tile, count), "", self.feature_names(), parameters, meta)}
 
     def _rows(self, simulate: Simulate, theta: np.ndarray, random: RowRandom) -> np.ndarray:
-        """Return (n, …) float32 data, NaN all over where a simulation is infinite anywhere."""
+        """Return (n, …) data as they are stored, NaN all over where a simulation is infinite anywhere."""
         with np.errstate(all="ignore"):  # what fails is counted
-            data = np.asarray(simulate(theta, random)).astype(np.float32)
+            data = np.array(simulate(theta, random), self.stored_as(), order="C")
         if data.ndim < 2 or len(data) != len(theta):
             raise TypeError(f"{self.name}.simulate must return ({len(theta)}, …) for {len(theta)} rows of theta, not {data.shape}")
         data[np.isinf(data.reshape(len(data), -1)).any(axis=1)] = np.nan
@@ -138,7 +144,3 @@ def _spelt(unit: str) -> str:
         return normal_unit(unit)
     except ValueError:
         return unit
-
-
-def _place(ctx: Context) -> Path:
-    return ctx.scratch / "simulations.npy"

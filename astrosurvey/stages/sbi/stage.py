@@ -20,10 +20,10 @@ class FlowConfig(StageConfig):
     bins: int = Field(8, ge=2, le=64, description="of each spline")
     hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the networks within each layer")
     summary: tuple[int, ...] = Field((), description="widths of a network that condenses the data for the flow; empty for none")
-    epochs: int = Field(60, ge=1, description="times that each member sees all simulations")
-    batch: int = Field(512, ge=1, description="simulations, at most, that each member sees in a step; fewer where there are few")
+    epochs: int = Field(40, ge=1, description="times that each member sees all simulations")
+    batch: int = Field(256, ge=1, description="simulations, at most, that each member sees in a step; fewer where there are few")
     learning_rate: float = Field(1e-2, gt=0, description="highest learning rate")
-    weight_decay: float = Field(1e-4, ge=0, description="pull of all weights to zero (AdamW)")
+    weight_decay: float = Field(1e-2, ge=0, description="pull of all weights to zero (AdamW)")
     keep_back: float = Field(
         0.1, gt=0, lt=1, description="fraction of the simulations that is kept back: half says which weights are best, half calibrates"
     )
@@ -36,9 +36,8 @@ class FlowConfig(StageConfig):
 class NeuralPosterior(Stage):
     """Learn the posterior from simulations: a flow over parameters given data (neural posterior estimation).
 
-    The flow is trained once and then answers for any number of observations. Parameters with bounds are bent within them, so nothing
-    leaks beyond the prior. Members of the ensemble see the simulations in orders of their own, and their mixture answers. A part
-    of the simulations is kept back, and says whether the posteriors mean what they say.
+    The flow is trained once and then answers for any number of observations. Members of the ensemble see the simulations in orders of
+    their own, and their mixture answers. A part of the simulations is kept back, and says whether the posteriors mean what they say.
 
     References: Papamakarios & Murray (2016), arXiv:1605.06376; Greenberg et al. (2019), arXiv:1905.07488; Durkan et al. (2019),
     arXiv:1906.04032; Hermans et al. (2021), arXiv:2110.06581 (why calibration is not optional).

@@ -15,6 +15,8 @@ from .simulators.slcp import Slcp
 from .simulators.stream import Stream
 from .simulators.two_moons import TwoMoons
 from .stage import NeuralLikelihood, NeuralPosterior, Posterior
+from .summaries.moments_stage import Summarise, TrainMoments
+from .summaries.scattering_stage import Scattering
 
 STAGES = (
     DrawPrior,
@@ -29,6 +31,9 @@ STAGES = (
     Enrichment,
     LightCone,
     SimulateSed,
+    Scattering,
+    TrainMoments,
+    Summarise,
     NeuralPosterior,
     NeuralLikelihood,
     Posterior,

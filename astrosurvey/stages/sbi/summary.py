@@ -51,22 +51,24 @@ def summarised(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> 
         drawn: from their posteriors.
         ood: (m,) bool: the data are unlike the simulations.
     """
-    m, draws, p = drawn.theta.shape
-    number = np.where(np.isfinite(drawn.theta[:, 0]).all(axis=1), draws, 0)
-    some = np.flatnonzero(number)
+    m, _, p = drawn.theta.shape
+    number = np.isfinite(drawn.log_density).sum(axis=1)
     quantiles = np.full((m, p, len(LEVELS)), np.nan)
     mean, std, best = (np.full((m, p), np.nan) for _ in range(3))
     log_density = np.full(m, np.nan)
-    if len(some):
-        theta = drawn.theta[some]
-        quantiles[some] = np.moveaxis(np.quantile(theta, LEVELS, axis=1), 0, -1)
-        mean[some], std[some] = theta.mean(axis=1), theta.std(axis=1)
-        chosen = np.argsort(-drawn.log_density[some], axis=1, kind="stable")[:, :CANDIDATES]
+    # Whoever has the same number of draws is dealt with at once; the others are few.
+    for count in np.unique(number[number > 0]):
+        rows = np.flatnonzero(number == count)
+        theta = drawn.theta[rows, :count]
+        quantiles[rows] = np.moveaxis(np.quantile(theta, LEVELS, axis=1), 0, -1)
+        mean[rows], std[rows] = theta.mean(axis=1), theta.std(axis=1)
+        chosen = np.argsort(-drawn.log_density[rows, :count], axis=1, kind="stable")[:, :CANDIDATES]
         candidates = np.take_along_axis(theta, chosen[..., None], 1)
-        log = opened.estimator.log_prob(np.concatenate([mean[some, None], candidates], axis=1), x[some])
-        # Of a likelihood's posterior the density is known once the evidence is.
-        log_density[some] = log[:, 0] - np.nan_to_num(drawn.log_evidence[some])
-        best[some] = np.take_along_axis(candidates, log[:, 1:].argmax(axis=1)[:, None, None], 1)[:, 0]
+        log = opened.estimator.log_prob(np.concatenate([mean[rows, None], candidates], axis=1), x[rows])
+        # The density of a flow is that of what the prior allows of it; of a likelihood's posterior, once the evidence is known.
+        walked = np.isfinite(drawn.log_evidence[rows])
+        log_density[rows] = log[:, 0] - np.where(walked, drawn.log_evidence[rows], np.log(drawn.acceptance[rows]))
+        best[rows] = np.take_along_axis(candidates, log[:, 1:].argmax(axis=1)[:, None, None], 1)[:, 0]
     return Summary(quantiles, mean, std, best, log_density, number, _flags(opened, x, drawn, ood))
 
 

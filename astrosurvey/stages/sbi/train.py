@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -109,7 +109,6 @@ class Pairs:
 def train(
     pairs: Pairs,
     split: Split,
-    bounded: Sequence[bool],
     settings: Settings,
     *,
     of_data: bool,
@@ -118,17 +117,18 @@ def train(
     progress: Callable[[int, int], None],
     log: Callable[[str], None],
     checkpoint: Path | None = None,
+    build: Callable[..., FlowEnsemble] = FlowEnsemble,
 ) -> Trained:
     """Train an ensemble of flows and return its weights where the mixture of its members was best.
 
     Args:
         pairs: parameters and data by row.
         split: rows to learn from and to validate on; those of training stand in for none of validation.
-        bounded: of each feature of the density, whether it ends.
         settings: what is trained, and how.
         of_data: learn the density of data given parameters, the likelihood, rather than that of parameters given data.
         seed: of the first weights and of the order of simulations.
         device, progress, log, checkpoint: see `networks.train.fit`.
+        build: the flow; another one with its interface, for comparisons.
     """
 
     def asked(rows: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -137,11 +137,11 @@ def train(
 
     held = (split.validation if len(split.validation) else split.training)[None, :VALIDATION]
     features, context = (part.shape[1] for part in asked(held[:, :1]))
-    config: dict[str, Any] = {"features": features, "context": context, "bounded": [bool(b) for b in bounded]}
+    config: dict[str, Any] = {"features": features, "context": context}
     config |= {"members": settings.members, "layers": settings.layers, "bins": settings.bins}
     config |= {"hidden": list(settings.hidden), "summary": list(settings.summary)}
     with seeded(seed):
-        network = FlowEnsemble(**config)
+        network = build(**config)
     size = min(settings.batch, max(len(split.training) // MINIBATCHES, SMALLEST))
     batches = Batches(split.training, size, settings.members, seed)
     held_back = asked(held)

@@ -220,9 +220,10 @@ def test_graph_holds_what_methods_share():
     made = graph.build(points(values), 10)
     assert len(made) == 50
     assert made.count.sum() == 75
-    np.testing.assert_array_equal(made.values[made.node], values)
-    assert (made.indices[:, 0] == np.arange(50)).all()
-    assert (made.k, made.link) == (10, 7)
+    assert np.bincount(made.node).tolist() == made.count.tolist()
+    assert len(np.unique(np.column_stack([made.node, values]), axis=0)) == 50
+    assert (made.near[:, 0] == np.arange(50)).all()
+    assert made.near.shape == (50, 7)
     summed = graph.build(points(values), 10, weights=np.full(75, 0.5))
     np.testing.assert_allclose(summed.log_density, made.log_density - np.log(2))
     uniform = graph.build(points(np.random.default_rng(2).random((4000, 2))), 40)

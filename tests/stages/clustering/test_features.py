@@ -223,6 +223,20 @@ def tiles(*catalogs):
     return Tiles(list(parts), parts.__getitem__)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("RA_ICRS", "positions of all catalogues are called `ra` and `dec` here"),
+        ("redshift", "no redshifts are wired; .* through catalog.match"),
+        ("PMRA", "did you mean 'pmra'"),
+        ("q", "there are pmra, source_id"),
+    ],
+)
+def test_a_column_that_is_not_there_is_answered_by_what_is(name, message):
+    with pytest.raises(DataError, match=message):
+        points(catalog(pmra=np.arange(3.0)), columns=[name])
+
+
 def test_tiles_photometry_and_redshifts_come_together():
     sources = catalog(a=np.arange(3.0))
     flux = {"band": "r", "method": "kron", "tile_id": 1, "flux": [5.0, 7.0], "flags": 0}

@@ -133,7 +133,7 @@ def clean():
 
 
 def test_the_smallest_cluster_grows_with_the_catalogue_and_shrinks_with_the_dimension():
-    assert [smallest_cluster(n, d) for n, d in ((100, 2), (100_000, 2), (100_000, 5))] == [20, 200, 80]
+    assert [smallest_cluster(n, d) for n, d in ((100, 2), (100_000, 2), (100_000, 3), (10**6, 3), (10**6, 1))] == [20, 200, 105, 333, 4000]
 
 
 def test_the_stage_writes_its_tables():

@@ -86,10 +86,12 @@ def test_posteriors_are_right_and_dirt_is_flagged(method, trained, surroundings)
     assert flags[1] == off | SBI["INVALID_INPUT"]
     assert np.isnan(mean[1]).all()
     assert flags[3] & SBI["PRIOR_EDGE"]
-    assert table.column("n_draw").tolist() == [400, 0, 400, 400]
+    if method == "sbi.npe":  # what the flow makes of data far beyond all simulations lies beyond the prior
+        assert flags[2] & SBI["LOW_ACCEPTANCE"]
+    assert table.column("n_draw")[[0, 1, 3]].tolist() == [400, 0, 400]
     assert table.column("source_id").tolist() == [11, 12, 13, 14]
     drawn = np.array(found["posterior_sample"].rows.column("parameters").to_pylist())
-    assert drawn.shape == (30, 2)
+    assert drawn.shape == (10 * (table.column("n_draw") > 0).sum(), 2)
     assert (np.abs(drawn[:, 0]) <= 1).all()
     assert table.rows.column("log_evidence").null_count == (4 if method == "sbi.npe" else 0)
 
@@ -106,6 +108,14 @@ def test_draws_do_not_depend_on_who_else_is_asked(trained):
         alone = estimator.sample(OBSERVED[:1], 300, np.random.default_rng(2))
         among = estimator.sample(OBSERVED, 300, np.random.default_rng(2))
         assert np.allclose(alone[0], among[0], atol=tolerance)
+
+
+def test_what_leaks_beyond_the_prior_is_rejected_and_counted(trained):
+    estimator = opened(trained["sbi.npe"]["posterior_model"], "cpu").estimator
+    drawn = estimator.posterior(OBSERVED[[0, 3]], 300, np.random.default_rng(2))
+    assert drawn.acceptance[0] > 0.99
+    assert 0.2 < drawn.acceptance[1] < 1
+    assert estimator.prior.inside(drawn.theta).all()
 
 
 def test_one_simulation_is_little_and_is_said_to_be(surroundings):

@@ -116,8 +116,9 @@ def test_the_stage_draws_what_is_declared_and_says_so():
     parameters = {"z": {"log_uniform": [0.01, 2]}, "v": {"normal": [0, 100], "unit": "km / s"}}
     samples = run(DrawPrior, {"parameters": parameters, "number": 50})["parameters"]
     assert samples.draws.shape == (50, 2)
-    assert samples.units == ("", "km.s**-1")
-    assert Prior.of(samples) == Prior.declared(parameters)
+    assert samples.parameters == ("v", "z")
+    assert samples.units == ("km.s**-1", "")
+    assert Prior.of(samples) == Prior.declared(parameters).matched(["v", "z"])
 
 
 def test_a_prior_of_ones_own_is_known_by_where_it_lies():

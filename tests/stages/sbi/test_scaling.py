@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from astrosurvey.networks.conditional_flow import EDGE
 from astrosurvey.stages.sbi.priors import Prior
-from astrosurvey.stages.sbi.scaling import DataScaling, ParameterScaling
+from astrosurvey.stages.sbi.scaling import EDGE, DataScaling, ParameterScaling
 
 PRIOR = Prior.declared(
     {
@@ -26,11 +25,19 @@ def test_parameters_there_and_back():
     rng = np.random.default_rng(1)
     theta = PRIOR.draw(rng, 500)
     scaling = ParameterScaling(PRIOR)
-    assert scaling.bounded.tolist() == [True, True, False, True, True, True, False]
     z = scaling.to_flow(theta, rng.random(theta.shape))
-    assert (np.abs(z[:, scaling.bounded]) <= EDGE).all()
+    assert (np.abs(z[:, [0, 1, 5]]) <= EDGE).all()
     assert np.allclose(scaling.from_flow(z), theta)
-    assert np.allclose(z[:, [0, 1, 2, 5, 6]].std(axis=0), 1, atol=0.15)
+    assert np.allclose(z[:, [0, 1, 2, 4, 5, 6]].std(axis=0), 1, atol=0.15)
+
+
+def test_where_parameters_stand_and_what_is_beyond():
+    scaling = ParameterScaling(PRIOR)
+    place = scaling.place(PRIOR.draw(np.random.default_rng(1), 200))
+    assert np.isnan(place).all(axis=0).tolist() == [False, False, True, False, False, True, True]
+    ordered = place[:, [0, 1, 3, 4]]
+    assert ((ordered >= 0) & (ordered <= 1)).all()
+    assert not PRIOR.inside(scaling.from_flow(np.array([[0, 0, 0, 0, 0, z, 0] for z in (-1.8, 1.8)]))).any()
 
 
 def test_volumes_of_parameters():

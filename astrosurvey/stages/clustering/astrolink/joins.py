@@ -80,19 +80,11 @@ def joins_of(graph: Graph) -> Joins:
 
 
 def _relative_dimension(graph: Graph, nodes: np.ndarray) -> np.ndarray:
-    """Return (node,) the dimension that the surroundings of nodes fill, in units of its median.
-
-    References:
-        Levina & Bickel (2004), NIPS 17, 777 (with the correction of MacKay & Ghahramani 2005).
-    """
+    """Return (node,) the dimension that the surroundings of nodes fill, in units of its median."""
     if not len(nodes):
         return np.zeros(0)
-    near = graph.indices[nodes, : graph.link]
     inverse = np.zeros(len(nodes))
-    for column in near.T:
-        squared = np.maximum(graph.squared[column], np.finfo(float).tiny)
-        outer = squared[:, -1:]
-        # The node itself, in front, is no neighbour.
-        inverse += 0.5 * np.log(outer / squared[:, 1:]).mean(axis=1)
+    for column in graph.near[nodes].T:
+        inverse += graph.inverse_dimension[column]
     dimension = 1 / np.maximum(inverse, np.finfo(float).tiny)
     return np.asarray(dimension / np.median(dimension))

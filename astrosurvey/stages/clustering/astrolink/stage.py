@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -64,6 +65,10 @@ class AstroLink(ClusteringStage):
         found = super().points(ctx, catalog)
         return found if self.config.dimension is None else replace(found, dimension=self.config.dimension)
 
+    def beside(self) -> Sequence[str]:
+        """Return the column of weights, if there is one."""
+        return [] if self.config.weights is None else [self.config.weights]
+
     def cluster(self, ctx: Context, points: Points, catalog: Catalog) -> Clustering:
         """Return the groups that stand out, and the density and the place in the ordered-density plot of each point."""
         import numpy as np
@@ -87,7 +92,7 @@ class AstroLink(ClusteringStage):
         if len(graph) <= k:
             ctx.log.warning("%d distinct points are too few for %d neighbours; set `neighbours` lower", len(graph), k)
             return Clustering()
-        filled = intrinsic_dimension(graph.squared)
+        filled = intrinsic_dimension(graph.inverse_dimension, k)
         if settings.dimension is None and filled < FULL * points.dimension:
             ctx.log.warning(
                 "the points fill some %.1f of %d dimensions: if columns determine each other, groups of noise will be found; "

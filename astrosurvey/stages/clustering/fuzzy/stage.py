@@ -48,7 +48,7 @@ class FuzzyClustering(Stage):
         min_cluster_size: int | None = Field(
             None,
             ge=2,
-            description="points that a cluster of hdbscan has; left out: n / (250 d) of n points in d dimensions, and not below 20",
+            description="points that a cluster of hdbscan has at least; left out: as `clustering.hdbscan` has it",
         )
         false_positive_rate: float = Field(
             0.05, gt=0, lt=1, description="probability that astrolink finds any cluster in a draw, or a snapshot, without structure"

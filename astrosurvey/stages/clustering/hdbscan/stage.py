@@ -24,6 +24,7 @@ class Hdbscan(ClusteringStage):
     """
 
     name = "clustering.hdbscan"
+    version = 2
 
     class Config(FeatureConfig):
         """Settings of `clustering.hdbscan`."""
@@ -31,7 +32,8 @@ class Hdbscan(ClusteringStage):
         min_cluster_size: int | None = Field(
             None,
             ge=2,
-            description="points that a cluster has at least; left out: n / (250 d) of n points in d dimensions, and not below 20",
+            description="points that a cluster has at least; left out: of n points in d dimensions the smaller of n / (250 d) and "
+            "2 sqrt(n) / (d (d - 1)), and not below 20",
         )
         min_samples: int = Field(
             20, ge=1, description="density is measured by the distance to the nearest point of this rank, itself counted; more is smoother"

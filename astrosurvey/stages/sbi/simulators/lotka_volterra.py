@@ -18,7 +18,7 @@ _FEWEST, _MOST = 1e-10, 1e4
 
 
 class LotkaVolterra(Simulator):
-    """Simulate the numbers of hunters and prey by the equations of Lotka and Volterra, counted ten times with errors of a tenth.
+    """Simulate numbers of hunters and prey by the equations of Lotka and Volterra, with errors of a tenth.
 
     Prior, beginning and times are those of the benchmark sbibm.
 

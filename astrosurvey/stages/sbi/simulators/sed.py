@@ -26,7 +26,7 @@ _FURTHEST = 20.0
 
 
 class SimulateSed(Simulator):
-    """Simulate fluxes of galaxies with their errors, from redshift, stellar mass and type, as a survey's photometry would have them.
+    """Simulate fluxes of galaxies, with errors, from redshift, stellar mass and type, as a survey would measure them.
 
     Spectra are those of `simulate.sky`; the mass-to-light ratio follows from the colour at rest. Errors are drawn from those of a
     catalogue, if observations of one are wired, so that the simulations are as deep as it is.

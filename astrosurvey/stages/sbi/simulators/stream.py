@@ -57,7 +57,7 @@ class Stream(Simulator):
         extent: float = Field(40.0, gt=1, le=180, description="deg of the orbit on either side of the progenitor that are observed")
         bins: int = Field(80, ge=4, le=4096, description="bins along the stream")
         radius: float = Field(15.0, gt=0, description="kpc, of the orbit")
-        circular_velocity: float = Field(220.0, gt=0, description="km/s")
+        circular_velocity: float = Field(220.0, gt=0, description="km/s, of the flat rotation curve")
         impact: float = Field(0.3, ge=0, description="kpc between the subhalo and the stream when they are closest")
         speed: float = Field(150.0, gt=0, description="km/s, of the subhalo across the stream")
 

@@ -1,0 +1,87 @@
+"""Ratios of likelihood to evidence by classification: of all parameters, and of one or two at a time.
+
+A network that tells parameters with the data they made from parameters with other data has learnt log p(x | theta) - log p(x). The loss
+here, of a right pair among wrong ones and of wrong ones alone, leaves no constant open. For a part of the parameters it is the ratio of
+their marginal likelihood, a far simpler function, and all parts are learnt side by side.
+
+References:
+    Hermans, Begy & Louppe (2020), arXiv:1903.04057; Miller, Weniger & Forré (2022), arXiv:2210.06170 (the contrast without a constant);
+    Miller et al. (2021), arXiv:2107.01214 (marginals).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .perceptron import Linear, Perceptron
+
+CONTRASTS = 8
+"""Wrong pairs that each right one is told from."""
+
+
+class RatioNetwork(nn.Module):
+    """Log ratios of some subsets of the parameters, of several members each.
+
+    Args:
+        features: length of the data.
+        context: how many parameters there are.
+        subsets: the indices of each subset; None for one subset of all parameters.
+        members: of each subset.
+        hidden: widths of the hidden layers.
+        summary: widths of a network of each member's that condenses the data first; empty for none.
+
+    Shapes: data (member or 1, features, row) and parameters (member or 1, context, row) -> (member, row), the members of a subset in a row.
+    """
+
+    seen: Tensor
+
+    def __init__(
+        self,
+        features: int,
+        context: int,
+        *,
+        subsets: Sequence[Sequence[int]] | None = None,
+        members: int = 4,
+        hidden: Sequence[int] = (64, 64),
+        summary: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        chosen = [list(subset) for subset in subsets] if subsets is not None else [list(range(context))]
+        self.subsets, self.members = chosen, members * len(chosen)
+        each = [subset for subset in chosen for _ in range(members)]
+        seen = torch.zeros(len(each), context, 1)
+        for k, subset in enumerate(each):
+            seen[k, subset] = 1.0
+        self.register_buffer("seen", seen, persistent=False)
+        self.condense = Perceptron(self.members, (features, *summary)) if summary else nn.Identity()
+        self.listens = Linear(self.members, summary[-1] if summary else features, hidden[0])
+        self.looks = Linear(self.members, context, hidden[0])
+        self.judges = Perceptron(self.members, (*hidden, 1))
+
+    def forward(self, data: Tensor, theta: Tensor) -> Tensor:
+        """Return the log ratios."""
+        return self._judged(self._heard(data), theta)
+
+    def contrast(self, data: Tensor, theta: Tensor) -> Tensor:
+        """Return the loss of a minibatch: rows of both belong together, and are wrong pairs for each other."""
+        heard, rows = self._heard(data), theta.shape[-1]
+        count = min(CONTRASTS, (rows - 1) // 2)
+        right = self._judged(heard, theta)
+        wrong = torch.stack([self._judged(heard, theta.roll(k + 1, dims=-1)) for k in range(2 * count)])
+        # One right pair among wrong ones, and as many wrong ones and no right one.
+        among = torch.cat([right[None], wrong[: count - 1]])
+        level = math.log(count)
+        some = functional.softplus(torch.logsumexp(among, dim=0) - level)
+        none = functional.softplus(torch.logsumexp(wrong[count - 1 : 2 * count - 1], dim=0) - level)
+        return (some + none - right).mean(dim=-1).sum()
+
+    def _heard(self, data: Tensor) -> Tensor:
+        return self.listens(self.condense(data))
+
+    def _judged(self, heard: Tensor, theta: Tensor) -> Tensor:
+        return self.judges(functional.silu(heard + self.looks(theta * self.seen)))[:, 0]

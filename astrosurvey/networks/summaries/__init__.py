@@ -1,0 +1,1 @@
+"""Networks that turn data of any shape into a few numbers which tell of the parameters."""

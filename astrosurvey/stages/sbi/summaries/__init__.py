@@ -1,0 +1,1 @@
+"""Stages that turn data into a few numbers which tell of the parameters."""

@@ -1,0 +1,98 @@
+"""Moment networks learn means and spreads; sets may have missing rows; summaries do not depend on the position."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from astrosurvey import DataError, Observations
+from astrosurvey.stages.sbi.priors import Prior
+from astrosurvey.stages.sbi.summaries.blocks import summarised
+from astrosurvey.stages.sbi.summaries.moments_stage import Summarise, TrainMoments
+from astrosurvey.stages.sbi.summaries.scale import FieldScaling
+
+from ..running import context, run, tiles_of
+
+PRIOR = Prior.declared({"level": {"uniform": [-1, 1]}, "strength": {"log_uniform": [0.5, 2]}})
+
+
+def observed(count, shape, rng):
+    """Return noise about a level."""
+    theta = PRIOR.draw(rng, count)
+    level, strength = theta.T.reshape(2, count, *[1] * len(shape))
+    data = (level + strength * rng.normal(size=(count, *shape))).astype(np.float32)
+    return Observations(data, np.arange(count), "", (), PRIOR.samples(theta), {})
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "symmetry"),
+    [("perceptron", (12,), "none"), ("convolutions", (4, 4, 4), "torus"), ("deep_set", (40, 1), "none")],
+)
+def test_means_and_spreads_are_learnt(network, shape, symmetry):
+    settings = {"network": network, "symmetry": symmetry, "features": 4, "epochs": 20, "batch": 64, "learning_rate": 4e-3}
+    made = run(TrainMoments, settings, observations=tiles_of(t=observed(1200, shape, np.random.default_rng(1))))
+    scores = {metric.name: metric.value for metric in made["metrics"].values}
+    # 12 numbers fix the level to 0.3 and the logarithm of the strength to 0.2 of its unit; 40 and 64 do better.
+    assert scores["explained_level"] > 0.6
+    assert scores["explained_strength"] > 0.6
+    for name in ("within_level", "within_strength"):
+        assert 0.4 < scores[name] < 0.95  # 60 tests: two standard deviations of .06 about .68, and as much for what is yet to learn
+
+
+def test_sets_may_have_missing_rows():
+    observations = observed(60, (10, 2), np.random.default_rng(2))
+    data = observations.data.copy()
+    data[::2, 6:] = np.nan
+    data[5] = np.nan
+    gappy = Observations(data, observations.ids, "", (), observations.parameters, {})
+    model = run(TrainMoments, {"network": "deep_set", "features": 3, "epochs": 1, "keep_back": 0.2}, observations=tiles_of(t=gappy))[
+        "summary_model"
+    ]
+    said = run(Summarise, {}, summary_model=model, observations=gappy)["observations"].data
+    assert np.isnan(said[5]).all()
+    assert np.isfinite(np.delete(said, 5, axis=0)).all()
+
+
+@pytest.mark.parametrize("symmetry", ["mirror", "square"])
+def test_summaries_do_not_depend_on_the_position(symmetry):
+    images = observed(50, (8, 8), np.random.default_rng(3))
+    settings = {"features": 3, "epochs": 1, "keep_back": 0.2, "symmetry": symmetry}
+    model = run(TrainMoments, settings, observations=tiles_of(t=images))["summary_model"]
+    turned = np.ascontiguousarray(images.data[..., ::-1] if symmetry == "mirror" else images.data.swapaxes(-1, -2)[..., ::-1])
+    straight, other = (
+        run(Summarise, {}, summary_model=model, observations=Observations(data, images.ids))["observations"].data
+        for data in (images.data, turned)
+    )
+    np.testing.assert_allclose(straight, other, atol=1e-5)
+
+
+def test_channels_are_scaled_each_for_itself():
+    rng = np.random.default_rng(4)
+    data = (rng.normal(size=(30, 2, 5)) * np.array([1, 1000])[:, None]).astype(np.float32)
+    scaling = FieldScaling.learnt(data, 0)
+    seen = scaling(data)
+    assert seen.shape == data.shape
+    np.testing.assert_allclose(seen.std(axis=(0, 2)), 1, rtol=0.1)
+    np.testing.assert_array_equal(FieldScaling.from_card(scaling.to_card())(data), seen)
+    assert FieldScaling.learnt(data, None)(data).std(axis=(0, 2))[0] < 0.1
+
+
+def test_a_block_more_or_less_changes_nothing(tmp_path):
+    images = observed(7, (4, 4), np.random.default_rng(5))
+    asked = []
+
+    def summarise(block):
+        asked.append(len(block))
+        return block.reshape(len(block), -1)[:, :2]
+
+    halved = replace(context(None, tmp_path), batch=1e-7)
+    few = summarised(halved, images, ("a", "b"), summarise)
+    assert len(asked) > 1
+    np.testing.assert_array_equal(few.data, images.data.reshape(7, -1)[:, :2])
+
+
+def test_data_of_unknown_parameters_are_refused():
+    with pytest.raises(DataError, match="parameters"):
+        run(TrainMoments, {}, observations=tiles_of(t=Observations(np.ones((3, 4), np.float32), np.arange(3))))
