@@ -80,9 +80,8 @@ def toy_pipeline(toys):
     return build
 
 
-@pytest.fixture
-def command(tmp_path):
-    """A function that runs the command line in a process of its own, with the toy plugin installed."""
+def command_in(folder):
+    """Return a function that runs the command line in a process of its own, in a folder, with the toy plugin installed."""
 
     def run(*arguments, timeout=120, wait=True, env=None):
         environment = {
@@ -93,10 +92,23 @@ def command(tmp_path):
         }
         argv = [sys.executable, "-c", "from astrosurvey.cli import main; main()", *map(str, arguments)]
         if not wait:
-            return subprocess.Popen(argv, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        return subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=timeout, check=False)
+            return subprocess.Popen(argv, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.run(argv, env=environment, cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
 
     return run
+
+
+@pytest.fixture
+def command(tmp_path):
+    """A function that runs the command line in a process of its own, in the test's folder."""
+    return command_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def command_of_module(tmp_path_factory):
+    """The same for what the tests of a module share: a folder, and the function that runs the command line in it."""
+    folder = tmp_path_factory.mktemp("module")
+    return folder, command_in(folder)
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,10 @@ def fit(
     Raises:
         FloatingPointError: the loss is no longer finite.
     """
-    network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network.to(device).train()
+    for weight in network.parameters():
+        if weight.dim() == 4:  # of convolutions of images, which are faster with channels last
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     averaged = deepcopy(network).eval()
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=recipe.fused)
     best = deepcopy(averaged)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .classes import StageLaws as StageLaws
     from .examples import Example as Example
     from .scene import make_image as make_image
+    from .trial import Trial
 
 __all__ = ["Example", "ProductLaws", "StageLaws", "make_image"]
 
@@ -85,3 +86,9 @@ def other_process() -> Iterator[Executor]:
 
     with start_process() as executor:
         yield executor
+
+
+@pytest.fixture(scope="class")
+def trials_of_class() -> dict[str, Trial]:
+    """The trials that the laws of a class share, by example."""
+    return {}

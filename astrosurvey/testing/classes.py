@@ -44,15 +44,26 @@ class StageLaws:
         """Every law that runs the stage needs an example to run it on."""
         assert _methods(type(self), "example"), f"write a method `example` that returns an Example for {self.stage.name}"
 
-    def test_law(self, law: Any, example: str | None, request: pytest.FixtureRequest, tmp_path: Path, other_process: Executor) -> None:
-        """Try one law on one example."""
+    def test_law(
+        self,
+        law: Any,
+        example: str | None,
+        request: pytest.FixtureRequest,
+        tmp_path_factory: pytest.TempPathFactory,
+        other_process: Executor,
+        trials_of_class: dict[str, Trial],
+    ) -> None:
+        """Try one law on one example; laws share a trial, and its first run, where the example asks for no fixture."""
         plugins.load()  # the schema must know the plugins' tables
         if example is None:
             law(self.stage)
             return
-        folder = tmp_path / "trial"
-        folder.mkdir()
-        law(Trial(self.stage, _call(self, example, request), folder, other_process))
+        trial = trials_of_class.get(example)
+        if trial is None:
+            trial = Trial(self.stage, _call(self, example, request), tmp_path_factory.mktemp("trial"), other_process)
+            if not inspect.signature(getattr(self, example)).parameters:
+                trials_of_class[example] = trial
+        law(trial)
 
 
 class ProductLaws:

@@ -140,7 +140,7 @@ def settings_survive_json(trial: Trial) -> None:
 @law
 def makes_what_it_declares(trial: Trial) -> None:
     """It returns every declared output, and each keeps its contract."""
-    run = trial.run().sound()
+    run = trial.plain.sound()
     assert run.state == "done", f"it raised NoWork on an example: {run.outcome.log}"
     assert set(run.outputs) == set(trial.stage.outputs)
 
@@ -150,7 +150,7 @@ def outputs_survive_storing(trial: Trial) -> None:
     """An output that is read back keeps its contract, and is stored as the same bytes again."""
     from ..core.digests import digest_path
 
-    run = trial.run()
+    run = trial.plain
     for name, product in run.outputs.items():
         ports(trial.stage, "outputs")[name].contract.check(product)
         again = trial.folder / f"again-{name}{product.suffix}"
@@ -165,7 +165,7 @@ def equal_inputs_give_equal_bytes(trial: Trial) -> None:
     """Equal inputs give the same bytes, the second time and whatever the global random generators hold."""
     import numpy as np
 
-    first = trial.run().digests
+    first = trial.plain.digests
     state, legacy = random.getstate(), np.random.get_state()
     try:
         random.seed(1234)
@@ -180,14 +180,14 @@ def equal_inputs_give_equal_bytes(trial: Trial) -> None:
 @law
 def other_processes_give_equal_bytes(trial: Trial) -> None:
     """Another process, with other hash seeds and another number of threads, makes the same bytes."""
-    here, there = trial.run().digests, trial.run(elsewhere=True).digests
+    here, there = trial.plain.digests, trial.run(elsewhere=True).digests
     _same(here, there, "in another process", "iterate over no set, and add up in a fixed order")
 
 
 @law
 def batch_changes_nothing(trial: Trial) -> None:
     """The result does not depend on `ctx.batch`."""
-    whole = trial.run().digests
+    whole = trial.plain.digests
     for batch in (0.5, 0.0625):
         _same(whole, trial.run(batch=batch).digests, f"with ctx.batch = {batch}", "a smaller batch may only need less memory")
 
@@ -339,7 +339,7 @@ def works_on_any_tiles(trial: Trial) -> None:
 @law_where(lambda stage: stage.scope == "tile" and any(_table(port) == "source" for port in ports(stage, "outputs").values()))
 def says_which_tile_it_is_of(trial: Trial) -> None:
     """Sources of a tile carry the tile's footprint in `meta["tile"]`, which the merge of the survey needs."""
-    for name, product in trial.run().outputs.items():
+    for name, product in trial.plain.outputs.items():
         if product.kind == "catalog" and product.table == "source":
             footprint = product.meta.get("tile")
             assert footprint, f"output {name!r} has no meta['tile']; make it with astrosurvey.catalog.footprint.describe, or pass it on"
@@ -348,7 +348,7 @@ def says_which_tile_it_is_of(trial: Trial) -> None:
 
 def gives_nothing(trial: Trial) -> None:
     """An example that is called empty gives NoWork, or catalogues without rows."""
-    run = trial.run().sound()
+    run = trial.plain.sound()
     rows = {name: len(product) for name, product in run.outputs.items() if product.kind == "catalog"}
     assert not any(rows.values()), f"found something in an example that holds nothing: rows {rows}"
 

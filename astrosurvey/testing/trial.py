@@ -120,6 +120,11 @@ class Trial:
             digests[str(index)] = digest_path(path)[0]
         return digests
 
+    @cached_property
+    def plain(self) -> Run:
+        """The first run, for all laws that only look at what comes out."""
+        return self.run()
+
     def run(self, *, batch: float = 1.0, elsewhere: bool = False) -> Run:
         """Run the stage as a run does: inputs read from their files, outputs checked and stored.
 

@@ -33,7 +33,7 @@ class Convolutions(nn.Module):
         shape: length of each of one, two or three axes.
         features: numbers that come out.
         channels: of the data; 1 for data without an axis of channels.
-        widths: channels of each level, each of which halves the axes.
+        widths: channels of each level, each of which halves the axes; of small data the first ones are taken.
         stem: strides of the first layer along each axis; chosen by the shape if None.
 
     Shapes: (batch, channels, *shape) -> (batch, features).
@@ -45,6 +45,9 @@ class Convolutions(nn.Module):
         super().__init__()
         convolution: Any = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[len(shape)]
         stem = tuple(stem) if stem is not None else strides(shape)
+        left = max(n // s for n, s in zip(shape, stem, strict=True))
+        # The spread over places says something while there are some.
+        widths = widths[: max(1, left.bit_length() - 2) + 1]
         # Patches side by side where there are many places, overlapping windows where every one is kept.
         first = [(s, 0) if s > 1 else (3, 1) for s in stem]
         kernel, padding = zip(*first, strict=True)

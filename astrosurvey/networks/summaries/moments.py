@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 LEAST = 1e-12
 """Added under the logarithms of the loss."""
+MEMORY = 0.9
+"""Of the residuals of minibatches before, in the mean that standard deviations are relative to."""
 
 
 class MomentNetwork(nn.Module):
@@ -24,18 +27,28 @@ class MomentNetwork(nn.Module):
         features: how many summaries there are.
         parameters: how many are inferred, in units of their prior's spread.
 
+    Standard deviations are learnt relative to the residuals of late, for the loss is flat where they are far too small.
+
     Shapes: data -> (batch, parameters) means and (batch, parameters) standard deviations.
     """
+
+    residual: Tensor
 
     def __init__(self, summary: nn.Module, features: int, parameters: int) -> None:
         super().__init__()
         self.summary = summary
+        self.register_buffer("residual", torch.ones(parameters))
         self.head = nn.Sequential(nn.Linear(features, 64), nn.GELU(), nn.Linear(64, 2 * parameters))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and standard deviations."""
         mean, spread = self.head(self.summary(x)).chunk(2, dim=1)
-        return mean, functional.softplus(spread)
+        return mean, functional.softplus(spread) * self.residual.clone()
+
+    @torch.no_grad()
+    def remember(self, truth: Tensor, mean: Tensor) -> None:
+        """Take note of the residuals of a minibatch: (batch, parameters) each."""
+        self.residual.lerp_((truth - mean).square().mean(dim=0).sqrt(), 1 - MEMORY)
 
 
 def moment_loss(truth: Tensor, mean: Tensor, spread: Tensor) -> Mapping[str, Tensor]:

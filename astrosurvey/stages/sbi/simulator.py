@@ -60,6 +60,10 @@ class Simulator(Stage):
         """
         raise NotImplementedError(f"{self.name} has no formula for its likelihood")
 
+    def stored_as(self) -> np.dtype:
+        """Return the type that data are stored in: float32, or float16 to save space."""
+        return np.dtype(np.float32)
+
     def feature_names(self) -> tuple[str, ...]:
         """Return the names of the data's values; override it where they depend on the settings."""
         return self.features
@@ -75,7 +79,7 @@ class Simulator(Stage):
         return Prior.declared(cls.prior)
 
     def draw(self, theta: np.ndarray, seed: int) -> np.ndarray:
-        """Return (n, …) float32 data for (n, p) parameters, outside of any run."""
+        """Return (n, …) data, as they are stored, for (n, p) parameters, outside of any run."""
         return np.asarray(self._rows(self.simulate, theta, RowRandom(seed, 0, len(theta))))
 
     def run(self, ctx: Context, *, parameters: Samples) -> Mapping[str, Any]:
@@ -106,9 +110,9 @@ class Simulator(Stage):
         return {"observations": Observations(map_npy(path), object_ids(tile, count), "", self.feature_names(), parameters, meta)}
 
     def _rows(self, simulate: Simulate, theta: np.ndarray, random: RowRandom) -> np.ndarray:
-        """Return (n, …) float32 data, NaN all over where a simulation is infinite anywhere."""
+        """Return (n, …) data as they are stored, NaN all over where a simulation is infinite anywhere."""
         with np.errstate(all="ignore"):  # what fails is counted
-            data = np.array(simulate(theta, random), np.float32, order="C")
+            data = np.array(simulate(theta, random), self.stored_as(), order="C")
         if data.ndim < 2 or len(data) != len(theta):
             raise TypeError(f"{self.name}.simulate must return ({len(theta)}, …) for {len(theta)} rows of theta, not {data.shape}")
         data[np.isinf(data.reshape(len(data), -1)).any(axis=1)] = np.nan

@@ -123,6 +123,13 @@ class TestLightCone:
         assert np.all(np.abs(np.mean(z, axis=0)) < 3.5 / np.sqrt(40))
         assert np.all(np.abs(np.std(z, axis=0) - 1) < 0.35)
 
+    def test_half_precision_is_half_the_space(self):
+        settings, prior = {"shape": [4, 4, 4]}, LightCone.usual_prior()
+        samples = prior.samples(prior.draw(np.random.default_rng(0), 5))
+        half, whole = (run(LightCone, settings | {"half": on}, parameters=samples)["observations"] for on in (True, False))
+        assert half.data.dtype == np.float16
+        assert np.array_equal(half.data, whole.data.astype(np.float16))
+
     def test_other_fields_have_no_likelihood(self):
         for field in ("lognormal", "bubbles"):
             stage = LightCone(LightCone.Config(field=field, noise=0.0, shape=(16, 8, 8), ionised=(0.0, 0.5)))

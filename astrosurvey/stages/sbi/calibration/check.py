@@ -181,7 +181,7 @@ def _faults(tested: uniform.Uniformity, calibration: Calibration) -> tuple[str, 
             said.append(f"{marginal.name}: its ranks are not uniform")
     p = len(calibration.marginals)
     if wrong[p].any():
-        said.append(f"regions of highest density of {NOMINAL:.0%} hold {calibration.covered:.1%} of the truths")
+        said.append(f"regions of highest density of {100 * NOMINAL:.0f} % hold {100 * calibration.covered:.1f} % of the truths")
     if wrong[p + 1].any():
         said.append(f"TARP: coverage is off by up to {calibration.tarp:.3f}")
     return tuple(said)

@@ -65,9 +65,10 @@ def train(
         place = torch.Generator().manual_seed(int(np.random.default_rng((seed, step)).integers(2**63)))
         return moved(read(rows), symmetry, place), truth[rows].to(ctx.device)
 
-    def loss(net: nn.Module, seen: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
+    def loss(net: Any, seen: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
         data, answer = seen
         mean, spread = net(data)
+        net.remember(answer, mean.float())
         return moment_loss(answer, mean.float(), spread.float())
 
     def validation(net: nn.Module) -> Mapping[str, float]:
