@@ -31,7 +31,7 @@ class LikelihoodFlow:
         device: where it runs.
     """
 
-    at_once: ClassVar[int] = BLOCK
+    together: ClassVar[int] = TOGETHER
 
     def __init__(
         self, network: FlowEnsemble | RatioNetwork, parameters: ParameterScaling, data: DataScaling, device: Literal["cpu", "cuda"]
@@ -49,8 +49,8 @@ class LikelihoodFlow:
         evidence, accepted = np.full(m, np.nan), np.full(m, np.nan)
         scaled, slope = self._seen(x)
         known = np.flatnonzero(np.isfinite(scaled).all(axis=1))
-        for first in range(0, len(known), TOGETHER):
-            rows = known[first : first + TOGETHER]
+        for first in range(0, len(known), self.together):
+            rows = known[first : first + self.together]
             walked = walk(
                 np.broadcast_to(start, (len(rows), n, p)),
                 rows,
@@ -94,7 +94,7 @@ class LikelihoodFlow:
         """Return (m, n) log likelihoods of the mixture of all members, per volume of the data as the network sees them."""
         m, n, p = z.shape
         log = np.empty((m, n))
-        step = max(1, self.at_once // n)
+        step = max(1, BLOCK // n)
         for first in range(0, m, step):
             some = z[first : first + step]
             context = torch.from_numpy(np.ascontiguousarray(some.reshape(-1, p).T, np.float32))[None].to(self._device)
@@ -111,8 +111,8 @@ class LikelihoodRatio(LikelihoodFlow):
     Their integral is one but for the network's errors, and says nothing of the evidence. A ratio is the same on all scales of the data.
     """
 
-    # One observation at a time: products with a single row of weights round otherwise for another number of walkers, and walks would part.
-    at_once = 1
+    # Populations that move together all make as many moves as the one that needs most; alone, none depends on the others.
+    together = 1
 
     def _seen(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._data(x.reshape(len(x), -1)), np.zeros(len(x))

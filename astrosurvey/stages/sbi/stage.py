@@ -99,7 +99,7 @@ class NeuralLikelihood(Stage):
 
 
 class NeuralRatio(Stage):
-    """Learn the ratio of likelihood to evidence from simulations, by telling right pairs of parameters and data from wrong ones.
+    """Learn the ratio of likelihood to evidence from simulations, by telling right pairs from wrong ones.
 
     Ratio and prior together are the posterior, from which populations of walkers draw. The network has no density to get right and can be
     any, so data may be many numbers; where they are few, `sbi.npe` and `sbi.nle` learn more from as many simulations.
