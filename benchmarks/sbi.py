@@ -45,7 +45,7 @@ from astrosurvey.stages.sbi.model import opened
 from astrosurvey.stages.sbi.priors import Prior
 from astrosurvey.stages.sbi.scaling import DataScaling, ParameterScaling
 from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior
-from astrosurvey.stages.sbi.train import Pairs, train
+from astrosurvey.stages.sbi.train import FLOW, Pairs, train
 
 HERE = Path(__file__).parent
 TASKS = ("two_moons", "slcp", "gaussian_linear", "gaussian_mixture", "sir", "lotka_volterra")
@@ -120,7 +120,7 @@ def measured(part: str, seed: int, arguments: argparse.Namespace) -> dict[str, A
         trained = train(
             Pairs(found, parameters, data, rng, "cpu"),
             split,
-            settings_of(config),
+            settings_of(config, FLOW),
             of_data=of_data,
             seed=int(rng.integers(2**31)),
             device="cpu",

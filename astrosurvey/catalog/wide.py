@@ -1,4 +1,4 @@
-"""The wide view: one row a source, with a column for every flux, for exports and for people."""
+"""The wide view: one row a source, with a column for every flux and every number of a posterior, for exports and for people."""
 
 from __future__ import annotations
 
@@ -47,6 +47,45 @@ def wide_view(sources: pa.Table, photometry: pa.Table) -> pa.Table:
                 metadata[b"description"] = f"{table[field.name].description} ({name_of_band}, {name_of_method})".encode()
             values = rows.column(field.name).combine_chunks().take(taken)
             result = result.append_column(pa.field(name, field.type, nullable=True, metadata=metadata), values)
+    return result
+
+
+def with_posteriors(sources: pa.Table, posterior: pa.Table) -> pa.Table:
+    """Return the sources with the numbers of their posteriors beside them, in columns such as `sbi_mass_mean` and `sbi_mass_q05`.
+
+    Args:
+        sources: rows of the table `source`, perhaps with more columns.
+        posterior: rows of the table `posterior`, one a source; those of other things than sources are passed over.
+
+    Raises:
+        SchemaError: a source has two posteriors, or they are not all of the same parameters at the same levels.
+    """
+    posterior = posterior.filter(posterior.column("source_id").is_valid())
+    if not len(posterior):
+        return sources
+    ids = to_numpy(posterior, "source_id")
+    if len(np.unique(ids)) != len(ids):
+        raise SchemaError("the wide view has room for one posterior a source, and there are several; set `layout: tables`")
+    taken = _rows_of(to_numpy(sources, "source_id"), ids)
+    about = [posterior.column(name).to_pylist() for name in ("parameter_names", "parameter_units", "quantile_levels")]
+    if any(one != column[0] for column in about for one in column):
+        raise SchemaError("the wide view has room for posteriors of the same parameters and quantiles; set `layout: tables`")
+    names, units, levels = about[0][0].split(","), about[1][0].split(","), about[2][0]
+    found = {name: np.array(posterior.column(name).to_pylist(), float) for name in ("mean", "std", "quantiles")}
+    quantiles = found["quantiles"].reshape(len(posterior), len(names), len(levels))
+    result = sources
+    for k, (parameter, unit) in enumerate(zip(names, units, strict=True)):
+        columns = {"mean": found["mean"][:, k], "std": found["std"][:, k]}
+        columns |= {f"q{100 * level:02.0f}": quantiles[:, k, j] for j, level in enumerate(levels)}
+        for name, values in columns.items():
+            metadata = {"unit": unit, "ucd": "stat.fit.param", "description": f"{name} of the posterior of {parameter}"}
+            field = pa.field(re.sub(r"\W", "_", f"sbi_{parameter}_{name}"), pa.float64(), metadata=metadata)
+            result = result.append_column(field, pa.array(values).take(taken))
+    for name, column in (("sbi_logq", "log_density"), ("sbi_ood_p", "ood_p"), ("sbi_flag", "flags")):
+        field = posterior.schema.field(column)
+        result = result.append_column(
+            pa.field(name, field.type, metadata=field.metadata), posterior.column(column).combine_chunks().take(taken)
+        )
     return result
 
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 from .perceptron import Linear, Perceptron
 
 CONTRASTS = 8
-"""Wrong pairs that each right one is told from."""
+"""Pairs of which one may be right; fewer in minibatches of fewer than twice as many rows."""
 
 
 class RatioNetwork(nn.Module):
@@ -68,17 +68,19 @@ class RatioNetwork(nn.Module):
         return self._judged(self._heard(data), theta)
 
     def contrast(self, data: Tensor, theta: Tensor) -> Tensor:
-        """Return the loss of a minibatch: rows of both belong together, and are wrong pairs for each other."""
+        """Return the loss of a minibatch, the mean of all members: rows of both belong together, and are wrong pairs for each other.
+
+        A row alone has no wrong pair but itself, which teaches that all ratios are one.
+        """
         heard, rows = self._heard(data), theta.shape[-1]
-        count = min(CONTRASTS, (rows - 1) // 2)
+        count = max(1, min(CONTRASTS, rows // 2))
         right = self._judged(heard, theta)
-        wrong = torch.stack([self._judged(heard, theta.roll(k + 1, dims=-1)) for k in range(2 * count)])
-        # One right pair among wrong ones, and as many wrong ones and no right one.
-        among = torch.cat([right[None], wrong[: count - 1]])
-        level = math.log(count)
-        some = functional.softplus(torch.logsumexp(among, dim=0) - level)
-        none = functional.softplus(torch.logsumexp(wrong[count - 1 : 2 * count - 1], dim=0) - level)
-        return (some + none - right).mean(dim=-1).sum()
+        wrong = torch.stack([self._judged(heard, theta.roll(k + 1, dims=-1)) for k in range(2 * count - 1)])
+        # One right pair among wrong ones, and as many wrong ones and no right one; that is as probable.
+        among, level = torch.cat([right[None], wrong[: count - 1]]), math.log(count)
+        some = functional.softplus(torch.logsumexp(among, dim=0) - level) + level - right
+        none = functional.softplus(torch.logsumexp(wrong[count - 1 :], dim=0) - level)
+        return (some + none).mean() / 2
 
     def _heard(self, data: Tensor) -> Tensor:
         return self.listens(self.condense(data))

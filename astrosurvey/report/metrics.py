@@ -9,6 +9,7 @@ from ..core.tiling import SURVEY
 from . import text
 from .figures import Chart, figures
 from .gather import Run
+from .inference import OWN
 from .matrices import Matrix, matrices
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def make_group(title: str, metrics: Metrics) -> Group:
     for pivot in group.pivots:
         pivot.rows.sort(key=lambda row: ", aperture" in row[0])  # total fluxes first, as in the figures
     group.matrices = matrices(metrics.meta)
-    group.first, group.others = figures(metrics.curves)
+    group.first, group.others = figures({name: curve for name, curve in metrics.curves.items() if not name.startswith(OWN)})
     return group
 
 

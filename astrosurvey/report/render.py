@@ -23,6 +23,7 @@ from .counts import make_counts
 from .gather import Run, gather
 from .graph import picture
 from .head import Head, make_head
+from .inference import InferenceSection, make_inference
 from .metrics import Group, metric_groups
 from .sky import Sky, make_sky
 from .sources import Shown, flag_meanings, make_sources
@@ -71,6 +72,7 @@ def report(root: Path) -> str:
     truth = attempt("The truth", lambda: make_truth(run, sky), Truth())
     spectra = attempt("The spectra", lambda: make_spectra(run), SpectraSection())
     clusters = attempt("The clusters", lambda: make_clusters(run), ClustersSection())
+    inference = attempt("The inference", lambda: make_inference(run), InferenceSection())
     made = attempt("The stages", lambda: cards(run), list[Card]())
     stages = attempt("The installed stages", _installed, dict[str, type]())
     cited, uncited = attempt("What to cite", lambda: citations(run, stages), (list[Citation](), list[str]()))
@@ -82,6 +84,7 @@ def report(root: Path) -> str:
         "truth": truth,
         "spectra": spectra,
         "clusters": clusters,
+        "inference": inference,
         "flags": flag_meanings(),
         "metrics": attempt("The metrics", lambda: metric_groups(run, notes), list[Group]()),
         "counts": attempt("The counts", lambda: make_counts(sources.statistics), None),
@@ -92,7 +95,8 @@ def report(root: Path) -> str:
         "version": __version__,
         "data": attempt("The map", lambda: text.embedded(_data(sky, sources, truth)), text.embedded(_data(Sky(), Shown(), Truth()))),
     }
-    context["notes"] = [*run.problems, *sky.notes, *sources.notes, *truth.notes, *spectra.notes, *clusters.notes, *notes, *uncited]
+    parts = (sky, sources, truth, spectra, clusters, inference)
+    context["notes"] = [*run.problems, *(note for part in parts for note in part.notes), *notes, *uncited]
     return page("index.html.j2", context)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from astrosurvey.catalog.arrow import to_astropy
 from astrosurvey.catalog.schema import SchemaError
-from astrosurvey.catalog.wide import wide_view
+from astrosurvey.catalog.wide import wide_view, with_posteriors
 from astrosurvey.products import Catalog
 
 
@@ -52,3 +52,41 @@ def test_chunks_do_not_matter(random_catalog):
     rows = photometry([(5, "r", "kron", 1), (9, "r", "kron", 2)])
     chunked = pa.concat_tables([rows.slice(0, 1), rows.slice(1)])
     assert wide_view(sources, chunked).equals(wide_view(sources, rows))
+
+
+def posteriors(**changes):
+    columns = {
+        "posterior_id": [1, 2, 3],
+        "source_id": pa.array([7, 9, None]),
+        "model": "sed",
+        "method": "sbi.npe",
+        "parameter_names": "z,log mass",
+        "parameter_units": ",dex",
+        "quantile_levels": [np.float32([0.05, 0.5])] * 3,
+        "quantiles": [[0.1, 0.2, 9.0, 10.0], [0.3, 0.4, 8.0, 9.0], [0.0] * 4],
+        "mean": [[0.2, 10.0], [0.4, 9.0], [0.0] * 2],
+        "std": [[0.1, 0.5]] * 3,
+        "n_draw": 100,
+        "log_density": [1.0, 2.0, 3.0],
+        "flags": [0, 2, 0],
+    }
+    return Catalog.from_columns("posterior", {**columns, **changes}).rows
+
+
+def test_posteriors_stand_beside_their_sources(random_catalog):
+    sources = random_catalog("source", 3).replace(source_id=[9, 5, 7]).rows
+    wide = with_posteriors(sources, posteriors())
+    new = wide.select(wide.column_names[len(sources.column_names) :]).to_pydict()
+    assert list(new) == [
+        *(f"sbi_{name}_{number}" for name in ("z", "log_mass") for number in ("mean", "std", "q05", "q50")),
+        *("sbi_logq", "sbi_ood_p", "sbi_flag"),
+    ]
+    assert new["sbi_z_q50"] == [0.4, None, 0.2]
+    assert new["sbi_log_mass_mean"] == [9.0, None, 10.0]
+    assert new["sbi_flag"] == [2, None, 0]
+    assert str(to_astropy(wide, {})["sbi_log_mass_std"].unit) == "dex"
+    assert with_posteriors(sources, posteriors().slice(2)).equals(sources)
+    with pytest.raises(SchemaError, match="several"):
+        with_posteriors(sources, posteriors(source_id=[7, 7, 9]))
+    with pytest.raises(SchemaError, match="same parameters"):
+        with_posteriors(sources, posteriors(parameter_names=["z,log mass", "z,age", "z,age"]))

@@ -51,7 +51,7 @@ from astrosurvey.stages.sbi.simulators.sir import Sir
 from astrosurvey.stages.sbi.simulators.slcp import Slcp
 from astrosurvey.stages.sbi.simulators.stream import Stream
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
-from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
+from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, NeuralRatio, Posterior
 from astrosurvey.stages.sbi.summaries.moments_stage import Summarise, TrainMoments
 from astrosurvey.stages.sbi.summaries.scattering_stage import Scattering
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
@@ -452,6 +452,11 @@ class TestNeuralPosterior(_Infers, StageLaws):
 
 class TestNeuralLikelihood(_Infers, StageLaws):
     stage = NeuralLikelihood
+
+
+class TestNeuralRatio(_Infers, StageLaws):
+    stage = NeuralRatio
+    SMALL: ClassVar = {"members": 2, "hidden": [6], "epochs": 2, "keep_back": 0.5, "tests": 4, "draws": 10}
 
 
 class TestPosterior(StageLaws):

@@ -29,6 +29,7 @@ TABLES = {
     "members": "cluster_member",
     "points": "cluster_point",
     "events": "cluster_event",
+    "posterior": "posterior",
 }
 """What can be written: port and table. What comes to two ports of one table is written into one."""
 CATALOGS = {port: optional(Tiles.of(Catalog.of(table))) for port, table in TABLES.items()}
@@ -40,7 +41,7 @@ class TablesConfig(StageConfig):
 
     layout: Literal["tables", "wide"] = Field(
         "tables",
-        description="tables: a table for each catalogue; wide: photometry beside the source, a column for each band, method and measure",
+        description="tables: a table for each catalogue; wide: photometry and posteriors beside the source, a column for each measure",
     )
 
 
@@ -67,12 +68,13 @@ class _TablesExport(Stage):
         members: Gathered,
         points: Gathered,
         events: Gathered,
+        posterior: Gathered,
     ) -> Mapping[str, Any]:
         """Return the folder with the file."""
         from .tables import out_tables
 
         of_spectra = [catalog, redshifts, classes, anomalies, lines, indices]
-        gathered = [sources, photometry, *of_spectra, clusters, members, points, events]
+        gathered = [sources, photometry, *of_spectra, clusters, members, points, events, posterior]
         self.write(ctx.scratch, out_tables(gathered, wide=self.config.layout == "wide"))
         return {"files": Export(ctx.scratch)}
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from ...catalog.arrow import to_astropy
 from ...catalog.schema import SchemaError
-from ...catalog.wide import wide_view
+from ...catalog.wide import wide_view, with_posteriors
 from ...core.product import Tiles
 from ...core.stage import DataError, NoWork
 from ...products import Catalog
@@ -61,7 +61,7 @@ def out_tables(catalogs: Sequence[Tiles[Catalog] | None], *, wide: bool) -> list
 
     Args:
         catalogs: None for what is not wired; those of one table are joined.
-        wide: put the photometry beside the sources, in one row for each.
+        wide: put photometry and posteriors beside the sources, in one row for each.
 
     Raises:
         DataError: nothing is wired, or `wide` without sources and photometry.
@@ -79,6 +79,8 @@ def out_tables(catalogs: Sequence[Tiles[Catalog] | None], *, wide: bool) -> list
             raise DataError("`layout: wide` puts photometry beside the sources: wire both, or set `layout: tables`")
         try:
             rows = wide_view(found.pop("source").rows, found.pop("photometry").rows)
+            if "posterior" in found:
+                rows = with_posteriors(rows, found.pop("posterior").rows)
         except SchemaError as error:
             raise DataError(str(error)) from error
         first = [OutTable("source", _columns(rows))]

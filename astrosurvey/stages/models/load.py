@@ -14,6 +14,7 @@ from ...core.stage import DataError
 from ...networks.candidates import CandidateScorer
 from ...networks.conditional_flow import FlowEnsemble
 from ...networks.determinism import seeded
+from ...networks.ratio import RatioNetwork
 from ...networks.spectral_autoencoder import SpectralAutoencoder
 from ...networks.spectrum import SpectrumEnsemble
 from ...networks.summaries.build import moment_network
@@ -28,6 +29,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "candidates": CandidateScorer,
     "conditional flow": FlowEnsemble,
     "moment network": moment_network,
+    "ratio": RatioNetwork,
 }
 """What a model's `architecture` may name: functions that build a network from the model's config."""
 

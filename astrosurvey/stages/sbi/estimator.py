@@ -13,7 +13,7 @@ from .priors import Prior
 from .rows import RowRandom
 from .scaling import DataScaling, ParameterScaling
 
-BLOCK = 1 << 14
+BLOCK = 1 << 13
 """Draws that are made at a time."""
 ROUNDS = 8
 """Times that draws beyond the prior are drawn again before they are given up."""
@@ -28,12 +28,14 @@ class Drawn:
         log_density: (m, draw) of these, roughly and up to a constant for each observation: it tells which draws are probable.
         acceptance: (m,) fraction of the draws that the prior allowed, or of the moves that were accepted.
         log_evidence: (m,) log of the probability of the data; NaN where the method does not know it.
+        log_scale: (m,) log of what the densities that `Estimator.log_prob` gives integrate to.
     """
 
     theta: np.ndarray
     log_density: np.ndarray
     acceptance: np.ndarray
     log_evidence: np.ndarray
+    log_scale: np.ndarray
 
 
 class Estimator(Protocol):
@@ -76,18 +78,26 @@ class PosteriorFlow:
         theta, log_density = np.full((len(x), draws, len(self.prior)), np.nan), np.full((len(x), draws), np.nan)
         accepted, asked = np.zeros(len(x)), np.zeros(len(x))
         rows = np.flatnonzero(np.isfinite(x.reshape(len(x), -1)).all(axis=1))
-        step = max(1, BLOCK // draws)
+        number = np.full(len(rows), draws)
         for again in range(ROUNDS):
-            for first in range(0, len(rows), step):
-                some = rows[first : first + step]
-                found, log = self._draw(x[some], some, draws, seed + again)
-                inside = self.prior.inside(found)
-                accepted[some] += inside.sum(axis=1)
-                asked[some] += draws
-                theta[some], log_density[some] = _filled(theta[some], log_density[some], found, log, inside)
-            rows = rows[np.isnan(log_density[rows]).any(axis=1)]
-        with np.errstate(invalid="ignore"):
-            return Drawn(theta, log_density, accepted / asked, np.full(len(x), np.nan))
+            for count in np.unique(number):
+                alike = rows[number == count]
+                step = max(1, BLOCK // int(count))
+                for first in range(0, len(alike), step):
+                    some = alike[first : first + step]
+                    found, log = self._draw(x[some], some, int(count), seed + again)
+                    inside = self.prior.inside(found)
+                    accepted[some] += inside.sum(axis=1)
+                    asked[some] += count
+                    theta[some], log_density[some] = _filled(theta[some], log_density[some], found, log, inside)
+            missing = np.isnan(log_density[rows]).sum(axis=1)
+            rows, missing = rows[missing > 0], missing[missing > 0]
+            # Somewhat more than a row's acceptance says are needed; in powers of two, so that many rows are drawn together.
+            needed = np.log2(1.5 * missing / np.maximum(accepted[rows] / asked[rows], 1e-3))
+            number = np.minimum(2 ** np.ceil(np.clip(needed, 3, 40)).astype(np.int64), draws)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            acceptance = accepted / asked
+            return Drawn(theta, log_density, acceptance, np.full(len(x), np.nan), np.log(acceptance))
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
         """Return (m, draws, p) draws alone."""
@@ -135,12 +145,12 @@ def _filled(
     theta: np.ndarray, log: np.ndarray, found: np.ndarray, found_log: np.ndarray, inside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (m, draw, p) draws and (m, draw) logs with what is missing of them filled by new ones that are inside, in their order."""
-    if inside.all() and np.isnan(log).all():
+    if inside.all() and np.isnan(log).all() and found.shape == theta.shape:
         return found, found_log
     order = np.argsort(~inside, axis=1, kind="stable")
     missing = np.isnan(log)
     nth = np.cumsum(missing, axis=1) - 1
     filled = missing & (nth < inside.sum(axis=1, keepdims=True))
-    chosen = np.take_along_axis(order, np.maximum(nth, 0), axis=1)
+    chosen = np.take_along_axis(order, np.clip(nth, 0, order.shape[1] - 1), axis=1)
     fresh, fresh_log = np.take_along_axis(found, chosen[..., None], axis=1), np.take_along_axis(found_log, chosen, axis=1)
     return np.where(filled[..., None], fresh, theta), np.where(filled, fresh_log, log)

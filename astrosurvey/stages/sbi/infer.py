@@ -1,4 +1,4 @@
-"""From simulations to a calibrated estimator: what all stages that train a flow do."""
+"""From simulations to a calibrated estimator: what all stages that train one for `sbi.posterior` do."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ from .calibration.product import to_metrics
 from .data import Simulations, Split
 from .model import METHODS, to_model
 from .scaling import DataScaling, ParameterScaling
-from .train import Pairs, Settings, Trained, train
+from .train import FLOW, RATIO, Pairs, Settings, Trained, train
 
+LOSSES = {
+    FLOW: ("surprise", "mean of minus the log density, by the mixture of all members, of simulations that were kept back"),
+    RATIO: (
+        "contrast",
+        "cross-entropy of right pairs of parameters and data among wrong ones, mean of all members, of simulations kept back",
+    ),
+}
+"""What the loss of an architecture is called, and what it is."""
 STRANGERS = 4000
 """Simulations, at most, of either part, that strange data are known by."""
 
@@ -39,13 +47,13 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         split = Split(np.flatnonzero(found.usable), *(np.empty(0, np.int64),) * 2)
     if not len(split.validation):
         ctx.log.warning("only %d simulations: none is kept back, and nobody can tell what the posteriors are worth", len(found))
-    of_data = method == "sbi.nle"
+    of_data = method != "sbi.npe"
     parameters, data = ParameterScaling(found.prior), DataScaling.learnt(found.sample(split.training))
     if not data.varies.all():
         ctx.log.warning("%d of %d features are the same in all simulations, and are passed over", (~data.varies).sum(), data.varies.size)
     if of_data and not data.varies.any():
         raise DataError("all simulations are the same: there is no likelihood to learn; simulate more")
-    settings = settings_of(config)
+    settings = settings_of(config, METHODS[method][0])
     with threads(1):  # more cost more than they give in networks this small, and round differently
         trained = train(
             Pairs(found, parameters, data, ctx.rng, ctx.device),
@@ -58,7 +66,7 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
             log=ctx.log.info,
             checkpoint=ctx.checkpoint,
         )
-        estimator = METHODS[method](trained.network, parameters, data, ctx.device)
+        estimator = METHODS[method][1](trained.network, parameters, data, ctx.device)
         calibration = _calibrated(ctx, estimator, found, split.test[: config.tests], config)
     trained.network.cpu()
     training = {
@@ -66,7 +74,7 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         "missing": int((~found.usable).sum()),
         "kept_back": len(split.validation) + len(split.test),
         "steps": trained.history.stopped,
-        "surprise": round(trained.history.best[0], 5),
+        _loss(trained): round(trained.history.best[0], 5),
         "learning_rate": config.learning_rate,
         "batch": config.batch,
     }
@@ -74,14 +82,12 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
     return model, to_metrics(calibration, _values(trained, found), {"training": trained.history.curves})
 
 
-def settings_of(config: Any) -> Settings:
-    """Return what a stage's settings say of the flow and its training."""
+def settings_of(config: Any, architecture: str) -> Settings:
+    """Return what a stage's settings say of the network, of this architecture, and its training."""
+    flow = {"layers": config.layers, "bins": config.bins} if architecture == FLOW else {}
     return Settings(
-        config.members,
-        config.layers,
-        config.bins,
-        tuple(config.hidden),
-        tuple(config.summary),
+        architecture,
+        {"members": config.members, "hidden": list(config.hidden), "summary": list(config.summary), **flow},
         config.epochs,
         config.batch,
         config.learning_rate,
@@ -117,14 +123,13 @@ def _detector(simulations: Simulations, split: Split) -> Detector | None:
     return learn(Seen(simulations.take(some)), Seen(simulations.take(others)))
 
 
+def _loss(trained: Trained) -> str:
+    return LOSSES[trained.architecture][0]
+
+
 def _values(trained: Trained, simulations: Simulations) -> list[Metric]:
     return [
-        Metric(
-            "surprise",
-            trained.history.best[0],
-            better="lower",
-            description="mean of minus the log density, by the mixture of all members, of simulations that were kept back",
-        ),
+        Metric(_loss(trained), trained.history.best[0], better="lower", description=LOSSES[trained.architecture][1]),
         Metric("simulations", len(simulations), description="that it was trained and tested on"),
         Metric("missing", int((~simulations.usable).sum()), better="lower", description="simulations with missing values, left out"),
     ]

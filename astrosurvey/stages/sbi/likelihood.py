@@ -1,13 +1,14 @@
-"""Posteriors by a flow over data given parameters, which stands for the likelihood, and walkers."""
+"""Posteriors by a network that stands for the likelihood, a flow over data given parameters or a ratio to the evidence, and walkers."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 
 from ...networks.conditional_flow import FlowEnsemble
+from ...networks.ratio import RatioNetwork
 from .estimator import Drawn
 from .sampler import walk
 from .scaling import DataScaling, ParameterScaling
@@ -30,7 +31,11 @@ class LikelihoodFlow:
         device: where it runs.
     """
 
-    def __init__(self, network: FlowEnsemble, parameters: ParameterScaling, data: DataScaling, device: Literal["cpu", "cuda"]) -> None:
+    together: ClassVar[int] = TOGETHER
+
+    def __init__(
+        self, network: FlowEnsemble | RatioNetwork, parameters: ParameterScaling, data: DataScaling, device: Literal["cpu", "cuda"]
+    ) -> None:
         self._network, self._parameters, self._data, self._device = network.to(device).eval(), parameters, data, device
         self.prior = parameters.prior
 
@@ -44,8 +49,8 @@ class LikelihoodFlow:
         evidence, accepted = np.full(m, np.nan), np.full(m, np.nan)
         scaled, slope = self._seen(x)
         known = np.flatnonzero(np.isfinite(scaled).all(axis=1))
-        for first in range(0, len(known), TOGETHER):
-            rows = known[first : first + TOGETHER]
+        for first in range(0, len(known), self.together):
+            rows = known[first : first + self.together]
             walked = walk(
                 np.broadcast_to(start, (len(rows), n, p)),
                 rows,
@@ -57,7 +62,7 @@ class LikelihoodFlow:
             theta[rows] = self._parameters.from_flow(walked.places)
             log[rows] = walked.log_likelihood + self.prior.log_density(theta[rows])
             evidence[rows], accepted[rows] = walked.log_evidence, walked.accepted
-        return Drawn(theta, log, accepted, evidence)
+        return Drawn(theta, log, accepted, self._evidence(evidence), evidence)
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
         """Return (m, draws, p) draws alone."""
@@ -72,6 +77,10 @@ class LikelihoodFlow:
     def _seen(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         flat = x.reshape(len(x), -1)
         return self._data(flat), self._data.log_slope(flat)
+
+    def _evidence(self, scale: np.ndarray) -> np.ndarray:
+        """Return (m,) the log evidence by (m,) the log of what likelihood and prior integrate to."""
+        return scale
 
     def _log_prior(self, z: np.ndarray) -> np.ndarray:
         """Return (m, n) log prior density on the flow's scale, -inf outside."""
@@ -94,3 +103,19 @@ class LikelihoodFlow:
             mixture = torch.logsumexp(members, dim=0) - np.log(len(members))
             log[first : first + step] = mixture.reshape(-1, n).cpu().numpy()
         return log
+
+
+class LikelihoodRatio(LikelihoodFlow):
+    """Posteriors by a network that gives the ratio of likelihood to evidence: ratio and prior are the posterior.
+
+    Their integral is one but for the network's errors, and says nothing of the evidence. A ratio is the same on all scales of the data.
+    """
+
+    # Populations that move together all make as many moves as the one that needs most; alone, none depends on the others.
+    together = 1
+
+    def _seen(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._data(x.reshape(len(x), -1)), np.zeros(len(x))
+
+    def _evidence(self, scale: np.ndarray) -> np.ndarray:
+        return np.full(len(scale), np.nan)

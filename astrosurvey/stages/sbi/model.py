@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 
 from ...core.stage import DataError
-from ...networks.conditional_flow import FlowEnsemble
 from ...products import Model, Observations
 from ..models.load import to_network
 from .calibration.check import Calibration
 from .calibration.misspecification import Detector
 from .data import Simulations
 from .estimator import Estimator, PosteriorFlow
-from .likelihood import LikelihoodFlow
+from .likelihood import LikelihoodFlow, LikelihoodRatio
 from .priors import Prior
 from .scaling import DataScaling, ParameterScaling
-from .train import ARCHITECTURE, Trained
+from .train import FLOW, RATIO, Trained
 
 TASK = "posterior"
 """What the card of a model for `sbi.posterior` says under `task`."""
-METHODS: dict[str, type[PosteriorFlow] | type[LikelihoodFlow]] = {"sbi.npe": PosteriorFlow, "sbi.nle": LikelihoodFlow}
-"""By the stage that trained it, what answers."""
+METHODS: dict[str, tuple[str, Callable[..., Estimator]]] = {
+    "sbi.npe": (FLOW, PosteriorFlow),
+    "sbi.nle": (FLOW, LikelihoodFlow),
+    "sbi.nre": (RATIO, LikelihoodRatio),
+}
+"""By the stage that trained it, the network's architecture, and what answers."""
 NEEDS = ("method", "prior", "data", "calibration")
 _SCALING, _DETECTOR = "scaling.", "misspecification."
 
@@ -75,7 +78,7 @@ def to_model(
     """Return what was trained as a Model; its weights in single precision, since narrow posteriors need their digits.
 
     Args:
-        trained: the flow.
+        trained: the network.
         method: a key of `METHODS`.
         simulations: that it was trained on.
         data: their scaling.
@@ -99,7 +102,7 @@ def to_model(
         "limits": "posteriors are right, if at all, for data that the simulator could have made with parameters from the prior",
         "licence": "that of the simulations",
     }
-    return Model(ARCHITECTURE, trained.config, weights, card)
+    return Model(trained.architecture, trained.config, weights, card)
 
 
 def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
@@ -110,21 +113,24 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
     """
     card = model.card
     if card.get("task") != TASK:
-        raise DataError(f"the model is for {card.get('task', 'something')!r}, not for {TASK!r}: wire the output of sbi.npe or sbi.nle")
+        raise DataError(
+            f"the model is for {card.get('task', 'something')!r}, not for {TASK!r}: wire the output of sbi.npe, sbi.nle or sbi.nre"
+        )
     missing = [key for key in NEEDS if key not in card]
     if missing or card["method"] not in METHODS:
         said = f"says nothing of {', '.join(missing)}" if missing else f"names the method {card['method']!r}, which is not known here"
-        raise DataError(f"the model's card {said}: wire a model as sbi.npe or sbi.nle writes it")
+        raise DataError(f"the model's card {said}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it")
     try:
         data = DataScaling(*(np.array(model.weights[f"{_SCALING}{field.name}"]) for field in fields(DataScaling)))
     except KeyError as error:
-        raise DataError(f"the model lacks {error}: wire a model as sbi.npe or sbi.nle writes it") from error
+        raise DataError(f"the model lacks {error}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
     learnt = {name.removeprefix(_DETECTOR): array for name, array in model.weights.items() if name.startswith(_DETECTOR)}
     weights = {name: array for name, array in model.weights.items() if not name.startswith((_SCALING, _DETECTOR))}
+    architecture, answers = METHODS[card["method"]]
+    if model.architecture != architecture:
+        raise DataError(f"the model is of the architecture {model.architecture!r}, and {card['method']} is one of a {architecture}")
     network = to_network(Model(model.architecture, model.config, weights, card))
-    if not isinstance(network, FlowEnsemble):
-        raise DataError(f"the model is of the architecture {model.architecture!r}, and this stage needs a {ARCHITECTURE}")
-    estimator: Estimator = METHODS[card["method"]](network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
+    estimator = answers(network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
     shape, names = tuple(card["data"]["shape"]), tuple(card["data"]["names"])
     calibration = Calibration.from_card(card["calibration"])
     detector = Detector.from_arrays(learnt) if learnt else None

@@ -12,14 +12,12 @@ from ...core.stage import Context, NoWork, Stage, StageConfig
 from ...products import Catalog, Metrics, Model, Observations
 
 
-class FlowConfig(StageConfig):
-    """Settings of stages that train a flow."""
+class TrainingConfig(StageConfig):
+    """Settings of stages that train an ensemble on simulations."""
 
-    members: int = Field(4, ge=1, le=32, description="flows in the ensemble; a single one is overconfident")
-    layers: int = Field(5, ge=1, le=32, description="of each flow; more follow more intricate posteriors")
-    bins: int = Field(8, ge=2, le=64, description="of each spline")
-    hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the networks within each layer")
-    summary: tuple[int, ...] = Field((), description="widths of a network that condenses the data for the flow; empty for none")
+    members: int = Field(4, ge=1, le=32, description="networks in the ensemble; a single one is overconfident")
+    hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the hidden layers; of a flow, within each of its layers")
+    summary: tuple[int, ...] = Field((), description="widths of a network that condenses the data first; empty for none")
     epochs: int = Field(40, ge=1, description="times that each member sees all simulations")
     batch: int = Field(256, ge=1, description="simulations, at most, that each member sees in a step; fewer where there are few")
     learning_rate: float = Field(1e-2, gt=0, description="highest learning rate")
@@ -28,9 +26,21 @@ class FlowConfig(StageConfig):
         0.1, gt=0, lt=1, description="fraction of the simulations that is kept back: half says which weights are best, half calibrates"
     )
     max_missing: float = Field(0.01, ge=0, lt=1, description="fraction of simulations with missing values beyond which training refuses")
+
+
+class CalibratedConfig(TrainingConfig):
+    """Settings of stages that train an estimator for `sbi.posterior`."""
+
     calibration: Literal["on", "off"] = Field("on", description="whether posteriors are tested on simulations that were kept back")
     tests: int = Field(500, ge=1, description="simulations, at most, that calibration rests on")
     draws: int = Field(200, ge=10, description="draws from each posterior in calibration")
+
+
+class FlowConfig(CalibratedConfig):
+    """Settings of stages that train a flow."""
+
+    layers: int = Field(5, ge=1, le=32, description="of each flow; more follow more intricate posteriors")
+    bins: int = Field(8, ge=2, le=64, description="of each spline")
 
 
 class NeuralPosterior(Stage):
@@ -78,6 +88,33 @@ class NeuralLikelihood(Stage):
         max_missing: float = Field(
             0.0, ge=0, lt=1, description="fraction of simulations with missing values beyond which training refuses; they bend likelihoods"
         )
+        tests: int = Field(100, ge=1, description="simulations, at most, that calibration rests on; each costs a walk")
+
+    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
+        """Return the model and its calibration."""
+        from .infer import infer
+
+        model, metrics = infer(ctx, observations, self.config, self.name)
+        return {"posterior_model": model, "calibration": metrics}
+
+
+class NeuralRatio(Stage):
+    """Learn the ratio of likelihood to evidence from simulations, by telling right pairs from wrong ones.
+
+    Ratio and prior together are the posterior, from which populations of walkers draw. The network has no density to get right and can be
+    any, so data may be many numbers; where they are few, `sbi.npe` and `sbi.nle` learn more from as many simulations.
+
+    References: Hermans, Begy & Louppe (2020), arXiv:1903.04057; Durkan, Murray & Papamakarios (2020), arXiv:2002.03712; Miller, Weniger &
+    Forré (2022), arXiv:2210.06170 (the contrast that is learnt from).
+    """
+
+    name, version, scope = "sbi.nre", 1, "survey"
+    inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
+    outputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "calibration": Metrics}
+
+    class Config(CalibratedConfig):
+        """Settings of `sbi.nre`."""
+
         tests: int = Field(100, ge=1, description="simulations, at most, that calibration rests on; each costs a walk")
 
     def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:

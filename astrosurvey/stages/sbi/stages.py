@@ -14,7 +14,7 @@ from .simulators.sir import Sir
 from .simulators.slcp import Slcp
 from .simulators.stream import Stream
 from .simulators.two_moons import TwoMoons
-from .stage import NeuralLikelihood, NeuralPosterior, Posterior
+from .stage import NeuralLikelihood, NeuralPosterior, NeuralRatio, Posterior
 from .summaries.moments_stage import Summarise, TrainMoments
 from .summaries.scattering_stage import Scattering
 
@@ -36,5 +36,6 @@ STAGES = (
     Summarise,
     NeuralPosterior,
     NeuralLikelihood,
+    NeuralRatio,
     Posterior,
 )

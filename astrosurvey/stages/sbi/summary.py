@@ -65,9 +65,7 @@ def summarised(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> 
         chosen = np.argsort(-drawn.log_density[rows, :count], axis=1, kind="stable")[:, :CANDIDATES]
         candidates = np.take_along_axis(theta, chosen[..., None], 1)
         log = opened.estimator.log_prob(np.concatenate([mean[rows, None], candidates], axis=1), x[rows])
-        # The density of a flow is that of what the prior allows of it; of a likelihood's posterior, once the evidence is known.
-        walked = np.isfinite(drawn.log_evidence[rows])
-        log_density[rows] = log[:, 0] - np.where(walked, drawn.log_evidence[rows], np.log(drawn.acceptance[rows]))
+        log_density[rows] = log[:, 0] - drawn.log_scale[rows]
         best[rows] = np.take_along_axis(candidates, log[:, 1:].argmax(axis=1)[:, None, None], 1)[:, 0]
     return Summary(quantiles, mean, std, best, log_density, number, _flags(opened, x, drawn, ood))
 

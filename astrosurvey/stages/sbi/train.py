@@ -1,4 +1,4 @@
-"""Training of conditional flows on simulations."""
+"""Training of conditional flows and ratio networks on simulations."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from torch import Tensor, nn
 
 from ...networks.conditional_flow import FlowEnsemble
 from ...networks.determinism import seeded
+from ...networks.ratio import RatioNetwork
 from ...networks.train import History, Recipe, fit
+from ..models.load import ARCHITECTURES
 from .data import Batches, Simulations, Split
 from .scaling import DataScaling, ParameterScaling
 
-ARCHITECTURE = "conditional flow"
-"""Under which `models.load` builds the flow."""
+FLOW, RATIO = "conditional flow", "ratio"
+"""What is trained, as `models.load` names its architectures."""
+Network = FlowEnsemble | RatioNetwork
 CACHE = 1 << 30
 """Bytes of data up to which all of them are kept in memory, scaled; of more, each minibatch is read."""
 VALIDATION = 4096
@@ -33,18 +36,16 @@ class Settings:
     """What is trained, and how.
 
     Attributes:
-        members, layers, bins, hidden, summary: see `networks.conditional_flow.FlowEnsemble`.
+        architecture: `FLOW` or `RATIO`.
+        network: what it is built with beside the lengths of parameters and data.
         epochs: times that each member sees all simulations.
         batch: simulations, at most, that each member sees in a step.
         learning_rate: at its highest.
         weight_decay: of AdamW.
     """
 
-    members: int
-    layers: int
-    bins: int
-    hidden: tuple[int, ...]
-    summary: tuple[int, ...]
+    architecture: str
+    network: Mapping[str, Any]
     epochs: int
     batch: int
     learning_rate: float
@@ -53,15 +54,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained flow.
+    """A trained network.
 
     Attributes:
+        architecture: `FLOW` or `RATIO`.
         network: in evaluation mode on the CPU.
         config: what it was built with.
         history: of the training.
     """
 
-    network: FlowEnsemble
+    architecture: str
+    network: Network
     config: dict[str, Any]
     history: History
 
@@ -117,18 +120,19 @@ def train(
     progress: Callable[[int, int], None],
     log: Callable[[str], None],
     checkpoint: Path | None = None,
-    build: Callable[..., FlowEnsemble] = FlowEnsemble,
+    build: Callable[..., FlowEnsemble] | None = None,
 ) -> Trained:
-    """Train an ensemble of flows and return its weights where the mixture of its members was best.
+    """Train an ensemble and return its weights where they were best: of flows the mixture, of ratios the members on average.
 
     Args:
         pairs: parameters and data by row.
         split: rows to learn from and to validate on; those of training stand in for none of validation.
         settings: what is trained, and how.
-        of_data: learn the density of data given parameters, the likelihood, rather than that of parameters given data.
+        of_data: learn the density of data given parameters, the likelihood (or its ratio to the evidence), rather than that of
+            parameters given data.
         seed: of the first weights and of the order of simulations.
         device, progress, log, checkpoint: see `networks.train.fit`.
-        build: the flow; another one with its interface, for comparisons.
+        build: another flow with the same interface, for comparisons.
     """
 
     def asked(rows: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -137,23 +141,23 @@ def train(
 
     held = (split.validation if len(split.validation) else split.training)[None, :VALIDATION]
     features, context = (part.shape[1] for part in asked(held[:, :1]))
-    config: dict[str, Any] = {"features": features, "context": context}
-    config |= {"members": settings.members, "layers": settings.layers, "bins": settings.bins}
-    config |= {"hidden": list(settings.hidden), "summary": list(settings.summary)}
+    config: dict[str, Any] = {"features": features, "context": context, **settings.network}
     with seeded(seed):
-        network = build(**config)
+        network = cast(Network, (build or ARCHITECTURES[settings.architecture])(**config))
     size = min(settings.batch, max(len(split.training) // MINIBATCHES, SMALLEST))
-    batches = Batches(split.training, size, settings.members, seed)
+    batches = Batches(split.training, size, network.members, seed)
     held_back = asked(held)
 
     def validation(net: nn.Module) -> Mapping[str, float]:
         with torch.autocast(device, enabled=False):
-            mixture = torch.logsumexp(net(*held_back), dim=0) - np.log(settings.members)
+            if isinstance(net, RatioNetwork):
+                return {"contrast": float(net.contrast(*held_back))}
+            mixture = torch.logsumexp(net(*held_back), dim=0) - np.log(network.members)
         return {"surprise": float(-mixture.mean())}
 
     def loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         with torch.autocast(device, enabled=False):
-            return {"surprise": -net(*batch).mean()}
+            return {"contrast": net.contrast(*batch)} if isinstance(net, RatioNetwork) else {"surprise": -net(*batch).mean()}
 
     steps = settings.epochs * batches.epoch
     recipe = Recipe(
@@ -177,4 +181,4 @@ def train(
         log=log,
         checkpoint=checkpoint,
     )
-    return Trained(cast(FlowEnsemble, trained), config, history)
+    return Trained(settings.architecture, cast(Network, trained), config, history)

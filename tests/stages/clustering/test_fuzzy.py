@@ -103,6 +103,8 @@ class TestErrors:
         with pytest.raises(DataError, match="'a' scatter by 0.295, and half of their errors are above 200; errors must be"):
             errors_of(made, columns(made, ["a", "b"]), "{column}_error")
         assert errors_of(made, columns(made, ["b"]), "{column}_error").usable.all()
+        constant = catalog(a=np.full(50, 0.1), a_error=np.full(50, 0.3))
+        assert errors_of(constant, columns(constant, ["a"]), "{column}_error").usable.all()
 
     def test_covariances_are_made_in_blocks(self, monkeypatch):
         rng = np.random.default_rng(4)

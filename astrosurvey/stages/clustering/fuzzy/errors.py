@@ -141,7 +141,7 @@ def _in_unit(catalog: Catalog, name: str, unit: str) -> np.ndarray:
 def _require_plausible(columns: Columns, sigma: np.ndarray, values: np.ndarray) -> None:
     """Raise a DataError if values scatter by far less than their errors say, which values cannot that have these errors."""
     for name, own, error in zip(columns.names, values.T, sigma.T, strict=True):
-        if len(own) >= FEW and 0 < MOST * own.std() < np.median(error):
+        if len(own) >= FEW and np.ptp(own) > 0 and MOST * own.std() < np.median(error):  # a constant column does not count anyway
             raise DataError(
                 f"values of {name!r} scatter by {own.std():.3g}, and half of their errors are above {np.median(error):.3g}; "
                 "errors must be standard deviations in the unit of the values"

@@ -158,14 +158,16 @@ def check(
 def _verdict(tested: uniform.Uniformity, p: int) -> str:
     """Return what is wrong in one word: the clearest of what has a name, if that is certain."""
     named = np.where(tested.adjusted <= ALPHA, tested.alone, np.inf)
-    named[:p, 2] = named[p, 1:] = named[p + 1] = np.inf
+    named[:p, 2] = named[p + 1] = np.inf
+    if tested.alone[p, 0] > ALPHA:  # the density is off, but neither too small nor too large on the whole
+        named[p] = np.inf
     if not np.isfinite(named).any():
         return MISCALIBRATED
     quantity, question = np.unravel_index(np.argmin(named), named.shape)
     if quantity < p and uniform.QUESTIONS[question] == "mean":
         return BIASED
     # Truths at the ends of a parameter's ranks, or where the density is low: the posterior is too narrow for them.
-    return OVERCONFIDENT if tested.statistic[quantity, question] > 0 else UNDERCONFIDENT
+    return OVERCONFIDENT if tested.statistic[quantity, 0 if quantity == p else question] > 0 else UNDERCONFIDENT
 
 
 def _faults(tested: uniform.Uniformity, calibration: Calibration) -> tuple[str, ...]:
@@ -181,7 +183,7 @@ def _faults(tested: uniform.Uniformity, calibration: Calibration) -> tuple[str, 
             said.append(f"{marginal.name}: its ranks are not uniform")
     p = len(calibration.marginals)
     if wrong[p].any():
-        said.append(f"regions of highest density of {NOMINAL:.0%} hold {calibration.covered:.1%} of the truths")
+        said.append(f"regions of highest density of {100 * NOMINAL:.0f} % hold {100 * calibration.covered:.1f} % of the truths")
     if wrong[p + 1].any():
         said.append(f"TARP: coverage is off by up to {calibration.tarp:.3f}")
     return tuple(said)

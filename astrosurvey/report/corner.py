@@ -1,0 +1,88 @@
+"""A posterior as a corner of small plots: each parameter alone, and each two together.
+
+Like the charts it carries no style beyond class names, and holds a bounded number of points.
+
+References: Foreman-Mackey (2016), JOSS 1, 24 (corner plots).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from .charts import ticks
+from .text import decimal, visible
+
+MOST_PARAMETERS, MOST_POINTS = 6, 400
+CELL, GAP, LEFT, BOTTOM = 104, 6, 44, 38
+BARS = 18
+
+
+def corner(draws: np.ndarray, names: Sequence[str], truth: np.ndarray | None = None) -> Markup:
+    """Return the picture of (n, p) draws.
+
+    Args:
+        draws: of a posterior.
+        names: of the parameters, with their units.
+        truth: (p,) where it is known.
+    """
+    draws, names = draws[:, :MOST_PARAMETERS], list(names)[:MOST_PARAMETERS]
+    draws = draws[np.isfinite(draws).all(axis=1)]
+    p = len(names)
+    if len(draws) < 2:
+        return Markup('<p class="quiet">There is nothing to draw: the posterior has no draws.</p>')
+    size = LEFT + p * (CELL + GAP) + 4
+    ends = [_ends(draws[:, k], None if truth is None else float(truth[k])) for k in range(p)]
+    thinned = draws[:: -(-len(draws) // MOST_POINTS)]
+    parts = []
+    for row in range(p):
+        for column in range(row + 1):
+            x0, y0 = LEFT + column * (CELL + GAP), 4 + row * (CELL + GAP)
+            parts.append(f'<rect class="frame" x="{x0}" y="{y0}" width="{CELL}" height="{CELL}"/>')
+            across = _place(thinned[:, column], ends[column]) * CELL + x0
+            if row == column:
+                parts.append(_bars(draws[:, row], ends[row], x0, y0))
+            else:
+                up = y0 + CELL - _place(thinned[:, row], ends[row]) * CELL
+                inside = (across >= x0) & (across <= x0 + CELL) & (up >= y0) & (up <= y0 + CELL)
+                dots = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(across[inside], up[inside], strict=True))
+                parts.append(f'<g class="series s0"><path class="dots" d="{dots}"/></g>')
+            if truth is not None and np.isfinite(truth[[row, column]]).all():
+                x = x0 + float(_place(truth[column], ends[column])) * CELL
+                y = y0 + CELL - float(_place(truth[row], ends[row])) * CELL
+                level = "" if row == column else f"M{x0} {y:.1f}h{CELL}"
+                parts.append(f'<path class="truth" d="M{x:.1f} {y0}v{CELL}{level}"/>')
+    for k, name in enumerate(names):
+        x0, y0 = LEFT + k * (CELL + GAP), 4 + k * (CELL + GAP)
+        base = 4 + p * (CELL + GAP) - GAP
+        for tick in ticks(*ends[k], 3):
+            place = float(_place(tick, ends[k])) * CELL
+            parts.append(f'<text class="tick middle" x="{x0 + place:.1f}" y="{base + 14}">{decimal(tick, 3)}</text>')
+            if k:
+                parts.append(f'<text class="tick end" x="{LEFT - 4}" y="{y0 + CELL - place + 4:.1f}">{decimal(tick, 3)}</text>')
+        parts.append(f'<text class="label middle" x="{x0 + CELL / 2}" y="{base + 30}">{escape(visible(name))}</text>')
+    label = escape(visible(f"Posterior of {', '.join(names)}"))
+    return Markup(f'<svg class="chart corner" role="img" aria-label="{label}" viewBox="0 0 {size} {size + BOTTOM}">{"".join(parts)}</svg>')
+
+
+def _ends(values: np.ndarray, truth: float | None) -> tuple[float, float]:
+    """Return the ends of an axis: nearly all draws, and the truth if it is near."""
+    low, high = (float(v) for v in np.quantile(values, [0.005, 0.995]))
+    room = (high - low) or abs(low) * 0.1 or 1.0
+    if truth is not None and low - room < truth < high + room:
+        low, high = min(low, truth), max(high, truth)
+    return low - 0.06 * room, high + 0.06 * room
+
+
+def _place(values: np.ndarray | float, ends: tuple[float, float]) -> np.ndarray:
+    return (np.asarray(values, float) - ends[0]) / (ends[1] - ends[0])
+
+
+def _bars(values: np.ndarray, ends: tuple[float, float], x0: int, y0: int) -> str:
+    counts, _ = np.histogram(values, BARS, ends)
+    step, top = CELL / BARS, max(int(counts.max()), 1)
+    path = "".join(f"V{y0 + CELL - 0.94 * CELL * count / top:.1f}h{step:.2f}" for count in counts)
+    path = f"M{x0} {y0 + CELL}{path}V{y0 + CELL}"
+    return f'<g class="series s0"><path class="fill" d="{path}Z"/><path class="line" d="{path}"/></g>'

@@ -1,0 +1,212 @@
+"""Posteriors by simulation: whether they can be trusted, how many are flagged, and some of them as corner plots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from ..catalog.flags import SBI
+from . import text
+from .charts import Curve, curves
+from .corner import corner
+from .gather import Run
+
+if TYPE_CHECKING:
+    from ..stages.sbi.calibration.check import Calibration
+
+MOST_CALIBRATIONS, MOST_STAGES, MOST_CORNERS = 4, 4, 6
+MOST_RANKS = 6
+"""Parameters whose rank histograms are shown."""
+MOST_BYTES = 400_000_000
+"""Of a stage's tables; larger ones are not opened for the page."""
+OWN = ("tests by rank", "difference by place", "coverage by level")
+"""First words of curves that this section draws, so that the metrics' need not."""
+MOODS = {"calibrated": "good", "off": "warn", "untested": "warn"}
+BAND = "95 % of right posteriors"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart with its title and what to look for in it."""
+
+    title: str
+    svg: Markup
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The calibration of one estimator.
+
+    Attributes:
+        mood: the CSS class of the verdict.
+        facts: (name, value) pairs.
+        faults: what is wrong, in words.
+    """
+
+    title: str
+    verdict: str
+    mood: str
+    facts: list[tuple[str, str]]
+    faults: tuple[str, ...]
+    pictures: list[Picture]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The posteriors that a stage gave.
+
+    Attributes:
+        facts: (name, value) pairs, flags among them.
+        corners: some of them.
+    """
+
+    title: str
+    facts: list[tuple[str, str]]
+    corners: list[Picture]
+
+
+@dataclass
+class InferenceSection:
+    """What the page says of inference."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    answers: list[Answers] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def make_inference(run: Run) -> InferenceSection:
+    """Return the section; empty for a run that infers nothing."""
+    from ..products import Metrics
+    from ..stages.sbi.calibration.product import of_metrics
+
+    section = InferenceSection()
+    for stage in run.stages:
+        for _, port, stored, path in run.products(stage):
+            if stored.kind == "metrics" and port == "calibration" and len(section.verdicts) < MOST_CALIBRATIONS:
+                found = of_metrics(Metrics.read(path))
+                if found is not None:
+                    section.verdicts.append(_verdict(stage, found))
+    stages = [stage for stage in run.stages if any(_table(stored) == "posterior" for _, _, stored, _ in run.products(stage))]
+    for stage in stages[:MOST_STAGES]:
+        paths = [path for _, _, stored, path in run.products(stage) if _table(stored) in ("posterior", "posterior_sample")]
+        if sum(path.stat().st_size for path in paths) > MOST_BYTES:
+            section.notes.append(f"The posteriors of {stage} are too many to be opened for this page.")
+        else:
+            section.answers.append(_answers(run, stage))
+    return section
+
+
+def _table(stored: Any) -> str:
+    return str(stored.summary.get("table")) if stored.kind == "catalog" and isinstance(stored.summary, dict) else ""
+
+
+def _verdict(title: str, found: Calibration) -> Verdict:
+    facts = [
+        ("tests", text.number(found.tests)),
+        ("p, all tests together", text.decimal(found.p, 2)),
+        ("regions of 90 % hold", f"{text.decimal(100 * found.covered, 3)} %"),
+        ("coverage less nominal", text.decimal(found.signed, 2)),
+        ("without a draw", text.number(found.empty) if found.empty else ""),
+    ]
+    known = [(name, value) for name, value in facts if value] if found.tests else []
+    return Verdict(title, found.verdict, MOODS.get(found.verdict, "bad"), known, found.faults, _pictures(found))
+
+
+def _pictures(found: Calibration) -> list[Picture]:
+    made = []
+    covered = _starting(found, "coverage by level, ")
+    if covered:
+        lines = [_line(name, curve, "level", "coverage", k) for k, (name, curve) in enumerate(covered.items())]
+        nominal = covered["highest density"]
+        lines.append(_band(nominal, _numbers(nominal, "level"), _numbers(nominal, "level")))
+        svg = curves(lines, x="nominal probability", y="regions that hold the truth", y_range=(0.0, 1.04))
+        made.append(Picture("Expected coverage", svg, "Below the dashed line, regions are too small: the posterior is overconfident."))
+    places = _starting(found, "difference by place, ")
+    if places:
+        lines = [_line(name, curve, "place", "difference", k) for k, (name, curve) in enumerate(places.items())]
+        first = next(iter(places.values()))
+        lines.append(_band(first, _numbers(first, "place"), [0.0] * len(first["place"])))
+        svg = curves(lines, x="place of the truth among the draws", y="distribution less uniform")
+        note = "A line wholly above or below is a bias; up and then down, a posterior too narrow; down and then up, one too wide."
+        made.append(Picture("Places of the truth, by parameter", svg, note))
+    for name, curve in list(_starting(found, "tests by rank, ").items())[:MOST_RANKS]:
+        middles = [(a + b) / 2 for a, b in zip(_numbers(curve, "rank_min"), _numbers(curve, "rank_max"), strict=True)]
+        counts = _numbers(curve, "tests")
+        band = _band(curve, middles, [sum(counts) / max(len(counts), 1)] * len(counts))
+        svg = curves([Curve("tests", middles, counts, colour=0), band], x="rank of the truth among the draws", y="tests")
+        made.append(Picture(f"Ranks, {name}", svg))
+    return made
+
+
+def _starting(found: Calibration, prefix: str) -> dict[str, Any]:
+    """Return the curves whose names begin so, by what follows."""
+    return {name.removeprefix(prefix): curve for name, curve in found.curves.items() if name.startswith(prefix)}
+
+
+def _line(name: str, curve: Any, x: str, y: str, colour: int) -> Curve:
+    return Curve(name, _numbers(curve, x), _numbers(curve, y), colour=colour)
+
+
+def _band(curve: Any, x: list[float], y: list[float]) -> Curve:
+    return Curve(BAND, x, y, _numbers(curve, "low"), _numbers(curve, "high"), colour=7, dashed=True)
+
+
+def _numbers(curve: Any, column: str) -> list[float]:
+    return [float("nan") if value is None else float(value) for value in curve[column]]
+
+
+def _answers(run: Run, stage: str) -> Answers:
+    import pyarrow.parquet as pq
+
+    number, flags, corners = 0, [], list[Picture]()
+    tiles: dict[str, dict[str, Path]] = {}
+    for tile, _, stored, path in run.products(stage):
+        if _table(stored) in ("posterior", "posterior_sample"):
+            tiles.setdefault(tile, {})[_table(stored)] = path
+    each = max(1, MOST_CORNERS // max(len(tiles), 1))
+    for tile, paths in tiles.items():
+        posterior = pq.read_table(paths["posterior"], columns=["posterior_id", "parameter_names", "parameter_units", "flags"])
+        number += posterior.num_rows
+        flags.append(posterior.column("flags").to_numpy())
+        if len(corners) < MOST_CORNERS and "posterior_sample" in paths and posterior.num_rows:
+            sample = pq.read_table(paths["posterior_sample"], columns=["posterior_id", "parameters"])
+            corners += _corners(posterior, sample, _truth(run, stage, tile), each)
+    bits = np.concatenate(flags) if flags else np.zeros(0, np.int64)
+    facts = [("posteriors", text.number(number)), ("without a flag", text.number(int((bits == 0).sum())))]
+    facts += [
+        (flag.name.lower().replace("_", " "), text.number(count)) for flag in SBI.flags if (count := int((bits & flag.value != 0).sum()))
+    ]
+    return Answers(stage, facts, corners[:MOST_CORNERS])
+
+
+def _corners(posterior: Any, sample: Any, truth: np.ndarray | None, most: int) -> list[Picture]:
+    """Return the first posteriors as pictures."""
+    owner = sample.column("posterior_id").to_numpy()
+    values = sample.column("parameters").combine_chunks()
+    names = posterior.column("parameter_names")[0].as_py().split(",")
+    units = posterior.column("parameter_units")[0].as_py().split(",")
+    flat = values.flatten().to_numpy().reshape(-1, len(names))
+    labels = [f"{name}, {unit}" if unit else name for name, unit in zip(names, units, strict=True)]
+    made = []
+    for row, number in enumerate(posterior.column("posterior_id").to_numpy()[:most].tolist()):
+        known = truth[row] if truth is not None and truth.shape == (posterior.num_rows, len(names)) else None
+        said = ", ".join(SBI.decode(int(posterior.column("flags")[row].as_py())))
+        made.append(Picture(str(number), corner(flat[owner == number], labels, known), said))
+    return made
+
+
+def _truth(run: Run, stage: str, tile: str) -> np.ndarray | None:
+    """Return the (n, p) parameters that made a tile's observations, where a simulator did."""
+    from ..products import Samples
+    from ..products.observations import PARAMETERS
+
+    source, _, port = run.inputs(stage).get("observations", "").partition(".")
+    for at, name, _, path in run.products(source):
+        if at == tile and name == port and (path / PARAMETERS).is_file():
+            return Samples.read(path / PARAMETERS).draws
+    return None

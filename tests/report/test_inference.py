@@ -1,0 +1,110 @@
+"""The page's inference: the verdict with its curves, counts of flags, and corner plots with the truth."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import numpy as np
+
+from astrosurvey.catalog.flags import SBI
+from astrosurvey.products import Catalog, Metrics, Observations, Samples
+from astrosurvey.report.corner import MOST_POINTS, corner
+from astrosurvey.report.gather import gather
+from astrosurvey.report.inference import MOST_CORNERS, make_inference
+from astrosurvey.report.render import report
+from astrosurvey.stages.sbi.calibration.check import OFF, Calibration, check
+from astrosurvey.stages.sbi.calibration.product import to_metrics
+
+from .runs import put, write_about
+
+N = 8
+
+
+def calibration(scale=0.7):
+    rng = np.random.default_rng(0)
+    truth, draws = rng.normal(size=(300, 2)), scale * rng.normal(size=(300, 50, 2))
+    log = -0.5 * (np.concatenate([truth[:, None], draws], axis=1) ** 2).sum(axis=2)
+    return check(truth, draws, log[:, 0], log[:, 1:], names=["a", "b<"], rng=rng)
+
+
+def posteriors():
+    rng = np.random.default_rng(1)
+    flags = np.zeros(N, np.int32)
+    flags[0], flags[3] = SBI["PRIOR_EDGE"] | SBI["OUT_OF_DISTRIBUTION"], SBI["PRIOR_EDGE"]
+    table = {
+        "posterior_id": np.arange(N),
+        "model": "m",
+        "method": "sbi.npe",
+        "parameter_names": "a,b<",
+        "parameter_units": "km,",
+        "n_draw": 9,
+        "flags": flags,
+    }
+    owner = np.repeat(np.arange(1, N), 30)  # the first has no draw
+    draws = {"posterior_id": owner, "draw": np.tile(np.arange(30), N - 1), "parameters": rng.normal(size=(len(owner), 2))}
+    return {"posterior": Catalog.from_columns("posterior", table), "posterior_sample": Catalog.from_columns("posterior_sample", draws)}
+
+
+def made(root, metrics=None):
+    stages = {
+        "see": {"use": "io.observations"}, "infer": {"use": "sbi.npe", "in": {"observations": "see.observations"}},
+        "answer": {"use": "sbi.posterior", "in": {"observations": "see.observations", "posterior_model": "infer.posterior_model"}},
+    }  # fmt: skip
+    write_about(root, stages)
+    truth = Samples(np.zeros((N, 2)), ("a", "b<"), ("km", ""))
+    put(root, "see", "t0", {"observations": Observations(np.zeros((N, 3), np.float32), np.arange(N), parameters=truth)})
+    put(
+        root,
+        "infer",
+        None,
+        {"calibration": metrics or to_metrics(calibration(), curves={"training": {"step": [1, 2], "surprise": [2.0, 1.0]}})},
+    )
+    put(root, "answer", "t0", posteriors())
+    return root
+
+
+def test_section(tmp_path):
+    section = make_inference(gather(made(tmp_path / "run")))
+    (verdict,), (answers,) = section.verdicts, section.answers
+    assert (verdict.title, verdict.verdict, verdict.mood) == ("infer", "overconfident", "bad")
+    assert any("90 %" in fault for fault in verdict.faults)
+    assert [picture.title for picture in verdict.pictures] == [
+        "Expected coverage",
+        "Places of the truth, by parameter",
+        "Ranks, a",
+        "Ranks, b<",
+    ]
+    assert dict(answers.facts) == {"posteriors": "8", "without a flag": "6", "prior edge": "2", "out of distribution": "1"}
+    assert len(answers.corners) == MOST_CORNERS
+    assert "no draws" in answers.corners[0].svg
+    assert answers.corners[0].note == "PRIOR_EDGE, OUT_OF_DISTRIBUTION"
+    assert answers.corners[1].svg.count('class="truth"') == 3
+    for picture in verdict.pictures:
+        ElementTree.fromstring(picture.svg.partition("<ul")[0])
+    ElementTree.fromstring(answers.corners[1].svg)
+
+
+def test_page_holds_it_and_draws_curves_once(tmp_path, field):
+    page = report(made(tmp_path / "run"))
+    assert "cannot be shown" not in page
+    assert 'id="inference"' in page
+    assert "b&lt;" in page
+    assert page.count("Expected coverage") == 1
+    assert "Tests by rank" not in page
+    assert "Training" in page
+    assert 'id="inference"' not in report(field)
+
+
+def test_off_and_other_metrics(tmp_path):
+    page = report(made(tmp_path / "off", to_metrics(Calibration(OFF))))
+    assert "switched calibration off" in page
+    assert make_inference(gather(made(tmp_path / "other", Metrics(())))).verdicts == []
+
+
+def test_corner_is_bounded():
+    rng = np.random.default_rng(2)
+    svg = corner(rng.normal(size=(20_000, 9)), [f"p{k}" for k in range(9)])
+    ElementTree.fromstring(svg)
+    assert svg.count("h0") <= MOST_POINTS * 15
+    assert "p6" not in svg
+    assert "<svg" in corner(np.ones((5, 2)), ["a", "b"], np.array([1.0, np.nan]))
