@@ -266,6 +266,7 @@ def flags_page() -> str:
         CLASSIFICATION,
         CLUSTERING,
         PIXEL,
+        SBI,
         SOURCE,
         SPECTRAL_LINE,
         SPECTRUM,
@@ -290,6 +291,7 @@ def flags_page() -> str:
         ("Lines of spectra", "Bits of the columns `flags` of the tables `spectral_line` and `spectral_index`.", SPECTRAL_LINE),
         ("Classifications", "Bits of the column `flags` of the table `classification`.", CLASSIFICATION),
         ("Clustering", "Bits of the column `flags` of the table `cluster_point`.", CLUSTERING),
+        ("Posteriors", "Bits of the column `flags` of the table `posterior`.", SBI),
     ):
         lines += [f"## {title}", "", intro, "", "| bit | value | name | meaning |", "| --- | --- | --- | --- |"]
         lines += [f"| {flag.bit} | {flag.value} | `{flag.name}` | {cell(flag.meaning)} |" for flag in flags.flags]

@@ -38,7 +38,8 @@ def of_metrics(metrics: Metrics) -> Calibration | None:
 
 def _values(found: Calibration) -> list[Metric]:
     n = max(found.tests, 1)
-    error = float(np.sqrt(found.covered * (1 - found.covered) / n))
+    # Without tests there is no coverage, and no error of it.
+    error = float(np.sqrt(found.covered * (1 - found.covered) / n)) if np.isfinite(found.covered) else None
     return [
         Metric("calibration_p", found.p, bar=ALPHA, description="how often right posteriors look at least as wrong, by all tests together"),
         Metric(
