@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,8 +31,6 @@ class LikelihoodFlow:
         device: where it runs.
     """
 
-    together: ClassVar[int] = TOGETHER
-
     def __init__(
         self, network: FlowEnsemble | RatioNetwork, parameters: ParameterScaling, data: DataScaling, device: Literal["cpu", "cuda"]
     ) -> None:
@@ -49,8 +47,8 @@ class LikelihoodFlow:
         evidence, accepted = np.full(m, np.nan), np.full(m, np.nan)
         scaled, slope = self._seen(x)
         known = np.flatnonzero(np.isfinite(scaled).all(axis=1))
-        for first in range(0, len(known), self.together):
-            rows = known[first : first + self.together]
+        for first in range(0, len(known), TOGETHER):
+            rows = known[first : first + TOGETHER]
             walked = walk(
                 np.broadcast_to(start, (len(rows), n, p)),
                 rows,
@@ -110,9 +108,6 @@ class LikelihoodRatio(LikelihoodFlow):
 
     Their integral is one but for the network's errors, and says nothing of the evidence. A ratio is the same on all scales of the data.
     """
-
-    # Populations that move together all make as many moves as the one that needs most; alone, none depends on the others.
-    together = 1
 
     def _seen(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self._data(x.reshape(len(x), -1)), np.zeros(len(x))

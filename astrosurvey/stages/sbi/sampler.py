@@ -63,23 +63,25 @@ def walk(start: np.ndarray, rows: np.ndarray, log_prior: Density, log_likelihood
         seed: of random numbers.
     """
     m, n = start.shape[:2]
-    random = _Random(seed, rows)
-    places, likelihood = start, log_likelihood(start, rows)
-    prior = log_prior(start, rows)
+    places, prior, likelihood = start.copy(), log_prior(start, rows), log_likelihood(start, rows)
     power, evidence, accepted = np.zeros(m), np.zeros(m), np.zeros(m)
-    for _ in range(STEPS):
-        step = _step(likelihood, power)
-        weight = step[:, None] * likelihood
-        evidence += logsumexp(weight, axis=1) - np.log(n)
-        chosen = _resampled(weight, random.uniform(1))
-        places = np.take_along_axis(places, chosen[..., None], 1)
-        likelihood, prior = (np.take_along_axis(part, chosen, 1) for part in (likelihood, prior))
-        power = np.minimum(power + step, 1.0)
-        done = power >= 1.0
-        for _ in range(MOVES):
-            places, prior, likelihood, accepted = _moved(places, prior, likelihood, power, rows, log_prior, log_likelihood, random)
-        if done.all():
+    for number in range(STEPS):
+        # Who is there waits for the others, and so does not notice how many steps they need.
+        on = np.flatnonzero(power < 1.0)
+        if not len(on):
             break
+        random = _Random(seed + 1 + number, rows[on])
+        step = _step(likelihood[on], power[on])
+        weight = step[:, None] * likelihood[on]
+        evidence[on] += logsumexp(weight, axis=1) - np.log(n)
+        chosen = _resampled(weight, random.uniform(1))
+        power[on] = np.minimum(power[on] + step, 1.0)
+        some = np.take_along_axis(places[on], chosen[..., None], 1)
+        low, high = (np.take_along_axis(part[on], chosen, 1) for part in (prior, likelihood))
+        for _ in range(MOVES):
+            some, low, high, accepted[on] = _moved(some, low, high, power[on], rows[on], log_prior, log_likelihood, random)
+        places[on], prior[on], likelihood[on] = some, low, high
+    random = _Random(seed, rows)
     taken, heights = [], []
     for k in range(-(-draws // n)):
         for _ in range(SETTLE if k == 0 else APART):

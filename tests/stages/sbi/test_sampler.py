@@ -42,3 +42,18 @@ def test_modes_widths_and_evidence():
 
 def test_nobody_notices_who_walks_beside_him():
     assert np.array_equal(walked([1]).places[0], walked([0, 1]).places[1])
+
+
+def test_nobody_waits_for_who_needs_more_steps():
+    """The second observation's likelihood is a thousand times as narrow, and takes many more steps of the temperature."""
+
+    def of_each(places, rows):
+        return norm.logpdf(places, 0, np.where(rows == 1, 1e-3, 1.0)[:, None, None]).sum(axis=-1)
+
+    start = np.random.default_rng(3).normal(0, WIDE, (1, 64, 2))
+    alone, among = (
+        walk(np.broadcast_to(start, (len(rows), 64, 2)), np.array(rows), log_prior, of_each, 100, seed=4) for rows in ([0], [0, 1])
+    )
+    assert np.array_equal(alone.places[0], among.places[0])
+    assert alone.log_evidence[0] == among.log_evidence[0]
+    assert among.places[1].std() < 0.01
