@@ -234,15 +234,27 @@ SCRIPT = """
 import hashlib, numba, numpy as np
 from astrosurvey.core.stage import DataError
 from astrosurvey.stages.clustering import graph
+from astrosurvey.stages.clustering.astrolink.groups import significant
 from astrosurvey.stages.clustering.astrolink.joins import joins_of
+from astrosurvey.stages.clustering.astrolink.membership import memberships
+from astrosurvey.stages.clustering.astrolink.null import tabulated
 from astrosurvey.stages.clustering.features import Points
-values = np.random.default_rng(1).normal(size=(3000, 3))
+from astrosurvey.stages.clustering.hdbscan.select import select
+from astrosurvey.stages.clustering.hdbscan.tree import grow
+rng = np.random.default_rng(1)
+values = np.concatenate([rng.normal(size=(2600, 3)), 0.1 * rng.normal(size=(200, 3)) + 1, 0.1 * rng.normal(size=(200, 3)) - 1])
+null = tabulated(3, 20)
 seen = set()
 for threads in (1, 2, 8):
     numba.set_num_threads(threads)
-    made = graph.build(Points(values, np.arange(3000), 3000, 3, np.zeros(3), ("a", "b", "c")), 20)
+    points = Points(values, np.arange(3000), 3000, 3, np.zeros(3), ("a", "b", "c"))
+    made = graph.build(points, 20)
     joins = joins_of(made)
-    seen.add(hashlib.sha256(b"".join(a.tobytes() for a in (made.log_density, joins.order, joins.clear))).hexdigest())
+    labels = memberships(made, joins, null, significant(joins, null, 0.05))[1]
+    hierarchy = grow(points, 20, 40, "cpu")
+    others = select(hierarchy.tree, "eom", 0.0, False).label
+    assert labels.max() > 0 and others.max() > 0
+    seen.add(hashlib.sha256(b"".join(a.tobytes() for a in (made.log_density, joins.order, joins.clear, labels, others))).hexdigest())
 assert len(seen) == 1, seen
 """
 
