@@ -44,14 +44,9 @@ class DataScaling:
     varies: np.ndarray
 
     @classmethod
-    def learnt(cls, data: np.ndarray, *, whole: bool = False) -> DataScaling:
-        """Return the scaling of data.
-
-        Args:
-            data: (n, feature), all finite.
-            whole: scale all features alike, such as the pixels of a field.
-        """
-        data = data.astype(np.float64).reshape(-1, 1) if whole else data.astype(np.float64)
+    def learnt(cls, data: np.ndarray) -> DataScaling:
+        """Return the scaling of (n, feature) data, all finite."""
+        data = data.astype(np.float64)
         centre = np.median(data, axis=0)
         deviation = 1.4826 * np.median(np.abs(data - centre), axis=0)
         # More than half of the values may be one and the same, as in counts.
