@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -87,7 +87,7 @@ def to_model(
         training: what the card shall say of it.
     """
     weights = {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in trained.network.state_dict().items()}
-    weights |= {f"{_SCALING}{field.name}": np.array(getattr(data, field.name)) for field in fields(data)}
+    weights |= {f"{_SCALING}{name}": array for name, array in data.to_arrays().items()}
     if detector is not None:
         weights |= {f"{_DETECTOR}{name}": array for name, array in detector.to_arrays().items()}
     card = {
@@ -121,10 +121,10 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
         said = f"says nothing of {', '.join(missing)}" if missing else f"names the method {card['method']!r}, which is not known here"
         raise DataError(f"the model's card {said}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it")
     try:
-        data = DataScaling(*(np.array(model.weights[f"{_SCALING}{field.name}"]) for field in fields(DataScaling)))
+        data = DataScaling.from_arrays(_those(model, _SCALING))
     except KeyError as error:
-        raise DataError(f"the model lacks {error}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
-    learnt = {name.removeprefix(_DETECTOR): array for name, array in model.weights.items() if name.startswith(_DETECTOR)}
+        raise DataError(f"the model lacks {_SCALING}{error.args[0]}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
+    learnt = _those(model, _DETECTOR)
     weights = {name: array for name, array in model.weights.items() if not name.startswith((_SCALING, _DETECTOR))}
     architecture, answers = METHODS[card["method"]]
     if model.architecture != architecture:
@@ -135,3 +135,8 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
     calibration = Calibration.from_card(card["calibration"])
     detector = Detector.from_arrays(learnt) if learnt else None
     return Opened(estimator, card["method"], shape, names, calibration, str(card.get("simulator", {}).get("name", "")), detector)
+
+
+def _those(model: Model, prefix: str) -> dict[str, np.ndarray]:
+    """Return the weights whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in model.weights.items() if name.startswith(prefix)}
