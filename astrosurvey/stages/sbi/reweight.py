@@ -45,7 +45,7 @@ class Reweighted:
         seed = int(rng.integers(2**62))
         theta, log, likelihood = drawn.theta.copy(), drawn.log_density.copy(), np.full(drawn.log_density.shape, np.nan)
         evidence, effective = np.full(len(x), np.nan), np.full(len(x), np.nan)
-        for row in np.flatnonzero(np.isfinite(drawn.log_density).any(axis=1)):
+        for row in np.flatnonzero(np.isfinite(drawn.log_density).any(axis=1)).tolist():
             count = int(np.isfinite(drawn.log_density[row]).sum())
             some = theta[row, :count]
             likelihood[row, :count] = self._log_likelihood(some, x[row])

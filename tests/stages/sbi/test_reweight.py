@@ -92,7 +92,7 @@ class Beside:
 
 
 def test_the_effective_number_tells_how_far_off_the_flow_is():
-    x = simulations(5, 3).data
+    x = 0.5 * simulations(5, 3).data  # near the middle of the prior, from which the draws are
     near, far = (Reweighted(Beside(shift), SIMULATOR).posterior(x, 2000, np.random.default_rng(1)) for shift in (0.0, 1.0))
     assert (near.importance.effective > 3 * far.importance.effective).all()
     assert np.allclose(near.log_evidence, log_evidence(x), atol=0.3)
