@@ -10,6 +10,7 @@ import pytest
 from astrosurvey.catalog.flags import SBI
 from astrosurvey.core.stage import DataError
 from astrosurvey.products import Observations
+from astrosurvey.stages.evaluate.posterior.stage import EvaluatePosterior
 from astrosurvey.stages.sbi.estimator import Drawn
 from astrosurvey.stages.sbi.reweight import Reweighted
 from astrosurvey.stages.sbi.simulators.gaussian_linear import VARIANCE, GaussianLinear
@@ -140,3 +141,19 @@ def test_one_observation_is_like_many():
         theta = stage.usual_prior().draw(np.random.default_rng(1), 6)
         one = stage.draw(theta[:1], 1)[0].astype(float)
         assert np.allclose(stage.likelihood_of(one)(theta), stage.log_likelihood(theta, one))
+
+
+def test_scores_know_which_posterior_is_better(poor):
+    """The log score of exact posteriors is minus their entropy, and what is known beyond the prior half a bit for each parameter."""
+    seen = simulations(60, 7)
+    scores = []
+    for on in (False, True):
+        tables = run(Posterior, {"draws": 400, "reweight": on}, posterior_model=poor, observations=seen)
+        inputs = {name: tiles_of(t=table) for name, table in {**tables, "observations": seen}.items()}
+        scores.append(run(EvaluatePosterior, posterior_model=poor, **inputs)["metrics"])
+    before, after = scores
+    entropy = 0.5 * len(PRIOR) * np.log(np.pi * np.e * VARIANCE)
+    assert after["log_score"].value == pytest.approx(-entropy, abs=4 * after["log_score"].error)
+    assert after["log_score"].value > before["log_score"].value + 0.2
+    assert after["information"].value == pytest.approx(0.5 * len(PRIOR) * np.log(2), abs=4 * after["information"].error)
+    assert after.meta["regions"] == "highest density of the model"
