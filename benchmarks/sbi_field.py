@@ -120,7 +120,9 @@ def simulated(kind: str, number: int, seed: int) -> Observations:
     return Observations(data, np.arange(number, dtype=np.int64), "", (), prior.samples(theta), {})
 
 
-def summariser(method: str, simulations: Observations, seed: int, folder: Path, settings: dict[str, Any]) -> Callable[[Observations], Observations]:
+def summariser(
+    method: str, simulations: Observations, seed: int, folder: Path, settings: dict[str, Any]
+) -> Callable[[Observations], Observations]:
     """Return what turns observations into summaries; trained on simulations, if it learns."""
     if method == "convolutions":
         config = TrainMoments.Config(symmetry="torus", **settings)

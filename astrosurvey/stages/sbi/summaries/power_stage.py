@@ -62,9 +62,7 @@ class PowerSpectrum(Stage):
             raise DataError(f"`pixel` has {len(config.pixel)} lengths, and the data have {len(shape)} axes")
         if config.along is not None and len(shape) == 1:
             raise DataError("`along` asks for bins along and across the line of sight, and lines have no across; leave it out")
-        bins = PowerBins.of(
-            shape, config.bins, along=config.along, pixel=config.pixel, limits=config.limits, spacing=config.spacing
-        )
+        bins = PowerBins.of(shape, config.bins, along=config.along, pixel=config.pixel, limits=config.limits, spacing=config.spacing)
         if not len(bins.k):
             raise DataError(f"no mode of data of the shape {shape} is within `limits`, {config.limits}")
         return {"observations": summarised(ctx, observations, bins.names, bins.summaries)}
