@@ -23,7 +23,7 @@ MOST_RANKS = 6
 """Parameters whose rank histograms are shown."""
 MOST_BYTES = 400_000_000
 """Of a stage's tables; larger ones are not opened for the page."""
-OWN = ("tests by rank", "difference by place", "coverage by level")
+OWN = ("tests by rank", "difference by place", "coverage by level", "central coverage by level")
 """First words of curves that this section draws, so that the metrics' need not."""
 MOODS = {"calibrated": "good", "off": "warn", "untested": "warn"}
 BAND = "95 % of right posteriors"
@@ -87,7 +87,7 @@ def make_inference(run: Run) -> InferenceSection:
     section = InferenceSection()
     for stage in run.stages:
         for _, port, stored, path in run.products(stage):
-            if stored.kind == "metrics" and port == "calibration" and len(section.verdicts) < MOST_CALIBRATIONS:
+            if stored.kind == "metrics" and port in ("calibration", "metrics") and len(section.verdicts) < MOST_CALIBRATIONS:
                 found = of_metrics(Metrics.read(path))
                 if found is not None:
                     section.verdicts.append(_verdict(stage, found))
@@ -106,26 +106,22 @@ def _table(stored: Any) -> str:
 
 
 def _verdict(title: str, found: Calibration) -> Verdict:
-    facts = [
-        ("tests", text.number(found.tests)),
-        ("p, all tests together", text.decimal(found.p, 2)),
-        ("regions of 90 % hold", f"{text.decimal(100 * found.covered, 3)} %"),
-        ("coverage less nominal", text.decimal(found.signed, 2)),
-        ("without a draw", text.number(found.empty) if found.empty else ""),
-    ]
-    known = [(name, value) for name, value in facts if value] if found.tests else []
-    return Verdict(title, found.verdict, MOODS.get(found.verdict, "bad"), known, found.faults, _pictures(found))
+    facts = [("tests", text.number(found.tests))] if found.tests else []
+    if np.isfinite(found.p):
+        facts += [
+            ("p, all tests together", text.decimal(found.p, 2)),
+            ("regions of 90 % hold", f"{text.decimal(100 * found.covered, 3)} %"),
+            ("coverage less nominal", text.decimal(found.signed, 2)),
+        ]
+    facts += [("without a draw", text.number(found.empty))] if found.empty else []
+    return Verdict(title, found.verdict, MOODS.get(found.verdict, "bad"), facts, found.faults, _pictures(found))
 
 
 def _pictures(found: Calibration) -> list[Picture]:
     made = []
     covered = _starting(found, "coverage by level, ")
     if covered:
-        lines = [_line(name, curve, "level", "coverage", k) for k, (name, curve) in enumerate(covered.items())]
-        nominal = covered["highest density"]
-        lines.append(_band(nominal, _numbers(nominal, "level"), _numbers(nominal, "level")))
-        svg = curves(lines, x="nominal probability", y="regions that hold the truth", y_range=(0.0, 1.04))
-        made.append(Picture("Expected coverage", svg, "Below the dashed line, regions are too small: the posterior is overconfident."))
+        made.append(_coverage("Expected coverage", "regions that hold the truth", covered))
     places = _starting(found, "difference by place, ")
     if places:
         lines = [_line(name, curve, "place", "difference", k) for k, (name, curve) in enumerate(places.items())]
@@ -134,6 +130,9 @@ def _pictures(found: Calibration) -> list[Picture]:
         svg = curves(lines, x="place of the truth among the draws", y="distribution less uniform")
         note = "A line wholly above or below is a bias; up and then down, a posterior too narrow; down and then up, one too wide."
         made.append(Picture("Places of the truth, by parameter", svg, note))
+    central = _starting(found, "central coverage by level, ")
+    if central:
+        made.append(_coverage("Central intervals, by parameter", "intervals that hold the truth", central))
     for name, curve in list(_starting(found, "tests by rank, ").items())[:MOST_RANKS]:
         middles = [(a + b) / 2 for a, b in zip(_numbers(curve, "rank_min"), _numbers(curve, "rank_max"), strict=True)]
         counts = _numbers(curve, "tests")
@@ -141,6 +140,14 @@ def _pictures(found: Calibration) -> list[Picture]:
         svg = curves([Curve("tests", middles, counts, colour=0), band], x="rank of the truth among the draws", y="tests")
         made.append(Picture(f"Ranks, {name}", svg))
     return made
+
+
+def _coverage(title: str, y: str, covered: dict[str, Any]) -> Picture:
+    lines = [_line(name, curve, "level", "coverage", k) for k, (name, curve) in enumerate(covered.items())]
+    first = next(iter(covered.values()))
+    lines.append(_band(first, _numbers(first, "level"), _numbers(first, "level")))
+    svg = curves(lines, x="nominal probability", y=y, y_range=(0.0, 1.04))
+    return Picture(title, svg, "Below the dashed line, regions are too small: the posterior is overconfident.")
 
 
 def _starting(found: Calibration, prefix: str) -> dict[str, Any]:

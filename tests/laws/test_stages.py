@@ -29,6 +29,7 @@ from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UN
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
 from astrosurvey.stages.evaluate.clustering.stage import EvaluateClustering
+from astrosurvey.stages.evaluate.posterior.stage import EvaluatePosterior
 from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -76,6 +77,7 @@ from ..stages.running import run
 from ..stages.spectra import files
 from .examples import (
     TILES,
+    answered,
     classified,
     detected,
     drawn,
@@ -487,6 +489,27 @@ class TestPosterior(StageLaws):
         data = observed.data.copy()
         data[1, 0] = np.nan
         return Example({"posterior_model": small_posterior(), "observations": replace(observed, data=data)}, {"draws": 20})
+
+
+class TestEvaluatePosterior(StageLaws):
+    stage = EvaluatePosterior
+
+    @staticmethod
+    def answered(**more):
+        tables = {port: [answered(number)[port] for number in (0, 1)] for port in ("posterior", "posterior_sample")}
+        return tables | {"observations": [two_moons(number) for number in (0, 1)]} | more
+
+    def example(self):
+        return Example(self.answered(), {"tests": 40})
+
+    def example_with_the_density_of_the_model(self):
+        return Example(self.answered(posterior_model=small_posterior()), {"leave_out": ["OUT_OF_DISTRIBUTION"]})
+
+    def wrong_truth(self):
+        return Example(self.answered(observations=[replace(two_moons(number), parameters=None) for number in (0, 1)]))
+
+    def wrong_observations(self):
+        return Example(self.answered(observations=[replace(two_moons(number), about="source") for number in (0, 1)]))
 
 
 class TestMeshBackground(StageLaws):
