@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def test_bins_hold_means_over_all_modes(shape, spacing):
     bins = PowerBins.of(shape, 3, pixel=pixel, spacing=spacing)
     space = np.geomspace if spacing == "log" else np.linspace
     edges = space(size[size > 0].min() * (1 - 1e-6), size.max() * (1 + 1e-6), 4)
-    there = [(size > a) & (size < b) for a, b in zip(edges, edges[1:], strict=False)]
+    there = [(size > a) & (size < b) for a, b in pairwise(edges)]
     there = [some for some in there if some.any()]
     np.testing.assert_allclose(bins.power(field), [power[some].mean() for some in there], rtol=1e-9)
     np.testing.assert_allclose(bins.k[:, 0], [size[some].mean() for some in there], rtol=1e-9)
