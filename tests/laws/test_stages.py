@@ -54,6 +54,7 @@ from astrosurvey.stages.sbi.simulators.stream import Stream
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
 from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, NeuralRatio, Posterior
 from astrosurvey.stages.sbi.summaries.moments_stage import Summarise, TrainMoments
+from astrosurvey.stages.sbi.summaries.power_stage import PowerSpectrum
 from astrosurvey.stages.sbi.summaries.scattering_stage import Scattering
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
@@ -339,6 +340,22 @@ class TestScattering(StageLaws):
 
     def wrong_scales(self):
         return Example({"observations": lumpy()}, {"scales": 9})
+
+
+class TestPowerSpectrum(StageLaws):
+    stage = PowerSpectrum
+
+    def example(self):
+        return Example({"observations": lumpy()}, {"bins": 4})
+
+    def example_with_a_line_of_sight(self):
+        return Example({"observations": lumpy()}, {"bins": 3, "along": 2, "spacing": "linear", "pixel": [1, 0.5]})
+
+    def wrong_shape(self):
+        return Example({"observations": Observations(np.ones((2, 2, 2, 2, 2), np.float32), np.arange(2))})
+
+    def wrong_pixel(self):
+        return Example({"observations": lumpy()}, {"pixel": [1]})
 
 
 class TestTrainMoments(StageLaws):
