@@ -163,6 +163,8 @@ def test_the_example_of_two_moons(tmp_path):
         true = result.read("truth", "parameters", Samples, tile).draws
         within.append((quantiles[:, 0, 0] < true[:, 0]) & (true[:, 0] < quantiles[:, 0, -1]))
     assert 80 <= np.sum(within) <= 98
+    # Scored on the draws that were kept, a tenth of those behind the quantiles.
+    assert result.read("score", "metrics", Metrics)["theta_1.covers_90"].value == pytest.approx(np.sum(within) / 100, abs=0.07)
     assert "about nine times in ten" in TWO_MOONS.read_text()
 
 

@@ -547,3 +547,11 @@ def small_posterior() -> Any:
 
     settings = {"members": 2, "layers": 2, "bins": 3, "hidden": [6], "epochs": 2, "calibration": "off"}
     return _run(NeuralPosterior, 0, settings, observations=Tiles(["t0"], lambda name: two_moons(0)))["posterior_model"]
+
+
+@cache
+def answered(index: int) -> dict[str, Any]:
+    """Return the posteriors of a tile's observations."""
+    from astrosurvey.stages.sbi.stage import Posterior
+
+    return dict(_run(Posterior, index, {"draws": 20, "keep": 12}, posterior_model=small_posterior(), observations=two_moons(index)))

@@ -21,6 +21,19 @@ ROUNDS = 8
 
 
 @dataclass(frozen=True, eq=False)
+class Importance:
+    """What weights by importance say of the draws of m posteriors, which were drawn anew by them.
+
+    Attributes:
+        effective: (m,) effective number of independent draws; 0 where no draw explains the data.
+        log_likelihood: (m, draw) of the draws.
+    """
+
+    effective: np.ndarray
+    log_likelihood: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Drawn:
     """Draws from the posteriors of m observations.
 
@@ -30,6 +43,7 @@ class Drawn:
         acceptance: (m,) fraction of the draws that the prior allowed, or of the moves that were accepted.
         log_evidence: (m,) log of the probability of the data; NaN where the method does not know it.
         log_scale: (m,) log of what the densities that `Estimator.log_prob` gives integrate to.
+        importance: of draws that a likelihood has corrected.
     """
 
     theta: np.ndarray
@@ -37,6 +51,7 @@ class Drawn:
     acceptance: np.ndarray
     log_evidence: np.ndarray
     log_scale: np.ndarray
+    importance: Importance | None = None
 
 
 class Estimator(Protocol):
