@@ -48,7 +48,7 @@ def imported_with(module: str, name: str, packages: Sequence[str]) -> tuple[list
 def _look(to: Connection, module: str, name: str, packages: tuple[str, ...]) -> None:
     try:
         cls = functools.reduce(getattr, name.split("."), importlib.import_module(module))
-        cls.Config.model_json_schema()  # type: ignore[attr-defined]
+        cls.Config.model_json_schema()
     except BaseException:
         to.send(([], traceback.format_exc()))
     else:
