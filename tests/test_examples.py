@@ -36,8 +36,9 @@ SNAPSHOTS = ROOT / "examples" / "snapshots.yaml"
 OPEN_CLUSTERS = ROOT / "examples" / "open-clusters.yaml"
 GROUPS = ROOT / "examples" / "groups.yaml"
 TWO_MOONS = ROOT / "examples" / "two-moons.yaml"
+STREAM_ROUNDS = ROOT / "examples" / "stream-rounds.yaml"
 OF_CATALOGUES = [OPEN_CLUSTERS, GROUPS]
-WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT, SIMULATED_CLUSTERS, SNAPSHOTS, TWO_MOONS, *OF_CATALOGUES]
+WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT, SIMULATED_CLUSTERS, SNAPSHOTS, TWO_MOONS, STREAM_ROUNDS, *OF_CATALOGUES]
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA + OF_CATALOGUES]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
@@ -164,6 +165,20 @@ def test_the_example_of_two_moons(tmp_path):
         within.append((quantiles[:, 0, 0] < true[:, 0]) & (true[:, 0] < quantiles[:, 0, -1]))
     assert 80 <= np.sum(within) <= 98
     assert "about nine times in ten" in TWO_MOONS.read_text()
+
+
+def test_the_example_of_a_stream_in_rounds(tmp_path):
+    few = [f"{name}={value}" for stage in ("round_1", "round_2") for name, value in ((f"{stage}.epochs", 6), (f"{stage}.tests", 20))]
+    pipeline = astrosurvey.load(STREAM_ROUNDS, overrides=[*few, "prior.number=300", "left.number=100"])
+    result = astrosurvey.run(pipeline, out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    first, second = (result.read(stage, "posterior_model", Model) for stage in ("round_1", "round_2"))
+    assert first.card["truncated"]["prior"] == second.card["prior"]
+    assert first.card["truncated"]["volume"] < 0.9
+    true = result.read("truth", "parameters", Samples, "t0000").draws
+    assert Prior.from_json(second.card["prior"]).inside(true).all()
+    pool = result.read("pool", "observations", Observations, "t0000")
+    assert 100 < len(pool) < 400
 
 
 @pytest.mark.real

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from .calibration.misspecification import Detector, Seen, learn
 from .calibration.product import to_metrics
 from .data import Simulations, Split
 from .model import METHODS, to_model
+from .priors import Prior
 from .scaling import DataScaling, ParameterScaling
 from .train import FLOW, RATIO, Pairs, Settings, Trained, train
 
@@ -31,16 +34,42 @@ STRANGERS = 4000
 """Simulations, at most, of either part, that strange data are known by."""
 
 
-def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: str) -> tuple[Model, Metrics]:
-    """Return a trained and calibrated estimator, and what is known of it.
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """A trained and calibrated estimator, and what is known of it.
+
+    Attributes:
+        model: the estimator.
+        metrics: its calibration and training.
+        simulations: that it has learnt from.
+        test: (n,) rows of these that training has not seen.
+    """
+
+    model: Model
+    metrics: Metrics
+    simulations: Simulations
+    test: np.ndarray
+
+
+def infer(
+    ctx: Context,
+    observations: Tiles[Observations],
+    config: Any,
+    method: str,
+    *,
+    network: Callable[[Prior], Mapping[str, Any]] = lambda prior: {},
+) -> Inferred:
+    """Return a trained and calibrated estimator.
 
     Args:
         ctx: the task's surroundings.
         observations: simulations of all tiles, with their parameters.
         config: the stage's settings.
         method: the stage's name, a key of `model.METHODS`.
+        network: what the network is built with beside the stage's settings.
     """
     found = Simulations(observations)
+    built = network(found.prior)
     _require(ctx, found, config.max_missing)
     split = found.split(config.keep_back)
     if not len(split.training):
@@ -54,6 +83,7 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
     if of_data and not data.varies.any():
         raise DataError("all simulations are the same: there is no likelihood to learn; simulate more")
     settings = settings_of(config, METHODS[method][0])
+    settings = replace(settings, network={**settings.network, **built})
     with threads(1):  # more cost more than they give in networks this small, and round differently
         trained = train(
             Pairs(found, parameters, data, ctx.rng, ctx.device),
@@ -79,7 +109,8 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         "batch": config.batch,
     }
     model = to_model(trained, method, found, data, calibration, _detector(found, split), training)
-    return model, to_metrics(calibration, _values(trained, found), {"training": trained.history.curves})
+    metrics = to_metrics(calibration, _values(trained, found), {"training": trained.history.curves})
+    return Inferred(model, metrics, found, split.test[: config.tests])
 
 
 def settings_of(config: Any, architecture: str) -> Settings:
