@@ -558,3 +558,11 @@ def small_round() -> Any:
     settings = {"members": 2, "hidden": [6], "epochs": 2, "calibration": "off"}
     simulations, target = Tiles(["t0"], lambda name: two_moons(0)), Tiles(["t0"], lambda name: two_moons(1))
     return _run(TruncatedMarginals, 0, settings, observations=simulations, target=target)["posterior_model"]
+
+
+@cache
+def answered(index: int) -> dict[str, Any]:
+    """Return the posteriors of a tile's observations."""
+    from astrosurvey.stages.sbi.stage import Posterior
+
+    return dict(_run(Posterior, index, {"draws": 20, "keep": 12}, posterior_model=small_posterior(), observations=two_moons(index)))

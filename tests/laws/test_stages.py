@@ -29,6 +29,7 @@ from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UN
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
 from astrosurvey.stages.evaluate.clustering.stage import EvaluateClustering
+from astrosurvey.stages.evaluate.posterior.stage import EvaluatePosterior
 from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -54,6 +55,7 @@ from astrosurvey.stages.sbi.simulators.stream import Stream
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
 from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, NeuralRatio, Posterior
 from astrosurvey.stages.sbi.summaries.moments_stage import Summarise, TrainMoments
+from astrosurvey.stages.sbi.summaries.power_stage import PowerSpectrum
 from astrosurvey.stages.sbi.summaries.scattering_stage import Scattering
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
@@ -76,6 +78,7 @@ from ..stages.running import run
 from ..stages.spectra import files
 from .examples import (
     TILES,
+    answered,
     classified,
     detected,
     drawn,
@@ -341,6 +344,22 @@ class TestScattering(StageLaws):
         return Example({"observations": lumpy()}, {"scales": 9})
 
 
+class TestPowerSpectrum(StageLaws):
+    stage = PowerSpectrum
+
+    def example(self):
+        return Example({"observations": lumpy()}, {"bins": 4})
+
+    def example_with_a_line_of_sight(self):
+        return Example({"observations": lumpy()}, {"bins": 3, "along": 2, "spacing": "linear", "pixel": [1, 0.5]})
+
+    def wrong_shape(self):
+        return Example({"observations": Observations(np.ones((2, 2, 2, 2, 2), np.float32), np.arange(2))})
+
+    def wrong_pixel(self):
+        return Example({"observations": lumpy()}, {"pixel": [1]})
+
+
 class TestTrainMoments(StageLaws):
     stage = TrainMoments
 
@@ -504,6 +523,27 @@ class TestPosterior(StageLaws):
         data = observed.data.copy()
         data[1, 0] = np.nan
         return Example({"posterior_model": small_posterior(), "observations": replace(observed, data=data)}, {"draws": 20})
+
+
+class TestEvaluatePosterior(StageLaws):
+    stage = EvaluatePosterior
+
+    @staticmethod
+    def answered(**more):
+        tables = {port: [answered(number)[port] for number in (0, 1)] for port in ("posterior", "posterior_sample")}
+        return tables | {"observations": [two_moons(number) for number in (0, 1)]} | more
+
+    def example(self):
+        return Example(self.answered(), {"tests": 40})
+
+    def example_with_the_density_of_the_model(self):
+        return Example(self.answered(posterior_model=small_posterior()), {"leave_out": ["OUT_OF_DISTRIBUTION"]})
+
+    def wrong_truth(self):
+        return Example(self.answered(observations=[replace(two_moons(number), parameters=None) for number in (0, 1)]))
+
+    def wrong_observations(self):
+        return Example(self.answered(observations=[replace(two_moons(number), about="source") for number in (0, 1)]))
 
 
 class TestMeshBackground(StageLaws):

@@ -12,10 +12,11 @@ from . import tables
 from .calibration.misspecification import LEVEL, Seen
 from .estimator import Drawn
 from .model import opened
+from .reweight import reweighted
 from .summary import summarised
 
 
-def answer(ctx: Context, model: Model, observations: Observations, draws: int, keep: int) -> tuple[Catalog, Catalog]:
+def answer(ctx: Context, model: Model, observations: Observations, draws: int, keep: int, *, reweight: bool) -> tuple[Catalog, Catalog]:
     """Return rows of `posterior` and of `posterior_sample`.
 
     Args:
@@ -24,9 +25,12 @@ def answer(ctx: Context, model: Model, observations: Observations, draws: int, k
         observations: real or simulated.
         draws: from each posterior.
         keep: draws of each that are given back.
+        reweight: by the simulator's likelihood.
     """
     ready = opened(model, ctx.device)
     ready.require(observations)
+    if reweight:
+        ready = reweighted(ready, model.card)
     x = np.asarray(observations.data, np.float32)
     score = ready.detector.highest(Seen(x)) if ready.detector else np.full(len(x), np.nan)
     p = ready.detector.ranked(score) if ready.detector else score

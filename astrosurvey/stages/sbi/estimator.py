@@ -36,6 +36,19 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
+class Importance:
+    """What weights by importance say of the draws of m posteriors, which were drawn anew by them.
+
+    Attributes:
+        effective: (m,) effective number of independent draws; 0 where no draw explains the data.
+        log_likelihood: (m, draw) of the draws.
+    """
+
+    effective: np.ndarray
+    log_likelihood: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Drawn:
     """Draws from the posteriors of m observations.
 
@@ -46,6 +59,7 @@ class Drawn:
         log_evidence: (m,) log of the probability of the data; NaN where the method does not know it.
         log_scale: (m,) log of what the densities that `Estimator.log_prob` gives integrate to.
         moments: of the posteriors themselves, by methods that know them without draws.
+        importance: of draws that a likelihood has corrected.
     """
 
     theta: np.ndarray
@@ -54,6 +68,7 @@ class Drawn:
     log_evidence: np.ndarray
     log_scale: np.ndarray
     moments: Moments | None = None
+    importance: Importance | None = None
 
 
 class Estimator(Protocol):

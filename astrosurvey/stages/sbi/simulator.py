@@ -60,6 +60,13 @@ class Simulator(Stage):
         """
         raise NotImplementedError(f"{self.name} has no formula for its likelihood")
 
+    def likelihood_of(self, observed: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the log likelihood as a function of (n, p) parameters, given one (…) observation.
+
+        Override it where what the likelihood needs of an observation can be had once for all parameters.
+        """
+        return lambda theta: self.log_likelihood(theta, observed)
+
     def stored_as(self) -> np.dtype:
         """Return the type that data are stored in: float32, or float16 to save space."""
         return np.dtype(np.float32)

@@ -130,9 +130,9 @@ class Posterior(Stage):
 
     What cannot be trusted is flagged rather than left out: a missing value, data unlike the simulations, a posterior at the end of
     the prior, an estimator that failed its calibration or was never tested. Every observation has its answer after a bounded
-    number of draws.
+    number of draws. Where the simulator's likelihood has a formula it can have the last word: draws are weighed by it and drawn anew.
 
-    References: Cranmer, Brehmer & Louppe (2020), arXiv:1911.01429.
+    References: Cranmer, Brehmer & Louppe (2020), arXiv:1911.01429; Dax et al. (2023), arXiv:2210.05686 (draws weighed by importance).
     """
 
     name, version, scope = "sbi.posterior", 1, "tile"
@@ -144,6 +144,9 @@ class Posterior(Stage):
 
         draws: int = Field(1000, ge=2, le=1_000_000, description="draws from each posterior")
         keep: int = Field(100, ge=0, description="draws of each that go into the table `posterior_sample`")
+        reweight: bool = Field(
+            False, description="correct the draws by the simulator's likelihood, which must have a formula; also gives the evidence"
+        )
 
     def run(self, ctx: Context, *, posterior_model: Model, observations: Observations) -> Mapping[str, Any]:
         """Return the tables."""
@@ -151,5 +154,5 @@ class Posterior(Stage):
 
         if not len(observations):
             raise NoWork("there are no observations")
-        posterior, samples = answer(ctx, posterior_model, observations, self.config.draws, self.config.keep)
+        posterior, samples = answer(ctx, posterior_model, observations, self.config.draws, self.config.keep, reweight=self.config.reweight)
         return {"posterior": posterior, "posterior_sample": samples}

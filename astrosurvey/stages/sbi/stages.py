@@ -17,6 +17,7 @@ from .simulators.stream import Stream
 from .simulators.two_moons import TwoMoons
 from .stage import NeuralLikelihood, NeuralPosterior, NeuralRatio, Posterior
 from .summaries.moments_stage import Summarise, TrainMoments
+from .summaries.power_stage import PowerSpectrum
 from .summaries.scattering_stage import Scattering
 
 STAGES = (
@@ -33,6 +34,7 @@ STAGES = (
     LightCone,
     SimulateSed,
     Scattering,
+    PowerSpectrum,
     TrainMoments,
     Summarise,
     NeuralPosterior,

@@ -17,6 +17,8 @@ CANDIDATES = 8
 END, CROWDED = 0.01, 0.05
 """A posterior is at the prior's edge if more than `CROWDED` of it lies in the first or last `END` of a bounded parameter's range."""
 LEAST_ACCEPTANCE = 0.01
+FEWEST_EFFECTIVE = 100
+"""Effective draws, at least, of a posterior that was reweighted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,8 @@ def _flags(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> np.n
     flags[~invalid & (drawn.acceptance < LEAST_ACCEPTANCE)] |= SBI["LOW_ACCEPTANCE"]
     flags[~invalid & ood] |= SBI["OUT_OF_DISTRIBUTION"]
     flags[_at_edge(ParameterScaling(opened.estimator.prior), drawn.theta)] |= SBI["PRIOR_EDGE"]
+    if drawn.importance is not None:
+        flags[drawn.importance.effective < FEWEST_EFFECTIVE] |= SBI["LOW_EFFICIENCY"]
     if opened.calibration.failed:
         flags |= SBI["CALIBRATION_FAILED"]
     if opened.calibration.verdict in (OFF, UNTESTED):

@@ -51,7 +51,7 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
         held = _held(estimator, found, config.threshold)
     left = box.cut(estimator.prior)
     model = replace(found.model, card={**found.model.card, KEY: to_card(left, box, config.threshold, int(whole.sum()))})
-    posterior, sample = answer(ctx, model, seen, max(config.keep, 2), config.keep)
+    posterior, sample = answer(ctx, model, seen, max(config.keep, 2), config.keep, reweight=False)
     metrics = replace(found.metrics, values=(*found.metrics.values, *_values(box, left, held)))
     return {"posterior_model": model, "posterior": posterior, "posterior_sample": sample, "calibration": metrics}
 
