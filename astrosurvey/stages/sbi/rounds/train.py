@@ -35,7 +35,7 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
         config: the stage's settings.
     """
     seen = observed(target)
-    found = infer(ctx, observations, config, "sbi.tmnre", network=lambda prior: {"subsets": subsets(prior, config.pairs)})
+    found = infer(ctx, by_id(observations), config, "sbi.tmnre", network=lambda prior: {"subsets": subsets(prior, config.pairs)})
     ready = opened(found.model, ctx.device)
     ready.require(seen)
     x = np.asarray(seen.data, np.float32)
@@ -80,6 +80,12 @@ def subsets(prior: Prior, pairs: Sequence[tuple[str, str]] | None) -> list[list[
     return [*([k] for k in range(len(names))), *map(list, chosen)]
 
 
+def by_id(tiles: Tiles[Observations]) -> Tiles[Observations]:
+    """Return tiles in the order of the ids that they begin with, so that posteriors do not depend on the order in which tiles come."""
+    place = {name: (int(part.ids[0]) if len(part) else -1, k) for k, (name, part) in enumerate(tiles.items())}
+    return Tiles(sorted(place, key=place.__getitem__), lambda name: tiles[place[name][1]])
+
+
 def observed(target: Tiles[Observations]) -> Observations:
     """Return all that has been observed; what several tiles have read from the same file counts once.
 
@@ -88,7 +94,7 @@ def observed(target: Tiles[Observations]) -> Observations:
         DataError: tiles hold observations of different kinds.
     """
     parts: list[Observations] = []
-    for tile, part in target.items():
+    for tile, part in by_id(target).items():
         if not len(part) or any(np.array_equal(part.data, other.data, equal_nan=True) for other in parts):
             continue
         if parts and (part.data.shape[1:], part.names, part.about) != (parts[0].data.shape[1:], parts[0].names, parts[0].about):
