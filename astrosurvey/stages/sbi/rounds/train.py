@@ -15,7 +15,8 @@ from ....core.stage import Context, DataError, NoWork
 from ....networks.determinism import threads
 from ....products import Metric, Observations
 from ..answer import answer
-from ..infer import Inferred, infer
+from ..data import whole
+from ..infer import Material, fitted, prepared
 from ..model import opened
 from ..priors import Prior
 from .box import KEY, Box, to_card
@@ -35,24 +36,25 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
         config: the stage's settings.
     """
     seen = observed(target)
-    found = infer(ctx, by_id(observations), config, "sbi.tmnre", network=lambda prior: {"subsets": subsets(prior, config.pairs)})
-    ready = opened(found.model, ctx.device)
+    material = prepared(ctx, by_id(observations), config, of_data=True)
+    model, metrics = fitted(ctx, material, config, "sbi.tmnre", subsets=subsets(material.simulations.prior, config.pairs))
+    ready = opened(model, ctx.device)
     ready.require(seen)
     x = np.asarray(seen.data, np.float32)
-    whole = np.isfinite(x.reshape(len(x), -1)).all(axis=1)
-    if not whole.any():
+    there = whole(x, sets=False)
+    if not there.any():
         raise DataError("every observation of `target` has missing values: nothing says where the next round should look")
-    if not whole.all():
-        ctx.log.warning("%d of %d observations have missing values, and no say in the next round", (~whole).sum(), len(x))
+    if not there.all():
+        ctx.log.warning("%d of %d observations have missing values, and no say in the next round", (~there).sum(), len(x))
     estimator = ready.estimator
     assert isinstance(estimator, MarginalRatio)
     with threads(1):
-        box = Box.of(estimator.log_ratios(x[whole]), config.threshold).around()
-        held = _held(estimator, found, config.threshold)
+        box = Box.of(estimator.log_ratios(x[there]), config.threshold).around()
+        held = _held(estimator, material, config)
     left = box.cut(estimator.prior)
-    model = replace(found.model, card={**found.model.card, KEY: to_card(left, box, config.threshold, int(whole.sum()))})
+    model = replace(model, card={**model.card, KEY: to_card(left, box, config.threshold, int(there.sum()))})
     posterior, sample = answer(ctx, model, seen, max(config.keep, 2), config.keep, reweight=False)
-    metrics = replace(found.metrics, values=(*found.metrics.values, *_values(box, left, held)))
+    metrics = replace(metrics, values=(*metrics.values, *_values(box, left, held)))
     return {"posterior_model": model, "posterior": posterior, "posterior_sample": sample, "calibration": metrics}
 
 
@@ -106,10 +108,11 @@ def observed(target: Tiles[Observations]) -> Observations:
     return Observations(data, ids, parts[0].about, parts[0].names)
 
 
-def _held(estimator: MarginalRatio, found: Inferred, threshold: float) -> np.ndarray:
+def _held(estimator: MarginalRatio, material: Material, config: Any) -> np.ndarray:
     """Return (n,) bool: of which simulations that training has not seen their own box holds the true parameters."""
-    boxes = Box.of(estimator.log_ratios(found.simulations.take(found.test)), threshold)
-    return boxes.holds(estimator.prior.probability(found.simulations.theta[found.test]))
+    test = material.split.test[: config.tests]
+    boxes = Box.of(estimator.log_ratios(material.simulations.take(test)), config.threshold)
+    return boxes.holds(estimator.prior.probability(material.simulations.theta[test]))
 
 
 def _values(box: Box, left: Prior, held: np.ndarray) -> list[Metric]:
