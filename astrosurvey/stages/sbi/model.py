@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from torch import nn
 
 from ...core.stage import DataError
 from ...products import Model, Observations
-from ..models.load import to_network
+from ..models.load import ARCHITECTURES, to_network
 from .calibration.check import Calibration
 from .calibration.misspecification import Detector
 from .data import Simulations
@@ -86,7 +87,7 @@ def to_model(
 
     Args:
         trained: the network.
-        method: a key of `METHODS`.
+        method: the stage that trained it.
         simulations: that it was trained on.
         data: their scaling.
         calibration: on simulations that were kept back.
@@ -94,7 +95,7 @@ def to_model(
         training: what the card shall say of it.
     """
     weights = {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in trained.network.state_dict().items()}
-    weights |= {f"{_SCALING}{field.name}": np.array(getattr(data, field.name)) for field in fields(data)}
+    weights |= {f"{_SCALING}{name}": array for name, array in data.to_arrays().items()}
     if detector is not None:
         weights |= {f"{_DETECTOR}{name}": array for name, array in detector.to_arrays().items()}
     card = {
@@ -123,22 +124,44 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
         raise DataError(
             f"the model is for {card.get('task', 'something')!r}, not for {TASK!r}: wire the output of sbi.npe, sbi.nle or sbi.nre"
         )
-    missing = [key for key in NEEDS if key not in card]
-    if missing or card["method"] not in METHODS:
-        said = f"says nothing of {', '.join(missing)}" if missing else f"names the method {card['method']!r}, which is not known here"
-        raise DataError(f"the model's card {said}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it")
+    if missing := [key for key in NEEDS if key not in card]:
+        raise DataError(f"the model's card says nothing of {', '.join(missing)}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it")
+    architecture, build, answers = _method(card["method"])
     try:
-        data = DataScaling(*(np.array(model.weights[f"{_SCALING}{field.name}"]) for field in fields(DataScaling)))
+        data = DataScaling.from_arrays(_those(model, _SCALING))
     except KeyError as error:
-        raise DataError(f"the model lacks {error}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
-    learnt = {name.removeprefix(_DETECTOR): array for name, array in model.weights.items() if name.startswith(_DETECTOR)}
+        raise DataError(f"the model lacks {_SCALING}{error.args[0]}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
+    learnt = _those(model, _DETECTOR)
     weights = {name: array for name, array in model.weights.items() if not name.startswith((_SCALING, _DETECTOR))}
-    architecture, answers = METHODS[card["method"]]
     if model.architecture != architecture:
         raise DataError(f"the model is of the architecture {model.architecture!r}, and {card['method']} is one of a {architecture}")
-    network = to_network(Model(model.architecture, model.config, weights, card))
+    network = to_network(Model(model.architecture, model.config, weights, card), build)
     estimator = answers(network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
     shape, names = tuple(card["data"]["shape"]), tuple(card["data"]["names"])
     calibration = Calibration.from_card(card["calibration"])
     detector = Detector.from_arrays(learnt) if learnt else None
     return Opened(estimator, card["method"], shape, names, calibration, str(card.get("simulator", {}).get("name", "")), detector)
+
+
+def _those(model: Model, prefix: str) -> dict[str, np.ndarray]:
+    """Return the weights whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in model.weights.items() if name.startswith(prefix)}
+
+
+def _method(name: str) -> tuple[str, Callable[..., nn.Module], Callable[..., Estimator]]:
+    """Return the architecture that a stage trains, what builds it and what answers, of a stage of ours or a plugin's.
+
+    Raises:
+        DataError: there is no such stage.
+    """
+    from ...plugins import load
+
+    if name in METHODS:
+        architecture, answers = METHODS[name]
+        return architecture, ARCHITECTURES[architecture], answers
+    estimators = load().estimators
+    if name not in estimators:
+        known = ", ".join((*METHODS, *estimators))
+        raise DataError(f"the model's card names the method {name!r}, which is not known here ({known}); is a plugin missing?")
+    build, answers = estimators[name]()
+    return name, build, answers
