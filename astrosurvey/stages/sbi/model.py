@@ -68,6 +68,13 @@ class Opened:
                 f"{', '.join(self.names)}, in this order"
             )
 
+    def doubt(self, observations: Observations) -> str:
+        """Return what `require` cannot see: the order of features of which one side has no names; "" where there is nothing to doubt."""
+        if len(self.shape) != 1 or self.shape[0] == 1 or bool(observations.names) == bool(self.names):
+            return ""
+        mute, named = ("the simulator does", observations.names) if observations.names else ("the observations do", self.names)
+        return f"{mute} not name the features, so nobody has checked that they are {', '.join(named)}, in this order"
+
 
 def to_model(
     trained: Trained,
