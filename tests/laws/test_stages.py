@@ -490,6 +490,9 @@ class TestPosterior(StageLaws):
         data[1, 0] = np.nan
         return Example({"posterior_model": small_posterior(), "observations": replace(observed, data=data)}, {"draws": 20})
 
+    def example_of_a_moment_network(self):
+        return Example({"posterior_model": small_summary(), "observations": lumpy()}, {"draws": 20, "keep": 5})
+
 
 class TestEvaluatePosterior(StageLaws):
     stage = EvaluatePosterior

@@ -67,7 +67,8 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
             checkpoint=ctx.checkpoint,
         )
         estimator = METHODS[method][1](trained.network, parameters, data, ctx.device)
-        calibration = _calibrated(ctx, estimator, found, split.test[: config.tests], config)
+        tests = split.test[: config.tests]
+        calibration = calibrated(ctx, estimator, found, tests, found.take(tests), config)
     trained.network.cpu()
     training = {
         "simulations": len(found),
@@ -107,11 +108,21 @@ def _require(ctx: Context, simulations: Simulations, most: float) -> None:
         ctx.log.warning("%d of %d simulations have missing values and are left out, which bends the posterior", missing, len(simulations))
 
 
-def _calibrated(ctx: Context, estimator: Any, simulations: Simulations, rows: np.ndarray, config: Any) -> Calibration:
+def calibrated(ctx: Context, estimator: Any, simulations: Simulations, rows: np.ndarray, x: np.ndarray, config: Any) -> Calibration:
+    """Return whether an estimator's posteriors mean what they say, unless the settings say that nobody shall ask.
+
+    Args:
+        ctx: random numbers.
+        estimator: of posteriors.
+        simulations: all of them.
+        rows: those that nothing else has seen.
+        x: (row, …) what the estimator takes of them.
+        config: the stage's settings.
+    """
     if config.calibration == "off":
         return Calibration(OFF)
     names = simulations.prior.names
-    return calibrate(estimator, simulations.theta[rows], simulations.take(rows), names=names, rng=ctx.rng, draws=config.draws)
+    return calibrate(estimator, simulations.theta[rows], x, names=names, rng=ctx.rng, draws=config.draws)
 
 
 def _detector(simulations: Simulations, split: Split) -> Detector | None:

@@ -8,16 +8,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...core.stage import DataError
+from ...core.stage import Context, DataError
 from ...products import Model, Observations
 from ..models.load import to_network
 from .calibration.check import Calibration
-from .calibration.misspecification import Detector
+from .calibration.misspecification import Detector, Seen, among_weights, parted
 from .data import Simulations
 from .estimator import Estimator, PosteriorFlow
 from .likelihood import LikelihoodFlow, LikelihoodRatio
 from .priors import Prior
 from .scaling import DataScaling, ParameterScaling
+from .summaries import model as moments
+from .summaries.blocks import summarised
+from .summaries.normal import NormalPosterior
 from .train import FLOW, RATIO, Trained
 
 TASK = "posterior"
@@ -29,7 +32,7 @@ METHODS: dict[str, tuple[str, Callable[..., Estimator]]] = {
 }
 """By the stage that trained it, the network's architecture, and what answers."""
 NEEDS = ("method", "prior", "data", "calibration")
-_SCALING, _DETECTOR = "scaling.", "misspecification."
+_SCALING = "scaling."
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,7 @@ class Opened:
         calibration: whether its posteriors mean what they say.
         simulator: name of the simulator; "" if nobody knows.
         detector: tells data unlike the simulations; None where no simulation was kept back.
+        network: whose moments the estimator takes in place of data; None where it takes the data themselves.
     """
 
     estimator: Estimator
@@ -53,6 +57,18 @@ class Opened:
     calibration: Calibration
     simulator: str
     detector: Detector | None
+    network: moments.Moments | None = None
+
+    def heard(self, ctx: Context, observations: Observations) -> tuple[np.ndarray, Seen]:
+        """Return (m, …) float32 what the estimator takes of observations, and what the detector does."""
+        if self.network is None:
+            x = np.asarray(observations.data, np.float32)
+            return x, Seen(x)
+        names = tuple(f"said_{k}" for k in range(self.network.features + 2 * len(self.network.prior)))
+        said = summarised(ctx, observations, names, self.network.told, sets=self.network.sets).data
+        summary, x = np.split(said, [self.network.features], axis=1)
+        # Rows of sets have no order, and what is learnt of their features one by one would mean nothing.
+        return x, Seen(summary if self.network.sets else observations.data, summary)
 
     def require(self, observations: Observations) -> None:
         """Raise `DataError` unless the observations are of the kind that the model was trained on."""
@@ -88,8 +104,7 @@ def to_model(
     """
     weights = {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in trained.network.state_dict().items()}
     weights |= {f"{_SCALING}{field.name}": np.array(getattr(data, field.name)) for field in fields(data)}
-    if detector is not None:
-        weights |= {f"{_DETECTOR}{name}": array for name, array in detector.to_arrays().items()}
+    weights |= among_weights(detector)
     card = {
         "task": TASK,
         "method": method,
@@ -112,6 +127,8 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
         DataError: it is for another task, or lacks something.
     """
     card = model.card
+    if card.get("task") == moments.TASK:
+        return _of_moments(model, device)
     if card.get("task") != TASK:
         raise DataError(
             f"the model is for {card.get('task', 'something')!r}, not for {TASK!r}: wire the output of sbi.npe, sbi.nle or sbi.nre"
@@ -124,8 +141,8 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
         data = DataScaling(*(np.array(model.weights[f"{_SCALING}{field.name}"]) for field in fields(DataScaling)))
     except KeyError as error:
         raise DataError(f"the model lacks {error}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
-    learnt = {name.removeprefix(_DETECTOR): array for name, array in model.weights.items() if name.startswith(_DETECTOR)}
-    weights = {name: array for name, array in model.weights.items() if not name.startswith((_SCALING, _DETECTOR))}
+    detector, others = parted(model.weights)
+    weights = {name: array for name, array in others.items() if not name.startswith(_SCALING)}
     architecture, answers = METHODS[card["method"]]
     if model.architecture != architecture:
         raise DataError(f"the model is of the architecture {model.architecture!r}, and {card['method']} is one of a {architecture}")
@@ -133,5 +150,16 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
     estimator = answers(network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
     shape, names = tuple(card["data"]["shape"]), tuple(card["data"]["names"])
     calibration = Calibration.from_card(card["calibration"])
-    detector = Detector.from_arrays(learnt) if learnt else None
-    return Opened(estimator, card["method"], shape, names, calibration, str(card.get("simulator", {}).get("name", "")), detector)
+    return Opened(estimator, card["method"], shape, names, calibration, _simulator(model), detector)
+
+
+def _of_moments(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
+    """Return a moment network as what it also is, an estimator of normal posteriors."""
+    network, card = moments.opened(model, device), model.card
+    calibration, names = Calibration.from_card(card["calibration"]), tuple(card["names"])
+    estimator = NormalPosterior(network.parameters)
+    return Opened(estimator, "sbi.moments", network.shape, names, calibration, _simulator(model), parted(model.weights)[0], network)
+
+
+def _simulator(model: Model) -> str:
+    return str(model.card.get("simulator", {}).get("name", ""))

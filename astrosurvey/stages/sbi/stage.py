@@ -28,12 +28,16 @@ class TrainingConfig(StageConfig):
     max_missing: float = Field(0.01, ge=0, lt=1, description="fraction of simulations with missing values beyond which training refuses")
 
 
-class CalibratedConfig(TrainingConfig):
-    """Settings of stages that train an estimator for `sbi.posterior`."""
+class CalibrationConfig(StageConfig):
+    """Settings of stages that calibrate what they train."""
 
     calibration: Literal["on", "off"] = Field("on", description="whether posteriors are tested on simulations that were kept back")
     tests: int = Field(500, ge=1, description="simulations, at most, that calibration rests on")
     draws: int = Field(200, ge=10, description="draws from each posterior in calibration")
+
+
+class CalibratedConfig(CalibrationConfig, TrainingConfig):
+    """Settings of stages that train an ensemble for `sbi.posterior`."""
 
 
 class FlowConfig(CalibratedConfig):
@@ -137,7 +141,11 @@ class Posterior(Stage):
 
     name, version, scope = "sbi.posterior", 1, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "observations": Observations}
-    outputs: ClassVar[Mapping[str, Any]] = {"posterior": Catalog.of("posterior"), "posterior_sample": Catalog.of("posterior_sample")}
+    outputs: ClassVar[Mapping[str, Any]] = {
+        "posterior": Catalog.of("posterior"),
+        "posterior_sample": Catalog.of("posterior_sample"),
+        "likeness": Metrics,
+    }
 
     class Config(StageConfig):
         """Settings of `sbi.posterior`."""
@@ -149,10 +157,11 @@ class Posterior(Stage):
         )
 
     def run(self, ctx: Context, *, posterior_model: Model, observations: Observations) -> Mapping[str, Any]:
-        """Return the tables."""
+        """Return the tables, and how far the observations look like simulations."""
         from .answer import answer
 
         if not len(observations):
             raise NoWork("there are no observations")
-        posterior, samples = answer(ctx, posterior_model, observations, self.config.draws, self.config.keep, reweight=self.config.reweight)
-        return {"posterior": posterior, "posterior_sample": samples}
+        config = self.config
+        posterior, samples, likeness = answer(ctx, posterior_model, observations, config.draws, config.keep, reweight=config.reweight)
+        return {"posterior": posterior, "posterior_sample": samples, "likeness": likeness}

@@ -33,6 +33,8 @@ BLOCK = 2**22
 """Values of data that are looked at at once."""
 LEVEL = 0.01
 """An observation with a p-value up to this is flagged; of fewer than a hundred simulations kept back, none has one."""
+STORED = "misspecification."
+"""What its arrays are called among a model's weights begins with this."""
 SCORES = ("data", "outstanding", "summary", "neighbours")
 
 
@@ -146,6 +148,18 @@ class Detector:
             Whitening(*(np.asarray(arrays[f"{part}.{field.name}"], float) for field in fields(Whitening))) for part in ("data", "summary")
         )
         return cls(data, summary, *(np.asarray(arrays[name], float) for name in ("points", "kept", "middle", "width", "known")))
+
+
+def among_weights(detector: Detector | None) -> dict[str, np.ndarray]:
+    """Return the arrays of a detector, if there is one, as a model's weights name them."""
+    return {} if detector is None else {f"{STORED}{name}": array for name, array in detector.to_arrays().items()}
+
+
+def parted(weights: Mapping[str, np.ndarray]) -> tuple[Detector | None, dict[str, np.ndarray]]:
+    """Return the detector that is among a model's weights, if there is one, and the others."""
+    learnt = {name.removeprefix(STORED): array for name, array in weights.items() if name.startswith(STORED)}
+    others = {name: array for name, array in weights.items() if not name.startswith(STORED)}
+    return Detector.from_arrays(learnt) if learnt else None, others
 
 
 def learn(training: Seen, kept: Seen) -> Detector:
