@@ -12,9 +12,10 @@ from ...networks.determinism import threads
 from ...products import Metric, Metrics, Model, Observations
 from .calibration.calibrate import calibrate
 from .calibration.check import OFF, Calibration
+from .calibration.features import features
 from .calibration.misspecification import Detector, Seen, learn
 from .calibration.product import to_metrics
-from .data import Simulations, Split
+from .data import BLOCK, Simulations, Split
 from .model import METHODS, to_model
 from .scaling import DataScaling, ParameterScaling
 from .train import FLOW, RATIO, Pairs, Settings, Trained, train
@@ -27,7 +28,7 @@ LOSSES = {
     ),
 }
 """What the loss of an architecture is called, and what it is."""
-STRANGERS = 4000
+STRANGERS = 8000
 """Simulations, at most, of either part, that strange data are known by."""
 
 
@@ -131,7 +132,13 @@ def _detector(simulations: Simulations, split: Split) -> Detector | None:
     if not len(kept):
         return None
     some, others = (rows[:: max(1, -(-len(rows) // STRANGERS))] for rows in (split.training, kept))
-    return learn(Seen(simulations.take(some)), Seen(simulations.take(others)))
+    return learn(_seen(simulations, some), _seen(simulations, others))
+
+
+def _seen(simulations: Simulations, rows: np.ndarray) -> Seen:
+    """Return some simulations as the detector sees them, read block by block."""
+    step = max(1, BLOCK // int(np.prod(simulations.shape)))
+    return Seen(np.concatenate([features(simulations.take(rows[first : first + step])) for first in range(0, len(rows), step)]))
 
 
 def _loss(trained: Trained) -> str:
