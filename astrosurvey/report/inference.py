@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from ..catalog.flags import SBI
 from . import text
-from .charts import Curve, curves
-from .corner import corner
+from .charts import Curve, curves, histogram
+from .corner import Density, corner
 from .gather import Run
 
 if TYPE_CHECKING:
@@ -134,10 +134,9 @@ def _pictures(found: Calibration) -> list[Picture]:
     if central:
         made.append(_coverage("Central intervals, by parameter", "intervals that hold the truth", central))
     for name, curve in list(_starting(found, "tests by rank, ").items())[:MOST_RANKS]:
-        middles = [(a + b) / 2 for a, b in zip(_numbers(curve, "rank_min"), _numbers(curve, "rank_max"), strict=True)]
-        counts = _numbers(curve, "tests")
-        band = _band(curve, middles, [sum(counts) / max(len(counts), 1)] * len(counts))
-        svg = curves([Curve("tests", middles, counts, colour=0), band], x="rank of the truth among the draws", y="tests")
+        edges = [*_numbers(curve, "rank_min"), *_numbers(curve, "rank_max")[-1:]]
+        band = (BAND, _numbers(curve, "low"), _numbers(curve, "high"))
+        svg = histogram(edges, {"tests": _numbers(curve, "tests")}, x="rank of the truth among the draws", y="tests", band=band)
         made.append(Picture(f"Ranks, {name}", svg))
     return made
 
@@ -175,6 +174,7 @@ def _answers(run: Run, stage: str) -> Answers:
     for tile, _, stored, path in run.products(stage):
         if _table(stored) in ("posterior", "posterior_sample"):
             tiles.setdefault(tile, {})[_table(stored)] = path
+    priors = _priors(run, stage)
     each = max(1, MOST_CORNERS // max(len(tiles), 1))
     for tile, paths in tiles.items():
         posterior = pq.read_table(paths["posterior"], columns=["posterior_id", "parameter_names", "parameter_units", "flags"])
@@ -182,7 +182,7 @@ def _answers(run: Run, stage: str) -> Answers:
         flags.append(posterior.column("flags").to_numpy())
         if len(corners) < MOST_CORNERS and "posterior_sample" in paths and posterior.num_rows:
             sample = pq.read_table(paths["posterior_sample"], columns=["posterior_id", "parameters"])
-            corners += _corners(posterior, sample, _truth(run, stage, tile), each)
+            corners += _corners(posterior, sample, _truth(run, stage, tile), priors, each)
     bits = np.concatenate(flags) if flags else np.zeros(0, np.int64)
     facts = [("posteriors", text.number(number)), ("without a flag", text.number(int((bits == 0).sum())))]
     facts += [
@@ -191,7 +191,7 @@ def _answers(run: Run, stage: str) -> Answers:
     return Answers(stage, facts, corners[:MOST_CORNERS])
 
 
-def _corners(posterior: Any, sample: Any, truth: np.ndarray | None, most: int) -> list[Picture]:
+def _corners(posterior: Any, sample: Any, truth: np.ndarray | None, priors: dict[str, Density], most: int) -> list[Picture]:
     """Return the first posteriors as pictures."""
     owner = sample.column("posterior_id").to_numpy()
     values = sample.column("parameters").combine_chunks()
@@ -203,7 +203,7 @@ def _corners(posterior: Any, sample: Any, truth: np.ndarray | None, most: int) -
     for row, number in enumerate(posterior.column("posterior_id").to_numpy()[:most].tolist()):
         known = truth[row] if truth is not None and truth.shape == (posterior.num_rows, len(names)) else None
         said = ", ".join(SBI.decode(int(posterior.column("flags")[row].as_py())))
-        made.append(Picture(str(number), corner(flat[owner == number], labels, known), said))
+        made.append(Picture(str(number), corner(flat[owner == number], labels, known, [priors.get(name) for name in names]), said))
     return made
 
 
@@ -217,3 +217,17 @@ def _truth(run: Run, stage: str, tile: str) -> np.ndarray | None:
         if at == tile and name == port and (path / PARAMETERS).is_file():
             return Samples.read(path / PARAMETERS).draws
     return None
+
+
+def _priors(run: Run, stage: str) -> dict[str, Density]:
+    """Return the prior density of each parameter of the model that a stage has asked, where it is one of a single number."""
+    from ..products import Model
+    from ..stages.sbi.priors import Prior
+
+    source, _, port = run.inputs(stage).get("posterior_model", "").partition(".")
+    for _, name, _, path in run.products(source):
+        if name == port:
+            prior = Prior.from_json(Model.read(path).card["prior"])
+            known = [m for m in prior.marginals if m.kind not in ("categorical", "joint")]
+            return {m.name: lambda x, m=m: np.exp(m.log_density(x)) for m in known}  # type: ignore[misc]
+    return {}

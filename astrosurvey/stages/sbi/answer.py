@@ -33,7 +33,7 @@ def answer(
     ready.require(observations)
     if reweight:
         ready = reweighted(ready, model.card)
-    x, seen = ready.heard(ctx, observations)
+    x, seen = ready.heard(ctx, observations.data)
     score = ready.detector.highest(seen) if ready.detector else np.full(len(x), np.nan)
     p = ready.detector.ranked(score) if ready.detector else score
     with threads(1):

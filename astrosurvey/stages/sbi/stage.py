@@ -12,7 +12,16 @@ from ...core.stage import Context, NoWork, Stage, StageConfig
 from ...products import Catalog, Metrics, Model, Observations
 
 
-class TrainingConfig(StageConfig):
+class KeepBackConfig(StageConfig):
+    """What stages that train on simulations do with them."""
+
+    keep_back: float = Field(
+        0.1, gt=0, lt=1, description="fraction of the simulations that is kept back: half says which weights are best, half calibrates"
+    )
+    max_missing: float = Field(0.01, ge=0, lt=1, description="fraction of simulations with missing values beyond which training refuses")
+
+
+class TrainingConfig(KeepBackConfig):
     """Settings of stages that train an ensemble on simulations."""
 
     members: int = Field(4, ge=1, le=32, description="networks in the ensemble; a single one is overconfident")
@@ -22,14 +31,10 @@ class TrainingConfig(StageConfig):
     batch: int = Field(256, ge=1, description="simulations, at most, that each member sees in a step; fewer where there are few")
     learning_rate: float = Field(1e-2, gt=0, description="highest learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="pull of all weights to zero (AdamW)")
-    keep_back: float = Field(
-        0.1, gt=0, lt=1, description="fraction of the simulations that is kept back: half says which weights are best, half calibrates"
-    )
-    max_missing: float = Field(0.01, ge=0, lt=1, description="fraction of simulations with missing values beyond which training refuses")
 
 
-class CalibrationConfig(StageConfig):
-    """Settings of stages that calibrate what they train."""
+class CalibrationConfig(KeepBackConfig):
+    """Settings of stages whose estimator is for `sbi.posterior`."""
 
     calibration: Literal["on", "off"] = Field("on", description="whether posteriors are tested on simulations that were kept back")
     tests: int = Field(500, ge=1, description="simulations, at most, that calibration rests on")

@@ -101,9 +101,11 @@ def test_sets_may_have_missing_rows():
     data[::2, 6:] = np.nan
     data[5] = np.nan
     gappy = Observations(data, observations.ids, "", (), observations.parameters, {})
-    model = run(TrainMoments, {"network": "deep_set", "features": 3, "epochs": 1, "keep_back": 0.2}, observations=tiles_of(t=gappy))[
-        "summary_model"
-    ]
+    model = run(
+        TrainMoments,
+        {"network": "deep_set", "features": 3, "epochs": 1, "keep_back": 0.2, "max_missing": 0.1},
+        observations=tiles_of(t=gappy),
+    )["summary_model"]
     said = run(Summarise, {}, summary_model=model, observations=gappy)["observations"].data
     assert np.isnan(said[5]).all()
     assert np.isfinite(np.delete(said, 5, axis=0)).all()

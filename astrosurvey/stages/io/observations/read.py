@@ -12,12 +12,13 @@ from ....catalog.ids import object_ids
 from ....catalog.schema import suggestion
 from ....core.product import ProductError
 from ....core.stage import DataError, NoWork
-from ....core.tiles import Tile, fill
+from ....core.tiles import Tile
 from ....products import Observations
 from ....products._fits import BadInput, FitsFile, escape
 from ....products._fits.guard import open_regular
 from ....products._npy import map_npy
 from ..catalog.formats import FileTable, opened
+from ..paths import path_of
 
 if TYPE_CHECKING:
     from .stage import ReadObservations
@@ -34,10 +35,7 @@ def read_observations(config: Config, tile: Tile) -> Observations:
         DataError: the file cannot be read, lacks a column, or holds what cannot be.
         NoWork: it has no rows.
     """
-    try:
-        path = Path(fill(config.path, tile))
-    except KeyError as error:
-        raise DataError(f"{error.args[0]}; try: correct the setting `path`") from error
+    path = path_of(config.path, tile)
     with open_regular(path) as stream:
         start = stream.read(len(_NUMPY))
     if start == _NUMPY:

@@ -14,7 +14,7 @@ from ..calibration.features import features
 from ..calibration.misspecification import Seen, among_weights, learn
 from ..calibration.product import to_metrics
 from ..data import Simulations
-from ..infer import calibrated
+from ..infer import calibrated, require
 from ..scaling import ParameterScaling
 from .model import ARCHITECTURE, TASK, Moments, opened
 from .normal import NormalPosterior
@@ -39,8 +39,9 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
         kind: of network.
 
     Raises:
-        DataError: there are too few simulations.
+        DataError: there are too few simulations, or too many have missing values.
     """
+    require(ctx, simulations, config.max_missing)
     split = simulations.split(config.keep_back)
     if len(split.training) < FEWEST:
         raise DataError(f"{len(split.training)} simulations without missing values are too few to learn from; at least {FEWEST} are needed")

@@ -50,9 +50,6 @@ class TrainMoments(Stage):
         epochs: int = Field(30, ge=1, description="times that all simulations are seen")
         batch: int = Field(64, ge=2, description="simulations in a step")
         learning_rate: float = Field(1e-3, gt=0, description="highest learning rate")
-        keep_back: float = Field(
-            0.1, gt=0, lt=1, description="fraction of the simulations that is kept back, half to validate and half to test"
-        )
 
     def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
         """Return the network, and how well it does on simulations that it has not seen."""
