@@ -364,7 +364,7 @@ class TestTrainMoments(StageLaws):
     def example(self):
         return Example(
             {"observations": [lumpy(count=40), lumpy(count=40, seed=7)]},
-            {"epochs": 1, "features": 3, "keep_back": 0.2, "symmetry": "torus"},
+            {"epochs": 1, "features": 3, "keep_back": 0.2, "max_missing": 0.1, "symmetry": "torus"},
         )
 
     def wrong_shape_for_sets(self):
