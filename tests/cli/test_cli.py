@@ -55,6 +55,14 @@ def test_json_is_json(command_here, chain, arguments, key):
     assert key in json.loads(done.stdout)
 
 
+def test_a_simulators_parameters_and_features_are_told(command):
+    said = command("stages", "simulate.stream").stdout
+    assert "parameters:" in said
+    assert "features, in this order:" in command("stages", "simulate.sed").stdout
+    told = json.loads(command("stages", "simulate.sir", "--json").stdout)["details"]
+    assert told["parameters"]["contact_rate"].startswith("d**-1, usually log_normal [")
+
+
 @pytest.mark.parametrize("arguments", [["stages"], ["plugins"], ["models"], ["doctor"]])
 def test_lists_as_json(command, arguments):
     assert isinstance(json.loads(command(*arguments, "--json").stdout), list)

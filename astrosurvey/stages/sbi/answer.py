@@ -31,6 +31,8 @@ def answer(
     """
     ready = opened(model, ctx.device)
     ready.require(observations)
+    if doubt := ready.doubt(observations):
+        ctx.log.warning("%s", doubt)
     if reweight:
         ready = reweighted(ready, model.card)
     x, seen = ready.heard(ctx, observations.data)

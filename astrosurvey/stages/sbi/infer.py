@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,14 +60,25 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         config: the stage's settings.
         method: the stage's name, a key of `model.METHODS`.
     """
-    of_data = method != "sbi.npe"
-    material = prepared(ctx, observations, config, of_data=of_data)
+    return fitted(ctx, prepared(ctx, observations, config, of_data=method != "sbi.npe"), config, method)
+
+
+def fitted(ctx: Context, material: Material, config: Any, method: str, **network: Any) -> tuple[Model, Metrics]:
+    """Return an estimator that is trained and calibrated on simulations that are ready, and what is known of it.
+
+    Args:
+        ctx: the task's surroundings.
+        material: the simulations.
+        config, method: as in `infer`.
+        network: what the network is built with beside the stage's settings.
+    """
+    settings = settings_of(config, METHODS[method][0])
     with threads(1):  # more cost more than they give in networks this small, and round differently
         trained = train(
             Pairs(material.simulations, material.parameters, material.data, ctx.rng, ctx.device),
             material.split,
-            settings_of(config, METHODS[method][0]),
-            of_data=of_data,
+            replace(settings, network={**settings.network, **network}),
+            of_data=method != "sbi.npe",
             seed=int(ctx.rng.integers(2**31)),
             device=ctx.device,
             progress=ctx.progress,

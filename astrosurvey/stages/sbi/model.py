@@ -18,6 +18,7 @@ from .data import Simulations
 from .estimator import Estimator, PosteriorFlow
 from .likelihood import LikelihoodFlow, LikelihoodRatio
 from .priors import Prior
+from .rounds.marginals import MarginalRatio
 from .scaling import DataScaling, ParameterScaling
 from .summaries import model as moments
 from .summaries.blocks import summarised
@@ -30,6 +31,7 @@ METHODS: dict[str, tuple[str, Callable[..., Estimator]]] = {
     "sbi.npe": (FLOW, PosteriorFlow),
     "sbi.nle": (FLOW, LikelihoodFlow),
     "sbi.nre": (RATIO, LikelihoodRatio),
+    "sbi.tmnre": (RATIO, MarginalRatio),
 }
 """By the stage that trained it, the network's architecture, and what answers."""
 NEEDS = ("method", "prior", "data", "calibration")
@@ -81,6 +83,13 @@ class Opened:
                 f"the observations' features are {', '.join(observations.names)}, and the model was trained on "
                 f"{', '.join(self.names)}, in this order"
             )
+
+    def doubt(self, observations: Observations) -> str:
+        """Return what `require` cannot see: the order of features of which one side has no names; "" where there is nothing to doubt."""
+        if len(self.shape) != 1 or self.shape[0] == 1 or bool(observations.names) == bool(self.names):
+            return ""
+        mute, named = ("the simulator does", observations.names) if observations.names else ("the observations do", self.names)
+        return f"{mute} not name the features, so nobody has checked that they are {', '.join(named)}, in this order"
 
 
 def to_model(
