@@ -3,16 +3,19 @@
 
 PYTHON ?= python3
 
-.PHONY: help demo test lint docs generate clean
+.PHONY: help demo test test-plugins lint docs generate clean
 
 help: ## list what can be made
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
 demo: .venv/.base ## simulate a small survey, run the pipeline on it, say where the report is
 	@.venv/bin/astrosurvey demo
 
 test: .venv/.dev ## run all tests, those of plugins/ too, installed as a stranger would; ARGS="-k merge" runs some of them
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+
+test-plugins: .venv-plugins/.done ## run the tests of plugins/ where all that they ask for is installed, sbi too, in .venv-plugins
+	for plugin in plugins/*; do (cd $$plugin && ../../.venv-plugins/bin/python -m pytest -q $(ARGS)) || exit 1; done
 
 lint: .venv/.dev ## check style and types
 	.venv/bin/ruff check .
@@ -30,10 +33,16 @@ generate: .venv/.dev ## make again every file that is generated and committed
 	ASTROSURVEY_PLUGINS= .venv/bin/astrosurvey stages --schema > schemas/pipeline.v1.json
 
 clean: ## remove .venv and everything that was made
-	rm -rf .venv site build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-plugins site build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp a set of packages: installed again only when what is asked for has changed.
 .venv/.%: pyproject.toml constraints.txt tools/install.py
 	@$(PYTHON) tools/install.py $*
+	@touch $@
+
+.venv-plugins/.done: constraints.txt $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) -m venv --clear .venv-plugins
+	.venv-plugins/bin/python -m pip install -q -c constraints.txt torch
+	.venv-plugins/bin/python -m pip install -q -c constraints.txt -e . $(foreach plugin,$(wildcard plugins/*),-e "./$(plugin)[test]")
 	@touch $@

@@ -37,6 +37,16 @@ def register_models(register: Callable[[str, Path], None]) -> None:
 
 
 @hookspec
+def register_estimators(register: Callable[[str, Callable[[], tuple[Callable[..., Any], Callable[..., Any]]]], None]) -> None:
+    """Call `register(stage, load)` for each stage, by its name, that trains a model which `sbi.posterior` shall draw from.
+
+    `load()` returns two functions: `build(**config)` makes the torch module whose weights the model holds, and
+    `answers(network, parameters, data, device)` makes the `astrosurvey.stages.sbi.estimator.Estimator` that asks it.
+    It is called where a model is opened, and is the place to import torch in.
+    """
+
+
+@hookspec
 def register_engines(register: Callable[[str, Callable[..., Any]], None]) -> None:
     """Call `register(name, factory)`; `factory(settings)` returns an `astrosurvey.core.engine.Engine`."""
 

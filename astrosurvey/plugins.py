@@ -119,7 +119,8 @@ def _collect(registry: Registry, manager: pluggy.PluginManager, origin: Origin) 
     """Ask one plugin for what it registers; nothing of it is kept when any of it is wrong."""
     fresh = Registry(origins=dict(registry.origins))
     stores: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-        hook: (getattr(registry, hook), getattr(fresh, hook)) for hook in ("stages", "products", "models", "engines", "commands")
+        hook: (getattr(registry, hook), getattr(fresh, hook))
+        for hook in ("stages", "products", "models", "engines", "estimators", "commands")
     }
 
     def adder(hook: str) -> Callable[[str, Any], None]:
@@ -146,6 +147,7 @@ def _collect(registry: Registry, manager: pluggy.PluginManager, origin: Origin) 
     hooks.register_products(register=lambda cls: adder("products")(cls.kind, cls))
     hooks.register_models(register=lambda name, folder: adder("models")(name, Path(folder)))
     hooks.register_engines(register=adder("engines"))
+    hooks.register_estimators(register=adder("estimators"))
     hooks.register_commands(register=lambda command: adder("commands")(command.name, command))
     for taken, mine in stores.values():
         taken.update(mine)

@@ -7,9 +7,12 @@ are simulated, and their posteriors drawn by the simulators' own `reference`.
 
 - `TASK`: `sbi.npe`, its defaults; `TASK/single`: one flow instead of four; `TASK/nle`: `sbi.nle`; `TASK/zuko`: as `TASK`, with flows
   of zuko (`pip install astrosurvey[benchmarks]` has it);
+- `TASK/sbi`: NPE of the package sbi with its neural spline flow, all else at its defaults, on the same simulations; in a process of this
+  one, by the interpreter that `--sbi-python` names, for sbi is not installed beside astrosurvey;
 - `speed`: draws per CPU second for many observations of six parameters.
 
-Seconds are CPU seconds of one thread. Figures go to FILE.json at once; parts and seeds that are there are passed over.
+Seconds are CPU seconds of one thread. Figures go to FILE.json at once; parts and seeds that are there are passed over. `--compare`
+measures nothing, and prints one flow of ours beside the one of sbi.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import io
 import json
 import logging
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -49,7 +53,9 @@ from astrosurvey.stages.sbi.train import FLOW, Pairs, train
 
 HERE = Path(__file__).parent
 TASKS = ("two_moons", "slcp", "gaussian_linear", "gaussian_mixture", "sir", "lotka_volterra")
-PARTS = (*TASKS, "two_moons/single", "slcp/single", "slcp/nle", "two_moons/zuko", "slcp/zuko", "speed")
+BESIDE = TASKS[:5]
+"""Tasks on which sbi is measured."""
+PARTS = (*TASKS, *(f"{task}/{one}" for task in BESIDE for one in ("single", "sbi")), "slcp/nle", "two_moons/zuko", "slcp/zuko", "speed")
 PUBLISHED = 3
 """Observations of sbibm in FOLDER."""
 
@@ -107,10 +113,32 @@ def c2st(draws: np.ndarray, reference: np.ndarray) -> float:
 def measured(part: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of one training."""
     task, _, method = part.partition("/")
+    simulations = simulated(task, arguments.simulations, seed)
+    observed = references(task, arguments.observations, arguments.draws, arguments.data)
+    if method == "sbi":
+        draws, figures = by_sbi(simulations, observed, seed, arguments)
+    else:
+        draws, figures = by_ours(simulations, observed, method, seed, arguments)
+    scores = []
+    for one, (_, reference) in zip(draws, observed, strict=True):
+        scores.append(c2st(one, reference))
+        print(f"  {part} seed {seed}: {scores[-1]:.3f}", flush=True)
+    return {
+        "c2st": round(float(np.mean(scores)), 4) if scores else None,
+        "each": [round(score, 4) for score in scores],
+        **figures,
+        "c2st_draws": arguments.draws,
+        "simulations": arguments.simulations,
+    }
+
+
+def by_ours(
+    simulations: Observations, observed: list[tuple[np.ndarray, np.ndarray]], method: str, seed: int, arguments: argparse.Namespace
+) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Return (draws, p) draws for each observation, and what they cost, by a stage of astrosurvey."""
     stage = NeuralLikelihood if method == "nle" else NeuralPosterior
     settings: dict[str, Any] = {"members": 1} if method == "single" else {}
     config = stage.Config(**settings, **dict(arguments.set))
-    simulations = simulated(task, arguments.simulations, seed)
     found = Simulations(Tiles(["t0"], lambda name: simulations))
     split, of_data = found.split(config.keep_back), method == "nle"
     rng = np.random.default_rng(seed)
@@ -129,26 +157,52 @@ def measured(part: str, seed: int, arguments: argparse.Namespace) -> dict[str, A
             build=ZukoEnsemble if method == "zuko" else FlowEnsemble,
         )
         seconds = time.process_time() - began
-    estimator = (LikelihoodFlow if of_data else PosteriorFlow)(trained.network, parameters, data, "cpu")
-    scores: list[float] = []
-    drawing = 0.0
-    for x, reference in references(task, arguments.observations, arguments.draws, arguments.data):
+        estimator = (LikelihoodFlow if of_data else PosteriorFlow)(trained.network, parameters, data, "cpu")
         began = time.process_time()
-        with threads(1):
-            draws = estimator.sample(x, len(reference), np.random.default_rng(5))[0]
-        drawing += time.process_time() - began
-        scores.append(c2st(draws, reference))
-        print(f"  {part} seed {seed}: {scores[-1]:.3f}", flush=True)
-    return {
-        "c2st": round(float(np.mean(scores)), 4) if scores else None,
-        "each": [round(score, 4) for score in scores],
+        draws = [estimator.sample(x, len(reference), np.random.default_rng(5))[0] for x, reference in observed]
+        drawing = time.process_time() - began
+    return draws, {
         "train_cpu_s": round(seconds, 1),
-        "draw_cpu_s": round(drawing / max(len(scores), 1), 3),
+        "draw_cpu_s": round(drawing / max(len(observed), 1), 3),
         "surprise": round(trained.history.best[0], 4),
         "steps": trained.history.stopped,
-        "c2st_draws": arguments.draws,
-        "simulations": arguments.simulations,
     }
+
+
+def by_sbi(
+    simulations: Observations, observed: list[tuple[np.ndarray, np.ndarray]], seed: int, arguments: argparse.Namespace
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the same by the package sbi, on the same simulations and observations."""
+    marginals = Prior.of(simulations.parameters).marginals
+    given = {"theta": simulations.parameters.draws, "x": simulations.data, "observed": np.concatenate([x for x, _ in observed])}
+    prior = {"kinds": [m.kind for m in marginals], "args": [m.args for m in marginals]}
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "given.npz", Path(folder) / "made.npz"
+        np.savez(source, **given, **prior, draws=arguments.draws, seed=seed)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment.pop("PYTHONPATH", None)
+        # -P, for this file is called like the package.
+        subprocess.run([arguments.sbi_python, "-P", HERE / "sbi_package.py", source, target], check=True, env=environment, cwd=folder)
+        made = dict(np.load(target))
+    return made["draws"], {
+        "train_cpu_s": round(float(made["train_cpu_s"]), 1),
+        "draw_cpu_s": round(float(made["draw_cpu_s"]), 3),
+        "epochs": int(made["epochs"]),
+    }
+
+
+def compared(figures: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a Markdown table of one flow of ours beside the one of sbi: means over the seeds that both have."""
+    rows = ["| task | C2ST, ours | sbi | difference | CPU s, ours | sbi | ratio | seeds |", "| --- " * 8 + "|"]
+    for task in BESIDE:
+        ours, sbi = figures.get(f"{task}/single", {}), figures.get(f"{task}/sbi", {})
+        if not (seeds := sorted(ours.keys() & sbi.keys())):
+            continue
+        mean = {key: [float(np.mean([one[s][key] for s in seeds])) for one in (ours, sbi)] for key in ("c2st", "train_cpu_s")}
+        (good, theirs), (quick, slow) = mean["c2st"], mean["train_cpu_s"]
+        scores = f"{good:.3f} | {theirs:.3f} | {good - theirs:+.3f}"
+        rows.append(f"| {task} | {scores} | {quick:.1f} | {slow:.1f} | {quick / slow:.2f} | {len(seeds)} |")
+    return rows
 
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -185,9 +239,14 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="observations, for the speed")
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("SETTING", "VALUE"), help="another setting of the stage")
     parser.add_argument("--again", action="store_true", help="forget the chosen parts")
+    parser.add_argument("--sbi-python", default=sys.executable, metavar="PYTHON", help="an interpreter that has sbi, for TASK/sbi")
+    parser.add_argument("--compare", action="store_true", help="print ours beside sbi, of what FILE.json holds")
     arguments = parser.parse_args()
     arguments.set = [(name, json.loads(value)) for name, value in arguments.set]
     figures: dict[str, dict[str, Any]] = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    if arguments.compare:
+        print("\n".join(compared(figures)))
+        return
     for part in arguments.part:
         if arguments.again:
             figures.pop(part, None)

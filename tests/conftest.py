@@ -22,9 +22,15 @@ FIRST = (
     "tests/kernels/test_all.py",  # compiles every kernel, once, while the other worker does what needs none of them
     "tests/cli/test_cli.py",
     "tests/laws/test_resume.py",
+    "tests/test_plugins.py",
     "tests/core/",
     "tests/catalog/",
     "tests/testing/",
+    "tests/products/",
+    "tests/fits_corpus/",
+    "tests/networks/",
+    "tests/stages/sbi/",
+    "tests/stages/io/",
     "tests/laws/test_plugins.py",
     "tests/test_examples.py",  # long, and so not last
     "tests/laws/test_stages.py",
@@ -102,6 +108,22 @@ def command_in(folder):
 def command(tmp_path):
     """A function that runs the command line in a process of its own, in the test's folder."""
     return command_in(tmp_path)
+
+
+@pytest.fixture
+def command_here(tmp_path, monkeypatch, capsys):
+    """The same in this process, without the seconds of a start: for what a process of its own has no part in."""
+    from astrosurvey.cli import main
+
+    def run(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["astrosurvey", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return subprocess.CompletedProcess(sys.argv, ended.value.code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="module")

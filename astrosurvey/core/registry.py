@@ -43,6 +43,7 @@ class Registry:
     models: dict[str, Path] = field(default_factory=dict)
     tables: list[Path] = field(default_factory=list)
     engines: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    estimators: dict[str, Callable[[], Any]] = field(default_factory=dict)
     commands: dict[str, Any] = field(default_factory=dict)
     origins: dict[tuple[str, str], Origin] = field(default_factory=dict)
     """(hook, name) -> who registered it."""

@@ -16,6 +16,8 @@ from .text import decimal, visible
 
 WIDTH, HEIGHT = 440, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
+DIGIT = 7.0
+"""Width of a digit of a tick, nearly."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +69,35 @@ def curves(
     return _figure(parts, styles, f"{y} against {x}")
 
 
-def histogram(edges: Sequence[float], counts: Mapping[str, Sequence[float]], *, x: str, y: str) -> Markup:
+def histogram(
+    edges: Sequence[float],
+    counts: Mapping[str, Sequence[float]],
+    *,
+    x: str,
+    y: str,
+    band: tuple[str, Sequence[float], Sequence[float]] | None = None,
+) -> Markup:
     """Return step histograms on common bin edges.
 
     Args:
         edges: (n + 1) bin edges.
         counts: name -> (n) heights.
         x, y: the axis labels.
+        band: name, and (n) lower and upper ends of where heights may be expected.
     """
-    top = max((v for heights in counts.values() for v in heights), default=0)
+    top = max((v for heights in (*counts.values(), band[2] if band else ()) for v in heights), default=0)
     if len(edges) < 2 or top <= 0:
         return Markup('<p class="quiet">There is nothing to draw: all bins are empty.</p>')
     frame = _Frame((edges[0], edges[-1]), (0.0, top * 1.06))
     parts = [frame.axes(x, y)]
+    keys = [(f"s{place % 8}", name) for place, name in enumerate(counts)]
+    if band:
+        boxes = "".join(
+            f"M{frame.x(left):.1f} {frame.y(low):.1f}H{frame.x(right):.1f}V{frame.y(high):.1f}H{frame.x(left):.1f}Z"
+            for left, right, low, high in zip(edges, edges[1:], band[1], band[2], strict=False)
+        )
+        parts.append(f'<g class="series s7"><path class="fill" d="{boxes}"/></g>')
+        keys.append(("s7", band[0]))
     for place, (name, heights) in enumerate(counts.items()):
         steps = [f"M{frame.x(edges[0]):.1f} {frame.y(0):.1f}"]
         for left, right, height in zip(edges, edges[1:], heights, strict=False):
@@ -88,7 +106,7 @@ def histogram(edges: Sequence[float], counts: Mapping[str, Sequence[float]], *, 
         path = "".join(steps)
         fill = f'<path class="fill" d="{path}Z"/>'
         parts.append(f'<g class="series s{place % 8}">{fill}<path class="line" d="{path}"><title>{_text(name)}</title></path></g>')
-    return _figure(parts, [(f"s{place % 8}", name) for place, name in enumerate(counts)], f"{y} against {x}")
+    return _figure(parts, keys, f"{y} against {x}")
 
 
 def scatter(points: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str, diagonal: bool = False) -> Markup:
@@ -142,9 +160,9 @@ class _Frame:
             parts.append(f'<text class="tick end" x="{LEFT - 7}" y="{at + 4:.1f}">{decimal(tick)}</text>')
         base = HEIGHT - BOTTOM
         for tick in powers(*self.xs) if self.log else ticks(*self.xs, 7):
-            at = self.x(tick)
+            at, said = self.x(tick), decimal(tick)
             parts.append(f'<path class="axis" d="M{at:.1f} {base}v4"/>')
-            parts.append(f'<text class="tick middle" x="{at:.1f}" y="{base + 17}">{decimal(tick)}</text>')
+            parts.append(f'<text class="tick middle" x="{uncut(at, said, WIDTH):.1f}" y="{base + 17}">{said}</text>')
         parts.append(f'<path class="axis" d="M{LEFT} {base}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text class="label middle" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 5}">{_text(x)}</text>')
         middle = (TOP + base) / 2
@@ -159,6 +177,12 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= span * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(place * step, 12) for place in range(first, last + 1)]
+
+
+def uncut(at: float, said: str, width: float) -> float:
+    """Return where the middle of a number under an axis must stand, so that a picture so wide does not cut it."""
+    half = 0.5 * DIGIT * len(said)
+    return min(max(at, half), width - half)
 
 
 def powers(low: float, high: float) -> list[float]:

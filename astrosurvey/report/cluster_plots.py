@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup, escape
 
-from .charts import ticks
+from .charts import ticks, uncut
 from .text import decimal, visible
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 1000, 46, 8, 10, 42
@@ -34,6 +34,8 @@ MOST_NAMES = 24
 """Clusters, the first of the table, whose numbers stand in a map."""
 COLOURS = (0, 1, 2, 3, 4, 7, 5)
 """Of the page's eight colours those that are no grey, which is for sources in no cluster."""
+HUES = 2 * len(COLOURS)
+"""Colours of clusters: each of these as it is, and deeper."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ class Span:
 
 def style(number: int) -> str:
     """Return the class that colours a cluster; 0 is none."""
-    return f"c{COLOURS[(number - 1) % len(COLOURS)]}" if number > 0 else "field"
+    if number <= 0:
+        return "field"
+    deep, place = divmod((number - 1) % HUES, len(COLOURS))
+    return f"c{COLOURS[place]}" + " deep" * deep
 
 
 def ordered(log_density: np.ndarray, numbers: np.ndarray, spans: Sequence[Span]) -> Markup:
@@ -103,7 +108,8 @@ def ordered(log_density: np.ndarray, numbers: np.ndarray, spans: Sequence[Span])
     parts.append(f'<path class="axis" d="M{LEFT} {base}H{WIDTH - RIGHT}"/>')
     for tick in ticks(0, n, 8):
         parts.append(f'<path class="axis" d="M{across(tick):.1f} {base}v4"/>')
-        parts.append(f'<text class="tick middle" x="{across(tick):.1f}" y="{base + 16}">{decimal(tick, 7)}</text>')
+        said = decimal(tick, 7)
+        parts.append(f'<text class="tick middle" x="{uncut(across(tick), said, WIDTH):.1f}" y="{base + 16}">{said}</text>')
     parts.append(f'<text class="label middle" transform="translate(11 {(TOP + base) / 2:.0f}) rotate(-90)">ln density</text>')
     parts.append(
         f'<text class="label middle" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{base + 33}">place in the order of aggregation</text>'
@@ -173,11 +179,12 @@ def panel(
     base = height - bottom
     parts = [f'<rect class="frame" x="{left}" y="8" width="{inner[0]}" height="{inner[1]}"/>']
     for tick in ticks(x0, x1, 4):
-        at = f"{across(tick):.1f}"
-        parts.append(f'<path class="axis" d="M{at} {base}v4"/><text class="tick middle" x="{at}" y="{base + 16}">{decimal(tick)}</text>')
+        at, said = float(across(tick)), decimal(tick)
+        parts.append(f'<path class="axis" d="M{at:.1f} {base}v4"/>')
+        parts.append(f'<text class="tick middle" x="{uncut(at, said, width):.1f}" y="{base + 16}">{said}</text>')
     for tick in ticks(y0, y1, 5):
-        at = f'<text class="tick end" x="{left - 7}" y="{up(tick) + 4:.1f}">{decimal(tick)}</text>'
-        parts.append(f'<path class="axis" d="M{left} {up(tick):.1f}h-4"/>{at}')
+        parts.append(f'<path class="axis" d="M{left} {up(tick):.1f}h-4"/>')
+        parts.append(f'<text class="tick end" x="{left - 7}" y="{up(tick) + 4:.1f}">{decimal(tick)}</text>')
     parts.append(f'<text class="label middle" x="{left + inner[0] / 2:.0f}" y="{height - 4}">{escape(visible(axes[0].label))}</text>')
     parts.append(
         f'<text class="label middle" transform="translate(11 {8 + inner[1] / 2:.0f}) rotate(-90)">{escape(visible(axes[1].label))}</text>'
@@ -244,8 +251,8 @@ def _by_colour(numbers: np.ndarray) -> list[tuple[int, np.ndarray]]:
     field, members = np.flatnonzero(numbers == 0), np.flatnonzero(numbers > 0)
     groups = [(0, field[:: -(-len(field) // MOST_BACKGROUND) or 1])]
     members = members[:: -(-len(members) // MOST_MEMBERS) or 1]
-    colour = (numbers[members] - 1) % len(COLOURS)
-    groups += [(number + 1, members[colour == number]) for number in range(len(COLOURS))]
+    colour = (numbers[members] - 1) % HUES
+    groups += [(number + 1, members[colour == number]) for number in range(HUES)]
     return [(number, rows) for number, rows in groups if len(rows)]
 
 

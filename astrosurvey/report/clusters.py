@@ -21,7 +21,7 @@ from .gather import Run
 
 MOST_CLUSTERINGS = 4
 """Stages, or tiles of one, of which the clusters are shown."""
-MOST_CARDS = 12
+MOST_CARDS = 16
 MOST_ROWS = 60
 MOST_BYTES = 600_000_000
 """Of a clustering's tables and its sources; larger ones are not opened for the page."""

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from ..catalog.flags import SBI
 from . import text
-from .charts import Curve, curves
-from .corner import corner
+from .charts import Curve, curves, histogram
+from .corner import Density, corner
 from .gather import Run
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MOST_RANKS = 6
 """Parameters whose rank histograms are shown."""
 MOST_BYTES = 400_000_000
 """Of a stage's tables; larger ones are not opened for the page."""
-OWN = ("tests by rank", "difference by place", "coverage by level")
+OWN = ("tests by rank", "difference by place", "coverage by level", "central coverage by level")
 """First words of curves that this section draws, so that the metrics' need not."""
 MOODS = {"calibrated": "good", "off": "warn", "untested": "warn"}
 BAND = "95 % of right posteriors"
@@ -87,7 +87,7 @@ def make_inference(run: Run) -> InferenceSection:
     section = InferenceSection()
     for stage in run.stages:
         for _, port, stored, path in run.products(stage):
-            if stored.kind == "metrics" and port == "calibration" and len(section.verdicts) < MOST_CALIBRATIONS:
+            if stored.kind == "metrics" and port in ("calibration", "metrics") and len(section.verdicts) < MOST_CALIBRATIONS:
                 found = of_metrics(Metrics.read(path))
                 if found is not None:
                     section.verdicts.append(_verdict(stage, found))
@@ -106,26 +106,22 @@ def _table(stored: Any) -> str:
 
 
 def _verdict(title: str, found: Calibration) -> Verdict:
-    facts = [
-        ("tests", text.number(found.tests)),
-        ("p, all tests together", text.decimal(found.p, 2)),
-        ("regions of 90 % hold", f"{text.decimal(100 * found.covered, 3)} %"),
-        ("coverage less nominal", text.decimal(found.signed, 2)),
-        ("without a draw", text.number(found.empty) if found.empty else ""),
-    ]
-    known = [(name, value) for name, value in facts if value] if found.tests else []
-    return Verdict(title, found.verdict, MOODS.get(found.verdict, "bad"), known, found.faults, _pictures(found))
+    facts = [("tests", text.number(found.tests))] if found.tests else []
+    if np.isfinite(found.p):
+        facts += [
+            ("p, all tests together", text.decimal(found.p, 2)),
+            ("regions of 90 % hold", f"{text.decimal(100 * found.covered, 3)} %"),
+            ("coverage less nominal", text.decimal(found.signed, 2)),
+        ]
+    facts += [("without a draw", text.number(found.empty))] if found.empty else []
+    return Verdict(title, found.verdict, MOODS.get(found.verdict, "bad"), facts, found.faults, _pictures(found))
 
 
 def _pictures(found: Calibration) -> list[Picture]:
     made = []
     covered = _starting(found, "coverage by level, ")
     if covered:
-        lines = [_line(name, curve, "level", "coverage", k) for k, (name, curve) in enumerate(covered.items())]
-        nominal = covered["highest density"]
-        lines.append(_band(nominal, _numbers(nominal, "level"), _numbers(nominal, "level")))
-        svg = curves(lines, x="nominal probability", y="regions that hold the truth", y_range=(0.0, 1.04))
-        made.append(Picture("Expected coverage", svg, "Below the dashed line, regions are too small: the posterior is overconfident."))
+        made.append(_coverage("Expected coverage", "regions that hold the truth", covered))
     places = _starting(found, "difference by place, ")
     if places:
         lines = [_line(name, curve, "place", "difference", k) for k, (name, curve) in enumerate(places.items())]
@@ -134,13 +130,23 @@ def _pictures(found: Calibration) -> list[Picture]:
         svg = curves(lines, x="place of the truth among the draws", y="distribution less uniform")
         note = "A line wholly above or below is a bias; up and then down, a posterior too narrow; down and then up, one too wide."
         made.append(Picture("Places of the truth, by parameter", svg, note))
+    central = _starting(found, "central coverage by level, ")
+    if central:
+        made.append(_coverage("Central intervals, by parameter", "intervals that hold the truth", central))
     for name, curve in list(_starting(found, "tests by rank, ").items())[:MOST_RANKS]:
-        middles = [(a + b) / 2 for a, b in zip(_numbers(curve, "rank_min"), _numbers(curve, "rank_max"), strict=True)]
-        counts = _numbers(curve, "tests")
-        band = _band(curve, middles, [sum(counts) / max(len(counts), 1)] * len(counts))
-        svg = curves([Curve("tests", middles, counts, colour=0), band], x="rank of the truth among the draws", y="tests")
+        edges = [*_numbers(curve, "rank_min"), *_numbers(curve, "rank_max")[-1:]]
+        band = (BAND, _numbers(curve, "low"), _numbers(curve, "high"))
+        svg = histogram(edges, {"tests": _numbers(curve, "tests")}, x="rank of the truth among the draws", y="tests", band=band)
         made.append(Picture(f"Ranks, {name}", svg))
     return made
+
+
+def _coverage(title: str, y: str, covered: dict[str, Any]) -> Picture:
+    lines = [_line(name, curve, "level", "coverage", k) for k, (name, curve) in enumerate(covered.items())]
+    first = next(iter(covered.values()))
+    lines.append(_band(first, _numbers(first, "level"), _numbers(first, "level")))
+    svg = curves(lines, x="nominal probability", y=y, y_range=(0.0, 1.04))
+    return Picture(title, svg, "Below the dashed line, regions are too small: the posterior is overconfident.")
 
 
 def _starting(found: Calibration, prefix: str) -> dict[str, Any]:
@@ -168,6 +174,7 @@ def _answers(run: Run, stage: str) -> Answers:
     for tile, _, stored, path in run.products(stage):
         if _table(stored) in ("posterior", "posterior_sample"):
             tiles.setdefault(tile, {})[_table(stored)] = path
+    priors = _priors(run, stage)
     each = max(1, MOST_CORNERS // max(len(tiles), 1))
     for tile, paths in tiles.items():
         posterior = pq.read_table(paths["posterior"], columns=["posterior_id", "parameter_names", "parameter_units", "flags"])
@@ -175,7 +182,7 @@ def _answers(run: Run, stage: str) -> Answers:
         flags.append(posterior.column("flags").to_numpy())
         if len(corners) < MOST_CORNERS and "posterior_sample" in paths and posterior.num_rows:
             sample = pq.read_table(paths["posterior_sample"], columns=["posterior_id", "parameters"])
-            corners += _corners(posterior, sample, _truth(run, stage, tile), each)
+            corners += _corners(posterior, sample, _truth(run, stage, tile), priors, each)
     bits = np.concatenate(flags) if flags else np.zeros(0, np.int64)
     facts = [("posteriors", text.number(number)), ("without a flag", text.number(int((bits == 0).sum())))]
     facts += [
@@ -184,7 +191,7 @@ def _answers(run: Run, stage: str) -> Answers:
     return Answers(stage, facts, corners[:MOST_CORNERS])
 
 
-def _corners(posterior: Any, sample: Any, truth: np.ndarray | None, most: int) -> list[Picture]:
+def _corners(posterior: Any, sample: Any, truth: np.ndarray | None, priors: dict[str, Density], most: int) -> list[Picture]:
     """Return the first posteriors as pictures."""
     owner = sample.column("posterior_id").to_numpy()
     values = sample.column("parameters").combine_chunks()
@@ -196,7 +203,7 @@ def _corners(posterior: Any, sample: Any, truth: np.ndarray | None, most: int) -
     for row, number in enumerate(posterior.column("posterior_id").to_numpy()[:most].tolist()):
         known = truth[row] if truth is not None and truth.shape == (posterior.num_rows, len(names)) else None
         said = ", ".join(SBI.decode(int(posterior.column("flags")[row].as_py())))
-        made.append(Picture(str(number), corner(flat[owner == number], labels, known), said))
+        made.append(Picture(str(number), corner(flat[owner == number], labels, known, [priors.get(name) for name in names]), said))
     return made
 
 
@@ -210,3 +217,17 @@ def _truth(run: Run, stage: str, tile: str) -> np.ndarray | None:
         if at == tile and name == port and (path / PARAMETERS).is_file():
             return Samples.read(path / PARAMETERS).draws
     return None
+
+
+def _priors(run: Run, stage: str) -> dict[str, Density]:
+    """Return the prior density of each parameter of the model that a stage has asked, where it is one of a single number."""
+    from ..products import Model
+    from ..stages.sbi.priors import Prior
+
+    source, _, port = run.inputs(stage).get("posterior_model", "").partition(".")
+    for _, name, _, path in run.products(source):
+        if name == port:
+            prior = Prior.from_json(Model.read(path).card["prior"])
+            known = [m for m in prior.marginals if m.kind not in ("categorical", "joint")]
+            return {m.name: lambda x, m=m: np.exp(m.log_density(x)) for m in known}  # type: ignore[misc]
+    return {}

@@ -43,6 +43,7 @@ def register_stages(register: Callable[[type], None]) -> None:
     from .evaluate.agreement import EvaluateAgreement
     from .evaluate.blends import EvaluateDeblending, EvaluateSegmentation
     from .evaluate.clustering.stage import EvaluateClustering
+    from .evaluate.posterior.stage import EvaluatePosterior
     from .evaluate.spectra.stage import EvaluateSpectra
     from .evaluate.stage import EvaluateDetection
     from .export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -122,6 +123,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         EvaluateSegmentation,
         EvaluateSpectra,
         EvaluateClustering,
+        EvaluatePosterior,
         ExportFits,
         ExportVOTable,
         ExportRegions,

@@ -95,7 +95,8 @@ def small_summary() -> Any:
 
     from ..stages.running import run, tiles_of
 
-    return run(TrainMoments, {"epochs": 1, "features": 3, "keep_back": 0.2}, observations=tiles_of(t=lumpy(count=40)))["summary_model"]
+    settings = {"epochs": 1, "features": 3, "keep_back": 0.2, "max_missing": 0.1}
+    return run(TrainMoments, settings, observations=tiles_of(t=lumpy(count=40)))["summary_model"]
 
 
 @cache
@@ -547,3 +548,22 @@ def small_posterior() -> Any:
 
     settings = {"members": 2, "layers": 2, "bins": 3, "hidden": [6], "epochs": 2, "calibration": "off"}
     return _run(NeuralPosterior, 0, settings, observations=Tiles(["t0"], lambda name: two_moons(0)))["posterior_model"]
+
+
+@cache
+def small_round() -> Any:
+    """Return a round of marginal ratios that has hardly learnt anything, and so cut little."""
+    from astrosurvey.core.product import Tiles
+    from astrosurvey.stages.sbi.rounds.stage import TruncatedMarginals
+
+    settings = {"members": 2, "hidden": [6], "epochs": 2, "calibration": "off"}
+    simulations, target = Tiles(["t0"], lambda name: two_moons(0)), Tiles(["t0"], lambda name: two_moons(1))
+    return _run(TruncatedMarginals, 0, settings, observations=simulations, target=target)["posterior_model"]
+
+
+@cache
+def answered(index: int) -> dict[str, Any]:
+    """Return the posteriors of a tile's observations."""
+    from astrosurvey.stages.sbi.stage import Posterior
+
+    return dict(_run(Posterior, index, {"draws": 20, "keep": 12}, posterior_model=small_posterior(), observations=two_moons(index)))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
@@ -27,8 +30,15 @@ def passes(stranger, tmp_path):
     return run
 
 
+def lacking(source):
+    """Return what a plugin asks for and is not installed here; some of it is too large to come with the tools of developers."""
+    asked = tomllib.loads((source / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = [Requirement(line).name for line in asked]
+    return [name for name in names if not list(distributions(name=name))]
+
+
 def test_there_are_plugins():
-    assert [path.name for path in PLUGINS] == ["astrosurvey-sep"]
+    assert [path.name for path in PLUGINS] == ["astrosurvey-sbi", "astrosurvey-sep"]
 
 
 @pytest.mark.parametrize("source", PLUGINS, ids=lambda path: path.name)
@@ -36,10 +46,12 @@ def test_a_plugin_of_this_repository_passes_its_tests(source, install, passes, a
     copy = tmp_path / "source"
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
     install(copy)
-    assert passes(copy) > 20
     listed = {row["package"]: row for row in json.loads(astrosurvey("plugins", "--json"))}
     assert listed[source.name]["registers"]["stages"]
     assert not listed[source.name]["error"]
+    if missing := lacking(source):
+        pytest.skip(f"{', '.join(missing)}: not installed; `make test-plugins` tries it with all that it asks for")
+    assert passes(copy) > 20
 
 
 def test_a_scaffolded_plugin_passes_its_tests_as_written(install, passes, astrosurvey, tmp_path):
@@ -56,8 +68,8 @@ def test_a_scaffolded_plugin_passes_its_tests_as_written(install, passes, astros
     pipeline = source / "examples" / "compactness.yaml"
     ran = json.loads(astrosurvey("run", pipeline, "--out", tmp_path / "inline", "--no-report", "--json"))
     assert ran["counts"]["compact"] == {"done": 1}
-    # Workers are processes of their own, which must know the plugin's columns too.
-    ran = json.loads(astrosurvey("run", pipeline, "--out", tmp_path / "local", "--workers", "2", "--no-report", "--json"))
+    # A worker is a process of its own, which must know the plugin's columns too.
+    ran = json.loads(astrosurvey("run", pipeline, "--out", tmp_path / "local", "--engine", "local", "--no-report", "--json"))
     assert ran["counts"]["compact"] == {"done": 1}
     stored = [(tmp_path / run / "products" / "compact" / "t0000" / "sources.parquet").read_bytes() for run in ("inline", "local")]
     assert stored[0] == stored[1]

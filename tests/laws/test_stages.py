@@ -29,6 +29,7 @@ from astrosurvey.stages.detection.unet.stage import CalibrateUNet, TrainUNet, UN
 from astrosurvey.stages.evaluate.agreement import EvaluateAgreement
 from astrosurvey.stages.evaluate.blends import EvaluateDeblending, EvaluateSegmentation
 from astrosurvey.stages.evaluate.clustering.stage import EvaluateClustering
+from astrosurvey.stages.evaluate.posterior.stage import EvaluatePosterior
 from astrosurvey.stages.evaluate.spectra.stage import EvaluateSpectra
 from astrosurvey.stages.evaluate.stage import EvaluateDetection
 from astrosurvey.stages.export.stage import ExportFits, ExportRegions, ExportVOTable
@@ -41,6 +42,7 @@ from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotomet
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.sbi.observe import ObserveSources
 from astrosurvey.stages.sbi.prior_stage import DrawPrior
+from astrosurvey.stages.sbi.rounds.stage import PoolSimulations, Truncate, TruncatedMarginals
 from astrosurvey.stages.sbi.simulators.enrichment import Enrichment
 from astrosurvey.stages.sbi.simulators.gaussian_linear import GaussianLinear
 from astrosurvey.stages.sbi.simulators.gaussian_mixture import SpikeAndSlab
@@ -53,6 +55,7 @@ from astrosurvey.stages.sbi.simulators.stream import Stream
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
 from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, NeuralRatio, Posterior
 from astrosurvey.stages.sbi.summaries.moments_stage import Summarise, TrainMoments
+from astrosurvey.stages.sbi.summaries.power_stage import PowerSpectrum
 from astrosurvey.stages.sbi.summaries.scattering_stage import Scattering
 from astrosurvey.stages.simulate.clusters.stage import SimulateClusters
 from astrosurvey.stages.simulate.field import SimulateField
@@ -75,6 +78,7 @@ from ..stages.running import run
 from ..stages.spectra import files
 from .examples import (
     TILES,
+    answered,
     classified,
     detected,
     drawn,
@@ -97,6 +101,7 @@ from .examples import (
     small_deblender,
     small_detector,
     small_posterior,
+    small_round,
     small_scorer,
     small_summary,
     solutions,
@@ -339,13 +344,29 @@ class TestScattering(StageLaws):
         return Example({"observations": lumpy()}, {"scales": 9})
 
 
+class TestPowerSpectrum(StageLaws):
+    stage = PowerSpectrum
+
+    def example(self):
+        return Example({"observations": lumpy()}, {"bins": 4})
+
+    def example_with_a_line_of_sight(self):
+        return Example({"observations": lumpy()}, {"bins": 3, "along": 2, "spacing": "linear", "pixel": [1, 0.5]})
+
+    def wrong_shape(self):
+        return Example({"observations": Observations(np.ones((2, 2, 2, 2, 2), np.float32), np.arange(2))})
+
+    def wrong_pixel(self):
+        return Example({"observations": lumpy()}, {"pixel": [1]})
+
+
 class TestTrainMoments(StageLaws):
     stage = TrainMoments
 
     def example(self):
         return Example(
             {"observations": [lumpy(count=40), lumpy(count=40, seed=7)]},
-            {"epochs": 1, "features": 3, "keep_back": 0.2, "symmetry": "torus"},
+            {"epochs": 1, "features": 3, "keep_back": 0.2, "max_missing": 0.1, "symmetry": "torus"},
         )
 
     def wrong_shape_for_sets(self):
@@ -459,6 +480,38 @@ class TestNeuralRatio(_Infers, StageLaws):
     SMALL: ClassVar = {"members": 2, "hidden": [6], "epochs": 2, "keep_back": 0.5, "tests": 4, "draws": 10}
 
 
+class TestTruncatedMarginals(StageLaws):
+    stage = TruncatedMarginals
+    SMALL: ClassVar = {"members": 2, "hidden": [6], "epochs": 2, "keep_back": 0.5, "tests": 4, "draws": 10, "keep": 4}
+
+    def example(self):
+        observations = [two_moons(number) for number in (0, 1)]
+        return Example({"observations": observations, "target": [two_moons(2), two_moons(2)]}, self.SMALL)
+
+    def wrong_pair(self):
+        return Example({"observations": [two_moons(0)], "target": [two_moons(2)]}, {**self.SMALL, "pairs": [["theta_1", "theta_3"]]})
+
+
+class TestTruncate(StageLaws):
+    stage = Truncate
+
+    def example(self):
+        return Example({"posterior_model": small_round()}, {"number": 20})
+
+    def wrong_model(self):
+        return Example({"posterior_model": small_posterior()})
+
+
+class TestPoolSimulations(StageLaws):
+    stage = PoolSimulations
+
+    def example(self):
+        return Example({"observations": two_moons(0), "earlier": two_moons(1)})
+
+    def wrong_parameters(self):
+        return Example({"observations": two_moons(0), "earlier": replace(two_moons(1), parameters=None)})
+
+
 class TestPosterior(StageLaws):
     stage = Posterior
 
@@ -470,6 +523,30 @@ class TestPosterior(StageLaws):
         data = observed.data.copy()
         data[1, 0] = np.nan
         return Example({"posterior_model": small_posterior(), "observations": replace(observed, data=data)}, {"draws": 20})
+
+    def example_of_a_moment_network(self):
+        return Example({"posterior_model": small_summary(), "observations": lumpy()}, {"draws": 20, "keep": 5})
+
+
+class TestEvaluatePosterior(StageLaws):
+    stage = EvaluatePosterior
+
+    @staticmethod
+    def answered(**more):
+        tables = {port: [answered(number)[port] for number in (0, 1)] for port in ("posterior", "posterior_sample")}
+        return tables | {"observations": [two_moons(number) for number in (0, 1)]} | more
+
+    def example(self):
+        return Example(self.answered(), {"tests": 40})
+
+    def example_with_the_density_of_the_model(self):
+        return Example(self.answered(posterior_model=small_posterior()), {"leave_out": ["OUT_OF_DISTRIBUTION"]})
+
+    def wrong_truth(self):
+        return Example(self.answered(observations=[replace(two_moons(number), parameters=None) for number in (0, 1)]))
+
+    def wrong_observations(self):
+        return Example(self.answered(observations=[replace(two_moons(number), about="source") for number in (0, 1)]))
 
 
 class TestMeshBackground(StageLaws):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from astrosurvey.products import Catalog
-from astrosurvey.report.cluster_plots import MOST_BACKGROUND, MOST_MEMBERS, STEPS, Axis, Span, dots, ordered, panel, sky_map
+from astrosurvey.report.cluster_plots import MOST_BACKGROUND, MOST_MEMBERS, STEPS, Axis, Span, dots, ordered, panel, sky_map, style
 from astrosurvey.report.cluster_times import MOST_LIVES, events_of, timeline
 from astrosurvey.report.clusters import MOST_CARDS, MOST_ROWS, make_clusters
 from astrosurvey.report.gather import gather
@@ -146,6 +146,18 @@ class TestPictures:
         assert svg.count("<rect") == 1
         assert "&lt;b&gt;" in svg
         assert len(re.findall('class="area', svg)) == 2
+
+    def test_numbers_at_the_end_of_an_axis_are_whole(self):
+        svg = ordered(np.arange(20_000.0), np.zeros(20_000, int), [])
+        (at,) = re.findall(r'x="([\d.]+)" y="\d+">20000<', svg)
+        assert float(at) + 3.5 * 5 <= 1000
+
+    def test_fourteen_clusters_have_colours_of_their_own(self):
+        assert len({style(number) for number in range(15)}) == 15
+        assert style(15) == style(1)
+        paths = "".join(dots(np.arange(16.0), np.zeros(16), np.arange(16)))
+        assert paths.count("M") == 16
+        assert paths.count("deep") == 7
 
     def test_nothing_known_is_said(self):
         assert "no density" in ordered(np.zeros(0), np.zeros(0, int), [])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 
 from astrosurvey.catalog.flags import SBI
-from astrosurvey.products import Catalog, Metrics, Observations, Samples
+from astrosurvey.products import Catalog, Metrics, Model, Observations, Samples
 from astrosurvey.report.corner import MOST_POINTS, corner
 from astrosurvey.report.gather import gather
 from astrosurvey.report.inference import MOST_CORNERS, make_inference
 from astrosurvey.report.render import report
 from astrosurvey.stages.sbi.calibration.check import OFF, Calibration, check
 from astrosurvey.stages.sbi.calibration.product import to_metrics
+from astrosurvey.stages.sbi.priors import Prior
 
 from .runs import put, write_about
 
@@ -45,6 +48,11 @@ def posteriors():
     return {"posterior": Catalog.from_columns("posterior", table), "posterior_sample": Catalog.from_columns("posterior_sample", draws)}
 
 
+def model():
+    prior = Prior.declared({"a": {"normal": [0, 5], "unit": "km"}, "b<": {"categorical": [0, 1]}})
+    return Model("conditional flow", {}, {"w": np.zeros(1, np.float32)}, {"prior": prior.to_json()})
+
+
 def made(root, metrics=None):
     stages = {
         "see": {"use": "io.observations"}, "infer": {"use": "sbi.npe", "in": {"observations": "see.observations"}},
@@ -53,12 +61,8 @@ def made(root, metrics=None):
     write_about(root, stages)
     truth = Samples(np.zeros((N, 2)), ("a", "b<"), ("km", ""))
     put(root, "see", "t0", {"observations": Observations(np.zeros((N, 3), np.float32), np.arange(N), parameters=truth)})
-    put(
-        root,
-        "infer",
-        None,
-        {"calibration": metrics or to_metrics(calibration(), curves={"training": {"step": [1, 2], "surprise": [2.0, 1.0]}})},
-    )
+    learnt = {"training": {"step": [1, 2], "surprise": [2.0, 1.0]}}
+    put(root, "infer", None, {"calibration": metrics or to_metrics(calibration(), curves=learnt), "posterior_model": model()})
     put(root, "answer", "t0", posteriors())
     return root
 
@@ -79,9 +83,22 @@ def test_section(tmp_path):
     assert "no draws" in answers.corners[0].svg
     assert answers.corners[0].note == "PRIOR_EDGE, OUT_OF_DISTRIBUTION"
     assert answers.corners[1].svg.count('class="truth"') == 3
+    assert answers.corners[1].svg.count('class="prior"') == 1  # one parameter is of a few values
+    # Ranks are a histogram in front of where those of right posteriors would be.
+    assert verdict.pictures[-1].svg.count('class="fill"') == 2
     for picture in verdict.pictures:
         ElementTree.fromstring(picture.svg.partition("<ul")[0])
     ElementTree.fromstring(answers.corners[1].svg)
+
+
+def test_scores_and_too_few_tests_are_told_apart(tmp_path):
+    rng = np.random.default_rng(0)
+    few = check(*(np.zeros(shape) for shape in ((20, 2), (20, 50, 2), (20,), (20, 50))), names=["a", "b"], rng=rng)
+    level = {"level": [0.0, 1.0], "coverage": [0.0, 1.0], "low": [0.0, 1.0], "high": [0.0, 1.0]}
+    scored = to_metrics(few, curves={"central coverage by level, a": level})
+    (verdict,) = make_inference(gather(made(tmp_path / "run", scored))).verdicts
+    assert (verdict.verdict, verdict.facts) == ("untested", [("tests", "20")])
+    assert [picture.title for picture in verdict.pictures] == ["Central intervals, by parameter"]
 
 
 def test_page_holds_it_and_draws_curves_once(tmp_path, field):
@@ -99,6 +116,16 @@ def test_off_and_other_metrics(tmp_path):
     page = report(made(tmp_path / "off", to_metrics(Calibration(OFF))))
     assert "switched calibration off" in page
     assert make_inference(gather(made(tmp_path / "other", Metrics(())))).verdicts == []
+
+
+def test_a_prior_has_the_area_of_its_histogram():
+    """Draws of the prior itself: its line runs along the tops of the bars."""
+    draws = np.random.default_rng(0).normal(size=(50_000, 1))
+    svg = corner(draws, ["a"], priors=[lambda x: np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi)])
+    (line,) = re.findall(r'class="prior" d="M([^"]+)"', svg)
+    heights = [float(point.split()[1]) for point in line.split("L")]
+    bars = [float(y) for y in re.findall(r"V([\d.]+)h", svg.partition('class="line"')[2])]
+    assert min(heights) == pytest.approx(min(bars), abs=3)
 
 
 def test_corner_is_bounded():

@@ -1,7 +1,9 @@
-"""Convolutions that summarise spectra, images and cubes: large strides first, then pooling over all places.
+"""Convolutions that summarise spectra, images and cubes: large strides first, and mean and spread over all places at every level.
 
-Nothing is normalised on the way, for the amplitude of a field is often what is asked for; and the spread over all places is pooled beside
-the mean, for it is the power that carries most of what a field says.
+Nothing is normalised on the way, for the amplitude of a field is often what is asked for. What is pooled is what each layer gives before it
+is bent: the spread of a field behind a linear filter is its power at the filter's scales, which carries most of what a field says, and
+its logarithm is near linear in amplitudes and slopes. Edges are continued rather than padded with zeros, which would be a step wherever
+the mean of a field is another one.
 
 References:
     Neutsch, Heneka & Brüggen (2022), arXiv:2201.07587, and Schosser, Heneka & Plehn (2024), arXiv:2401.04174 (strides along the line of
@@ -22,8 +24,8 @@ WIDTHS = (16, 32, 64, 128)
 """Channels of each level."""
 STEM_LEAVES = {1: (512,), 2: (64, 64), 3: (192, 48, 48)}
 """About how many places along each axis the first layer leaves of larger data; the spectral axis of a cube comes first."""
-LEAST_SPREAD = 1e-6
-"""Added to variances under the root, whose slope would be infinite in an even field."""
+LEAST_VARIANCE = 1e-6
+"""Added under the logarithm, whose slope would be infinite in an even field."""
 
 
 class Convolutions(nn.Module):
@@ -51,22 +53,28 @@ class Convolutions(nn.Module):
         # Patches side by side where there are many places, overlapping windows where every one is kept.
         first = [(s, 0) if s > 1 else (3, 1) for s in stem]
         kernel, padding = zip(*first, strict=True)
-        self.stem = convolution(channels, widths[0], kernel, stride=stem, padding=padding)
-        self.levels = nn.ModuleList(convolution(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
+        self.stem = convolution(channels, widths[0], kernel, stride=stem, padding=padding, padding_mode="replicate")
+        self.levels = nn.ModuleList(convolution(a, b, 3, stride=2, padding=1, padding_mode="replicate") for a, b in pairwise(widths))
         for layer in (self.stem, *self.levels):
             # Without normalisation what is not kept up fades away from level to level.
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-        self.head = nn.Sequential(nn.Linear(2 * widths[-1], widths[-1]), nn.GELU(), nn.Linear(widths[-1], features))
+        self.head = nn.Sequential(nn.Linear(2 * sum(widths), widths[-1]), nn.GELU(), nn.Linear(widths[-1], features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the summaries."""
-        x = functional.gelu(self.stem(x))
+        x = self.stem(x)
+        pooled = _pooled(x)
         for level in self.levels:
-            x = functional.gelu(level(x))
-        places = x.flatten(2)
-        spread = (places.var(dim=2, correction=0) + LEAST_SPREAD).sqrt()
-        return self.head(torch.cat([places.mean(dim=2), spread], dim=1))
+            x = level(functional.gelu(x))
+            pooled += _pooled(x)
+        return self.head(torch.cat(pooled, dim=1))
+
+
+def _pooled(x: Tensor) -> list[Tensor]:
+    """Return the (batch, channel) mean and logarithm of the spread over all places."""
+    places = x.flatten(2)
+    return [places.mean(dim=2), 0.5 * (places.var(dim=2, correction=0) + LEAST_VARIANCE).log()]
 
 
 def strides(shape: Sequence[int]) -> tuple[int, ...]:

@@ -34,17 +34,20 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
 """What a model's `architecture` may name: functions that build a network from the model's config."""
 
 
-def to_network(model: Model) -> nn.Module:
+def to_network(model: Model, build: Callable[..., nn.Module] | None = None) -> nn.Module:
     """Return the network a model describes, with its weights, in single precision and evaluation mode.
+
+    Args:
+        model: holds the weights.
+        build: makes the network of the model's config; left out, the architecture is one of `ARCHITECTURES`.
 
     Raises:
         DataError: no such architecture, or weights that do not fit it.
     """
-    try:
-        build = ARCHITECTURES[model.architecture]
-    except KeyError:
+    build = build or ARCHITECTURES.get(model.architecture)
+    if build is None:
         known = ", ".join(ARCHITECTURES)
-        raise DataError(f"the model's architecture {model.architecture!r} is not known here ({known}); is a plugin missing?") from None
+        raise DataError(f"the model's architecture {model.architecture!r} is not known here ({known}); is a plugin missing?")
     try:
         with seeded(0):  # the weights it is made with are thrown away, and must not use up anybody's random numbers
             network = build(**model.config)

@@ -9,14 +9,44 @@ import numpy as np
 import torch
 
 from ...networks.conditional_flow import FlowEnsemble
+from .data import whole
 from .priors import Prior
 from .rows import RowRandom
 from .scaling import DataScaling, ParameterScaling
 
 BLOCK = 1 << 13
 """Draws that are made at a time."""
+LEVELS = (0.05, 0.16, 0.5, 0.84, 0.95)
+"""Of the quantiles that posteriors are told by."""
 ROUNDS = 8
 """Times that draws beyond the prior are drawn again before they are given up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Posteriors of single parameters in a few numbers, of m observations.
+
+    Attributes:
+        quantiles: (m, p, level) at `LEVELS`.
+        mean, std: (m, p).
+    """
+
+    quantiles: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Importance:
+    """What weights by importance say of the draws of m posteriors, which were drawn anew by them.
+
+    Attributes:
+        effective: (m,) effective number of independent draws; 0 where no draw explains the data.
+        log_likelihood: (m, draw) of the draws.
+    """
+
+    effective: np.ndarray
+    log_likelihood: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +59,8 @@ class Drawn:
         acceptance: (m,) fraction of the draws that the prior allowed, or of the moves that were accepted.
         log_evidence: (m,) log of the probability of the data; NaN where the method does not know it.
         log_scale: (m,) log of what the densities that `Estimator.log_prob` gives integrate to.
+        moments: of the posteriors themselves, by methods that know them without draws.
+        importance: of draws that a likelihood has corrected.
     """
 
     theta: np.ndarray
@@ -36,6 +68,8 @@ class Drawn:
     acceptance: np.ndarray
     log_evidence: np.ndarray
     log_scale: np.ndarray
+    moments: Moments | None = None
+    importance: Importance | None = None
 
 
 class Estimator(Protocol):
@@ -77,7 +111,7 @@ class PosteriorFlow:
         seed = int(rng.integers(2**62))
         theta, log_density = np.full((len(x), draws, len(self.prior)), np.nan), np.full((len(x), draws), np.nan)
         accepted, asked = np.zeros(len(x)), np.zeros(len(x))
-        rows = np.flatnonzero(np.isfinite(x.reshape(len(x), -1)).all(axis=1))
+        rows = np.flatnonzero(whole(x, sets=False))
         number = np.full(len(rows), draws)
         for again in range(ROUNDS):
             for count in np.unique(number):

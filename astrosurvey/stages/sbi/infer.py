@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,11 @@ from ...networks.determinism import threads
 from ...products import Metric, Metrics, Model, Observations
 from .calibration.calibrate import calibrate
 from .calibration.check import OFF, Calibration
+from .calibration.features import features
 from .calibration.misspecification import Detector, Seen, learn
 from .calibration.product import to_metrics
-from .data import Simulations, Split
+from .data import BLOCK, Simulations, Split
+from .estimator import Estimator
 from .model import METHODS, to_model
 from .scaling import DataScaling, ParameterScaling
 from .train import FLOW, RATIO, Pairs, Settings, Trained, train
@@ -27,8 +31,24 @@ LOSSES = {
     ),
 }
 """What the loss of an architecture is called, and what it is."""
-STRANGERS = 4000
+STRANGERS = 8000
 """Simulations, at most, of either part, that strange data are known by."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Simulations, ready to be learnt from.
+
+    Attributes:
+        simulations: of all tiles.
+        split: their rows.
+        parameters, data: the scales on which a network sees them.
+    """
+
+    simulations: Simulations
+    split: Split
+    parameters: ParameterScaling
+    data: DataScaling
 
 
 def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: str) -> tuple[Model, Metrics]:
@@ -40,46 +60,104 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         config: the stage's settings.
         method: the stage's name, a key of `model.METHODS`.
     """
-    found = Simulations(observations)
-    _require(ctx, found, config.max_missing)
-    split = found.split(config.keep_back)
-    if not len(split.training):
-        split = Split(np.flatnonzero(found.usable), *(np.empty(0, np.int64),) * 2)
-    if not len(split.validation):
-        ctx.log.warning("only %d simulations: none is kept back, and nobody can tell what the posteriors are worth", len(found))
-    of_data = method != "sbi.npe"
-    parameters, data = ParameterScaling(found.prior), DataScaling.learnt(found.sample(split.training))
-    if not data.varies.all():
-        ctx.log.warning("%d of %d features are the same in all simulations, and are passed over", (~data.varies).sum(), data.varies.size)
-    if of_data and not data.varies.any():
-        raise DataError("all simulations are the same: there is no likelihood to learn; simulate more")
+    return fitted(ctx, prepared(ctx, observations, config, of_data=method != "sbi.npe"), config, method)
+
+
+def fitted(ctx: Context, material: Material, config: Any, method: str, **network: Any) -> tuple[Model, Metrics]:
+    """Return an estimator that is trained and calibrated on simulations that are ready, and what is known of it.
+
+    Args:
+        ctx: the task's surroundings.
+        material: the simulations.
+        config, method: as in `infer`.
+        network: what the network is built with beside the stage's settings.
+    """
     settings = settings_of(config, METHODS[method][0])
     with threads(1):  # more cost more than they give in networks this small, and round differently
         trained = train(
-            Pairs(found, parameters, data, ctx.rng, ctx.device),
-            split,
-            settings,
-            of_data=of_data,
+            Pairs(material.simulations, material.parameters, material.data, ctx.rng, ctx.device),
+            material.split,
+            replace(settings, network={**settings.network, **network}),
+            of_data=method != "sbi.npe",
             seed=int(ctx.rng.integers(2**31)),
             device=ctx.device,
             progress=ctx.progress,
             log=ctx.log.info,
             checkpoint=ctx.checkpoint,
         )
-        estimator = METHODS[method][1](trained.network, parameters, data, ctx.device)
-        calibration = _calibrated(ctx, estimator, found, split.test[: config.tests], config)
+        estimator = METHODS[method][1](trained.network, material.parameters, material.data, ctx.device)
+        told = {"learning_rate": config.learning_rate, "batch": config.batch}
+        return finished(ctx, material, trained, estimator, config, method, LOSSES[trained.architecture], told)
+
+
+def prepared(ctx: Context, observations: Tiles[Observations], config: Any, *, of_data: bool) -> Material:
+    """Return the simulations as training takes them.
+
+    Args:
+        ctx: the task's surroundings.
+        observations: simulations of all tiles, with their parameters.
+        config: the stage's settings, `keep_back` and `max_missing` among them.
+        of_data: they are for a likelihood, or its ratio to the evidence.
+
+    Raises:
+        DataError: too many have missing values, or there is no likelihood to learn.
+    """
+    found = Simulations(observations)
+    require(ctx, found, config.max_missing)
+    split = found.split(config.keep_back)
+    if not len(split.training):
+        split = Split(np.flatnonzero(found.usable), *(np.empty(0, np.int64),) * 2)
+    if not len(split.validation):
+        ctx.log.warning("only %d simulations: none is kept back, and nobody can tell what the posteriors are worth", len(found))
+    parameters, data = ParameterScaling(found.prior), DataScaling.learnt(found.sample(split.training))
+    if not data.varies.all():
+        ctx.log.warning("%d of %d features are the same in all simulations, and are passed over", (~data.varies).sum(), data.varies.size)
+    if of_data and not data.varies.any():
+        raise DataError("all simulations are the same: there is no likelihood to learn; simulate more")
+    return Material(found, split, parameters, data)
+
+
+def finished(
+    ctx: Context,
+    material: Material,
+    trained: Trained,
+    estimator: Estimator,
+    config: Any,
+    method: str,
+    loss: tuple[str, str],
+    told: Mapping[str, Any],
+) -> tuple[Model, Metrics]:
+    """Return what was trained as a calibrated model that `sbi.posterior` draws from, and what is known of it.
+
+    Args:
+        ctx: the task's surroundings.
+        material: that it has learnt from.
+        trained: the network.
+        estimator: of posteriors, by this network.
+        config: the stage's settings, those of `CalibrationConfig` among them.
+        method: the stage's name.
+        loss: what it is called, and what it is.
+        told: what the model's card shall say of the training besides.
+    """
+    found, split = material.simulations, material.split
+    tests = split.test[: config.tests]
+    calibration = calibrated(ctx, estimator, found, tests, found.take(tests), config)
     trained.network.cpu()
     training = {
         "simulations": len(found),
         "missing": int((~found.usable).sum()),
         "kept_back": len(split.validation) + len(split.test),
         "steps": trained.history.stopped,
-        _loss(trained): round(trained.history.best[0], 5),
-        "learning_rate": config.learning_rate,
-        "batch": config.batch,
+        loss[0]: round(trained.history.best[0], 5),
+        **told,
     }
-    model = to_model(trained, method, found, data, calibration, _detector(found, split), training)
-    return model, to_metrics(calibration, _values(trained, found), {"training": trained.history.curves})
+    model = to_model(trained, method, found, material.data, calibration, _detector(found, split), training)
+    values = [
+        Metric(loss[0], trained.history.best[0], better="lower", description=loss[1]),
+        Metric("simulations", len(found), description="that it was trained and tested on"),
+        Metric("missing", int((~found.usable).sum()), better="lower", description="simulations with missing values, left out"),
+    ]
+    return model, to_metrics(calibration, values, {"training": trained.history.curves})
 
 
 def settings_of(config: Any, architecture: str) -> Settings:
@@ -95,7 +173,7 @@ def settings_of(config: Any, architecture: str) -> Settings:
     )
 
 
-def _require(ctx: Context, simulations: Simulations, most: float) -> None:
+def require(ctx: Context, simulations: Simulations, most: float) -> None:
     """Raise `DataError` when too many simulations have missing values; warn of any."""
     missing = int((~simulations.usable).sum())
     if missing == len(simulations) or missing > most * len(simulations):
@@ -107,11 +185,21 @@ def _require(ctx: Context, simulations: Simulations, most: float) -> None:
         ctx.log.warning("%d of %d simulations have missing values and are left out, which bends the posterior", missing, len(simulations))
 
 
-def _calibrated(ctx: Context, estimator: Any, simulations: Simulations, rows: np.ndarray, config: Any) -> Calibration:
+def calibrated(ctx: Context, estimator: Estimator, simulations: Simulations, rows: np.ndarray, x: np.ndarray, config: Any) -> Calibration:
+    """Return whether an estimator's posteriors mean what they say, unless the settings say that nobody shall ask.
+
+    Args:
+        ctx: random numbers.
+        estimator: of posteriors.
+        simulations: all of them.
+        rows: those that nothing else has seen.
+        x: (row, …) what the estimator takes of them.
+        config: the stage's settings.
+    """
     if config.calibration == "off":
         return Calibration(OFF)
     names = simulations.prior.names
-    return calibrate(estimator, simulations.theta[rows], simulations.take(rows), names=names, rng=ctx.rng, draws=config.draws)
+    return calibrate(estimator, simulations.theta[rows], x, names=names, rng=ctx.rng, draws=config.draws)
 
 
 def _detector(simulations: Simulations, split: Split) -> Detector | None:
@@ -120,16 +208,10 @@ def _detector(simulations: Simulations, split: Split) -> Detector | None:
     if not len(kept):
         return None
     some, others = (rows[:: max(1, -(-len(rows) // STRANGERS))] for rows in (split.training, kept))
-    return learn(Seen(simulations.take(some)), Seen(simulations.take(others)))
+    return learn(_seen(simulations, some), _seen(simulations, others))
 
 
-def _loss(trained: Trained) -> str:
-    return LOSSES[trained.architecture][0]
-
-
-def _values(trained: Trained, simulations: Simulations) -> list[Metric]:
-    return [
-        Metric(_loss(trained), trained.history.best[0], better="lower", description=LOSSES[trained.architecture][1]),
-        Metric("simulations", len(simulations), description="that it was trained and tested on"),
-        Metric("missing", int((~simulations.usable).sum()), better="lower", description="simulations with missing values, left out"),
-    ]
+def _seen(simulations: Simulations, rows: np.ndarray) -> Seen:
+    """Return some simulations as the detector sees them, read block by block."""
+    step = max(1, BLOCK // int(np.prod(simulations.shape)))
+    return Seen(np.concatenate([features(simulations.take(rows[first : first + step])) for first in range(0, len(rows), step)]))

@@ -74,7 +74,7 @@ def walk(start: np.ndarray, rows: np.ndarray, log_prior: Density, log_likelihood
         step = _step(likelihood[on], power[on])
         weight = step[:, None] * likelihood[on]
         evidence[on] += logsumexp(weight, axis=1) - np.log(n)
-        chosen = _resampled(weight, random.uniform(1))
+        chosen = resampled(weight, random.uniform(1))
         power[on] = np.minimum(power[on] + step, 1.0)
         some = np.take_along_axis(places[on], chosen[..., None], 1)
         low, high = (np.take_along_axis(part[on], chosen, 1) for part in (prior, likelihood))
@@ -111,7 +111,7 @@ def _step(likelihood: np.ndarray, power: np.ndarray) -> np.ndarray:
     return np.where(whole, 1.0 - power, low)
 
 
-def _resampled(log_weight: np.ndarray, offset: np.ndarray) -> np.ndarray:
+def resampled(log_weight: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Return (m, n) numbers of walkers, each as often as it weighs, within one (systematic resampling)."""
     m, n = log_weight.shape
     weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))

@@ -10,7 +10,9 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +77,19 @@ class DataScaling:
         slope = -0.5 * np.log1p(apart**2) - np.log(self.width * self.std)
         return np.asarray(self._varying(slope).sum(axis=1))
 
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return what it has learnt, by name."""
+        return {field.name: np.array(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> DataScaling:
+        """Return the scaling of which these, or lists of their values, are the arrays.
+
+        Raises:
+            KeyError: one of them is missing.
+        """
+        return cls(*(np.array(arrays[field.name]) for field in fields(cls)))
+
     def _varying(self, features: np.ndarray) -> np.ndarray:
         return features if self.varies.all() else features[:, self.varies]
 
@@ -86,7 +101,8 @@ def _bend(x: np.ndarray) -> np.ndarray:
 class ParameterScaling:
     """From parameters to what a flow sees, and back: on scales on which the prior is standard normal, or even with unit variance.
 
-    Categorical parameters fill a cell of their own for each value, evenly.
+    What is left of a normal prior that was cut to a narrow piece counts as even. Categorical parameters fill a cell of their own for each
+    value, evenly.
 
     Args:
         prior: of the parameters.
@@ -99,7 +115,9 @@ class ParameterScaling:
         for k, values in enumerate(self._values):
             if values is not None:
                 ends[:, k] = 0.0, len(values)
-        self._even = ~np.array([KINDS[m.kind].gaussian for m in prior.marginals])
+        # A narrow piece of a normal distribution is nearly even, and would be no more than a point on its scale.
+        narrow = ends[1] - ends[0] < 2 * EDGE
+        self._even = narrow | ~np.array([KINDS[m.kind].gaussian for m in prior.marginals])
         self._low, self._wide = np.where(self._even, ends[0], 0.0), np.where(self._even, ends[1] - ends[0], 1.0)
         self._ends = np.where(self._even | (np.abs(ends) < FAR), ends, np.nan)
 

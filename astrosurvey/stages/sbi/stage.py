@@ -12,7 +12,16 @@ from ...core.stage import Context, NoWork, Stage, StageConfig
 from ...products import Catalog, Metrics, Model, Observations
 
 
-class TrainingConfig(StageConfig):
+class KeepBackConfig(StageConfig):
+    """What stages that train on simulations do with them."""
+
+    keep_back: float = Field(
+        0.1, gt=0, lt=1, description="fraction of the simulations that is kept back: half says which weights are best, half calibrates"
+    )
+    max_missing: float = Field(0.01, ge=0, lt=1, description="fraction of simulations with missing values beyond which training refuses")
+
+
+class TrainingConfig(KeepBackConfig):
     """Settings of stages that train an ensemble on simulations."""
 
     members: int = Field(4, ge=1, le=32, description="networks in the ensemble; a single one is overconfident")
@@ -22,18 +31,18 @@ class TrainingConfig(StageConfig):
     batch: int = Field(256, ge=1, description="simulations, at most, that each member sees in a step; fewer where there are few")
     learning_rate: float = Field(2e-2, gt=0, description="highest learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="pull of all weights to zero (AdamW)")
-    keep_back: float = Field(
-        0.1, gt=0, lt=1, description="fraction of the simulations that is kept back: half says which weights are best, half calibrates"
-    )
-    max_missing: float = Field(0.01, ge=0, lt=1, description="fraction of simulations with missing values beyond which training refuses")
 
 
-class CalibratedConfig(TrainingConfig):
-    """Settings of stages that train an estimator for `sbi.posterior`."""
+class CalibrationConfig(KeepBackConfig):
+    """Settings of stages whose estimator is for `sbi.posterior`."""
 
     calibration: Literal["on", "off"] = Field("on", description="whether posteriors are tested on simulations that were kept back")
     tests: int = Field(500, ge=1, description="simulations, at most, that calibration rests on")
     draws: int = Field(200, ge=10, description="draws from each posterior in calibration")
+
+
+class CalibratedConfig(CalibrationConfig, TrainingConfig):
+    """Settings of stages that train an ensemble for `sbi.posterior`."""
 
 
 class FlowConfig(CalibratedConfig):
@@ -130,26 +139,34 @@ class Posterior(Stage):
 
     What cannot be trusted is flagged rather than left out: a missing value, data unlike the simulations, a posterior at the end of
     the prior, an estimator that failed its calibration or was never tested. Every observation has its answer after a bounded
-    number of draws.
+    number of draws. Where the simulator's likelihood has a formula it can have the last word: draws are weighed by it and drawn anew.
 
-    References: Cranmer, Brehmer & Louppe (2020), arXiv:1911.01429.
+    References: Cranmer, Brehmer & Louppe (2020), arXiv:1911.01429; Dax et al. (2023), arXiv:2210.05686 (draws weighed by importance).
     """
 
     name, version, scope = "sbi.posterior", 1, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "observations": Observations}
-    outputs: ClassVar[Mapping[str, Any]] = {"posterior": Catalog.of("posterior"), "posterior_sample": Catalog.of("posterior_sample")}
+    outputs: ClassVar[Mapping[str, Any]] = {
+        "posterior": Catalog.of("posterior"),
+        "posterior_sample": Catalog.of("posterior_sample"),
+        "likeness": Metrics,
+    }
 
     class Config(StageConfig):
         """Settings of `sbi.posterior`."""
 
         draws: int = Field(1000, ge=2, le=1_000_000, description="draws from each posterior")
         keep: int = Field(100, ge=0, description="draws of each that go into the table `posterior_sample`")
+        reweight: bool = Field(
+            False, description="correct the draws by the simulator's likelihood, which must have a formula; also gives the evidence"
+        )
 
     def run(self, ctx: Context, *, posterior_model: Model, observations: Observations) -> Mapping[str, Any]:
-        """Return the tables."""
+        """Return the tables, and how far the observations look like simulations."""
         from .answer import answer
 
         if not len(observations):
             raise NoWork("there are no observations")
-        posterior, samples = answer(ctx, posterior_model, observations, self.config.draws, self.config.keep)
-        return {"posterior": posterior, "posterior_sample": samples}
+        config = self.config
+        posterior, samples, likeness = answer(ctx, posterior_model, observations, config.draws, config.keep, reweight=config.reweight)
+        return {"posterior": posterior, "posterior_sample": samples, "likeness": likeness}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .observe import ObserveSources
 from .prior_stage import DrawPrior
+from .rounds.stage import PoolSimulations, Truncate, TruncatedMarginals
 from .simulators.enrichment import Enrichment
 from .simulators.gaussian_linear import GaussianLinear
 from .simulators.gaussian_mixture import SpikeAndSlab
@@ -16,6 +17,7 @@ from .simulators.stream import Stream
 from .simulators.two_moons import TwoMoons
 from .stage import NeuralLikelihood, NeuralPosterior, NeuralRatio, Posterior
 from .summaries.moments_stage import Summarise, TrainMoments
+from .summaries.power_stage import PowerSpectrum
 from .summaries.scattering_stage import Scattering
 
 STAGES = (
@@ -32,10 +34,14 @@ STAGES = (
     LightCone,
     SimulateSed,
     Scattering,
+    PowerSpectrum,
     TrainMoments,
     Summarise,
     NeuralPosterior,
     NeuralLikelihood,
     NeuralRatio,
+    TruncatedMarginals,
+    Truncate,
+    PoolSimulations,
     Posterior,
 )

@@ -8,17 +8,18 @@ import numpy as np
 
 from ...catalog.flags import SBI
 from .calibration.check import OFF, UNTESTED
-from .estimator import Drawn
+from .data import whole
+from .estimator import LEVELS, Drawn
 from .model import Opened
 from .scaling import ParameterScaling
 
-LEVELS = (0.05, 0.16, 0.5, 0.84, 0.95)
-"""Of the quantiles."""
 CANDIDATES = 8
 """Of the draws the densest by their own member; the densest by all members is the most probable one."""
 END, CROWDED = 0.01, 0.05
 """A posterior is at the prior's edge if more than `CROWDED` of it lies in the first or last `END` of a bounded parameter's range."""
 LEAST_ACCEPTANCE = 0.01
+FEWEST_EFFECTIVE = 100
+"""Effective draws, at least, of a posterior that was reweighted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,17 +68,21 @@ def summarised(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> 
         log = opened.estimator.log_prob(np.concatenate([mean[rows, None], candidates], axis=1), x[rows])
         log_density[rows] = log[:, 0] - drawn.log_scale[rows]
         best[rows] = np.take_along_axis(candidates, log[:, 1:].argmax(axis=1)[:, None, None], 1)[:, 0]
+    if (exact := drawn.moments) is not None:
+        quantiles, mean, std = exact.quantiles, exact.mean, exact.std
     return Summary(quantiles, mean, std, best, log_density, number, _flags(opened, x, drawn, ood))
 
 
 def _flags(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> np.ndarray:
     m = len(x)
     flags = np.zeros(m, np.int32)
-    invalid = ~np.isfinite(x.reshape(m, -1)).all(axis=1)
+    invalid = ~whole(x, sets=False)
     flags[invalid] |= SBI["INVALID_INPUT"]
     flags[~invalid & (drawn.acceptance < LEAST_ACCEPTANCE)] |= SBI["LOW_ACCEPTANCE"]
     flags[~invalid & ood] |= SBI["OUT_OF_DISTRIBUTION"]
     flags[_at_edge(ParameterScaling(opened.estimator.prior), drawn.theta)] |= SBI["PRIOR_EDGE"]
+    if drawn.importance is not None:
+        flags[drawn.importance.effective < FEWEST_EFFECTIVE] |= SBI["LOW_EFFICIENCY"]
     if opened.calibration.failed:
         flags |= SBI["CALIBRATION_FAILED"]
     if opened.calibration.verdict in (OFF, UNTESTED):

@@ -6,9 +6,9 @@ import numpy as np
 
 from ...catalog.ids import object_ids
 from ...products import Catalog, Observations
-from .estimator import Drawn
+from .estimator import LEVELS, Drawn
 from .model import Opened
-from .summary import LEVELS, Summary
+from .summary import Summary
 
 KEYS = {"source": "source_id", "spectrum": "spectrum_id", "tile": "tile_id"}
 """By what an observation is about, the column that names it."""
@@ -29,7 +29,13 @@ def rows(
     """
     m, prior = len(observations), opened.estimator.prior
     about = {KEYS[observations.about]: observations.ids} if observations.about else {}
-    error = opened.calibration.error
+    error, weighed = opened.calibration.error, {}
+    if drawn.importance is not None:
+        effective = drawn.importance.effective
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # Draws that the prior rejected had no weight, and count as proposals.
+            scatter = np.sqrt(1 / effective - drawn.acceptance / summary.number)
+        weighed = {"n_effective": effective, "log_evidence_err": np.where(np.isfinite(drawn.log_evidence), scatter, np.nan)}
     return Catalog.from_columns(
         "posterior",
         {
@@ -48,6 +54,7 @@ def rows(
             "n_draw": summary.number,
             "acceptance": drawn.acceptance,
             **({"log_evidence": drawn.log_evidence} if np.isfinite(drawn.log_evidence).any() else {}),
+            **weighed,
             **({"calibration_error": error} if np.isfinite(error) else {}),
             **({"ood_score": ood, "ood_p": ood_p} if np.isfinite(ood).any() else {}),
             "model_digest": digest,
@@ -61,11 +68,13 @@ def sample_rows(drawn: Drawn, tile: int, kept: int) -> Catalog:
     m, _, p = drawn.theta.shape
     theta = drawn.theta[:, :kept]
     there = np.isfinite(theta).all(axis=2)
+    weighed = {} if drawn.importance is None else {"log_likelihood": drawn.importance.log_likelihood[:, :kept][there]}
     return Catalog.from_columns(
         "posterior_sample",
         {
             "posterior_id": np.repeat(object_ids(tile, m), there.sum(axis=1)),
             "draw": np.broadcast_to(np.arange(theta.shape[1], dtype=np.int32), there.shape)[there],
             "parameters": theta[there].reshape(-1, p),
+            **weighed,
         },
     )

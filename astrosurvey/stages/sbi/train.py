@@ -57,14 +57,14 @@ class Trained:
     """A trained network.
 
     Attributes:
-        architecture: `FLOW` or `RATIO`.
-        network: in evaluation mode on the CPU.
+        architecture: `FLOW` or `RATIO`, or the name of a plugin's stage.
+        network: in evaluation mode, a `Network` or a plugin's.
         config: what it was built with.
         history: of the training.
     """
 
     architecture: str
-    network: Network
+    network: nn.Module
     config: dict[str, Any]
     history: History
 
@@ -182,4 +182,4 @@ def train(
         log=log,
         checkpoint=checkpoint,
     )
-    return Trained(settings.architecture, cast(Network, trained), config, history)
+    return Trained(settings.architecture, trained, config, history)

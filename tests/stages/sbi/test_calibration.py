@@ -65,7 +65,10 @@ class TestVerdict:
         (few,) = verdicts(2, trials=1, tests=20, scale=0.3)
         assert few.verdict == "untested"
         assert not few.failed
-        assert few.covered < 0.5
+        # Numbers of so few would only mislead.
+        assert np.isnan(few.covered)
+        assert not few.curves
+        assert [metric.name for metric in to_metrics(few).values] == ["tests", "empty"]
 
 
 class TestPlaces:
@@ -113,7 +116,7 @@ class TestCheck:
         assert (found.tests, found.empty, found.verdict) == (294, 6, "calibrated")
         nothing = check(theta, np.full_like(draws, np.nan), log[:, 0], log[:, 1:], names=["a", "b"], rng=rng)
         assert (nothing.verdict, nothing.empty) == ("untested", 300)
-        assert np.isnan(to_metrics(nothing)["calibration_p"].value)
+        assert to_metrics(nothing)["empty"].value == 300
 
     def test_draws_that_repeat_do_not_mislead(self):
         """A posterior of few values, as a discrete parameter has, is right all the same."""

@@ -46,7 +46,7 @@ class Calibration:
 
     Attributes:
         verdict: "calibrated"; what is wrong: "overconfident", "underconfident", "biased" or "miscalibrated"; "untested" with too
-            few tests; "off" where the pipeline says so.
+            few tests, which would say nothing, so that there are no numbers; "off" where the pipeline says so.
         tests: simulations that it rests on.
         draws: of each posterior.
         empty: further simulations for which the estimator gave no draw.
@@ -108,6 +108,7 @@ def check(
     *,
     names: Sequence[str],
     rng: np.random.Generator,
+    part: np.ndarray | None = None,
 ) -> Calibration:
     """Return whether posteriors mean what they say, by true parameters and draws.
 
@@ -117,12 +118,13 @@ def check(
         log_prob_truth, log_prob_draws: (n,) and (n, s) the posteriors' log densities there, up to a constant for each test.
         names: of the p parameters.
         rng: of ties and exchanges.
+        part: (n, p) bool, the parameters that the densities are of in each test, and TARP's distances; None for all.
     """
     some = np.isfinite(draws).all(axis=2).any(axis=1)
     n, empty = int(some.sum()), int((~some).sum())
-    if n == 0:
-        return Calibration(UNTESTED, empty=empty)
-    found = places(truth[some], draws[some], log_prob_truth[some], log_prob_draws[some], rng)
+    if n < FEWEST:
+        return Calibration(UNTESTED, tests=n, draws=draws.shape[1], empty=empty)
+    found = places(truth[some], draws[some], log_prob_truth[some], log_prob_draws[some], rng, None if part is None else part[some])
     tested = uniform.uniformity(found, rng)
     p = len(names)
     by = found.truth
@@ -135,7 +137,7 @@ def check(
     drawn |= {f"difference by place, {name}": curves.place_differences(by[:, k]) for k, name in enumerate(names)}
     drawn |= {"coverage by level, highest density": curves.expected_coverage(density), "coverage by level, TARP": curves.tarp(ball, rng)}
     calibration = Calibration(
-        verdict=UNTESTED,
+        verdict=CALIBRATED,
         tests=n,
         draws=draws.shape[1],
         empty=empty,
@@ -148,10 +150,8 @@ def check(
         tarp_p=float(tested.alone[p + 1, 2]),
         curves=drawn,
     )
-    if n < FEWEST:
-        return calibration
     if tested.p > ALPHA:
-        return replace(calibration, verdict=CALIBRATED)
+        return calibration
     return replace(calibration, verdict=_verdict(tested, p), faults=_faults(tested, calibration))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ....products import Metric, Metrics
-from .check import ALPHA, NOMINAL, OFF, Calibration
+from .check import ALPHA, FEWEST, NOMINAL, OFF, Calibration
 
 CARD = "calibration"
 """Where the card stands in the `meta` of the Metrics product, and in a model's card."""
@@ -37,9 +37,14 @@ def of_metrics(metrics: Metrics) -> Calibration | None:
 
 
 def _values(found: Calibration) -> list[Metric]:
-    n = max(found.tests, 1)
-    # Without tests there is no coverage, and no error of it.
-    error = float(np.sqrt(found.covered * (1 - found.covered) / n)) if np.isfinite(found.covered) else None
+    n = found.tests
+    counts = [
+        Metric("tests", n, description=f"simulations with known parameters that this rests on; fewer than {FEWEST} say nothing"),
+        Metric("empty", found.empty, better="lower", description="further ones for which there was no draw"),
+    ]
+    if n < FEWEST:
+        return counts
+    error = float(np.sqrt(found.covered * (1 - found.covered) / n))
     return [
         Metric("calibration_p", found.p, bar=ALPHA, description="how often right posteriors look at least as wrong, by all tests together"),
         Metric(
@@ -53,8 +58,7 @@ def _values(found: Calibration) -> list[Metric]:
         ),
         Metric("coverage_error", found.error, better="lower", description="greatest distance of coverage and nominal probability"),
         Metric("tarp", found.tarp, better="lower", description="the same, for balls around random points"),
-        Metric("tests", found.tests, description="simulations kept back that this rests on"),
-        Metric("empty", found.empty, better="lower", description="further ones for which there was no draw"),
+        *counts,
         *(
             metric
             for one in found.marginals

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from ....core.stage import DataError, StageConfig
-from ..importance import AdaptiveProposal, by_rejection
 from ..rows import RowRandom
-from ..simulator import Simulator
+from .one_mode import OneMode
 
 _VOXELS = 1 << 22
 """Voxels that are made at a time."""
@@ -19,7 +18,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=2, le=4096)]
 
 
-class LightCone(Simulator):
+class LightCone(OneMode):
     """Simulate light-cones of the 21 cm line: a random field with a power law for its spectrum, ionised bubbles, and noise.
 
     The power is amplitude^2 k^slope at k radians per pixel. As a Gaussian field its likelihood is known from the powers of its modes,
@@ -92,6 +91,11 @@ class LightCone(Simulator):
         """
         return self._of_powers(theta, *self._powers(data))
 
+    def likelihood_of(self, observed: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the log likelihood given one (time, y, x) observation; its powers are measured once."""
+        known = self._powers(observed)
+        return lambda theta: self._of_powers(theta, *known)
+
     def _powers(self, data: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return what the likelihood needs of data: by |k| the (m,) wave number, number of modes and (…, m) total power; (…,) the mean."""
         if self.config.field != "gaussian" or not self.config.noise:
@@ -110,16 +114,6 @@ class LightCone(Simulator):
         volume = count.sum()
         offset = volume * (mean - theta[:, 2]) ** 2 / self.config.noise**2
         return np.asarray(-0.5 * ((count * np.log(2 * np.pi * variance) + total / variance).sum(axis=1) + offset))
-
-    def proposal(self, observed: np.ndarray, rng: np.random.Generator) -> AdaptiveProposal:
-        """Return a proposal for the posterior of one (time, y, x) observation of a Gaussian field under the usual prior."""
-        prior, known = self.usual_prior(), self._powers(observed)
-        return AdaptiveProposal(lambda theta: self._of_powers(theta, *known) + prior.log_density(theta), prior, rng)
-
-    def reference(self, observed: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Return (number, 3) draws of that posterior, by importance."""
-        proposal = self.proposal(observed, rng)
-        return by_rejection(lambda count: proposal.weighted(count, rng), number, rng)
 
 
 def wave_numbers(shape: tuple[int, ...]) -> np.ndarray:

@@ -7,17 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..importance import AdaptiveProposal, by_rejection
 from ..rows import RowRandom
-from ..simulator import Simulator
 from .ode import integrate
+from .one_mode import OneMode
 
 PREY, HUNTERS, SCATTER = 30.0, 1.0, 0.1
 TIMES = 0.1 * np.arange(0, 201, 21)
 _FEWEST, _MOST = 1e-10, 1e4
 
 
-class LotkaVolterra(Simulator):
+class LotkaVolterra(OneMode):
     """Simulate numbers of hunters and prey by the equations of Lotka and Volterra, with errors of a tenth.
 
     Prior, beginning and times are those of the benchmark sbibm.
@@ -44,16 +43,6 @@ class LotkaVolterra(Simulator):
         log = np.log(data)
         z = (log - log_numbers(theta)) / SCATTER
         return np.asarray((-0.5 * z**2 - np.log(SCATTER * np.sqrt(2 * np.pi)) - log).sum(axis=1))
-
-    def proposal(self, observed: np.ndarray, rng: np.random.Generator) -> AdaptiveProposal:
-        """Return a proposal for the posterior of one (20,) observation under the usual prior."""
-        prior = self.usual_prior()
-        return AdaptiveProposal(lambda theta: self.log_likelihood(theta, observed) + prior.log_density(theta), prior, rng)
-
-    def reference(self, observed: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Return (number, 4) draws of that posterior, by importance."""
-        proposal = self.proposal(observed, rng)
-        return by_rejection(lambda count: proposal.weighted(count, rng), number, rng)
 
 
 def log_numbers(theta: np.ndarray) -> np.ndarray:

@@ -7,16 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..importance import AdaptiveProposal, by_rejection
 from ..rows import RowRandom
-from ..simulator import Simulator
 from .ode import integrate
+from .one_mode import OneMode
 
 POPULATION, INFECTED, TESTED = 1e6, 1.0, 1000
 DAYS = np.arange(0, 161, 17.0)
 
 
-class Sir(Simulator):
+class Sir(OneMode):
     """Simulate an epidemic by the SIR equations, and how many of a thousand people are infected on ten days.
 
     Prior, population and days are those of the benchmark sbibm.
@@ -43,16 +42,6 @@ class Sir(Simulator):
         share = infected(theta)
         ways = gammaln(TESTED + 1) - gammaln(data + 1) - gammaln(TESTED - data + 1)
         return np.asarray((ways + xlogy(data, share) + xlog1py(TESTED - data, -share)).sum(axis=1))
-
-    def proposal(self, observed: np.ndarray, rng: np.random.Generator) -> AdaptiveProposal:
-        """Return a proposal for the posterior of one (10,) observation under the usual prior."""
-        prior = self.usual_prior()
-        return AdaptiveProposal(lambda theta: self.log_likelihood(theta, observed) + prior.log_density(theta), prior, rng)
-
-    def reference(self, observed: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Return (number, 2) draws of that posterior, by importance."""
-        proposal = self.proposal(observed, rng)
-        return by_rejection(lambda count: proposal.weighted(count, rng), number, rng)
 
 
 def infected(theta: np.ndarray) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Posteriors against parameters that are known."""
