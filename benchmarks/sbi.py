@@ -9,6 +9,7 @@ are simulated, and their posteriors drawn by the simulators' own `reference`.
   of zuko (`pip install astrosurvey[benchmarks]` has it);
 - `TASK/sbi`: NPE of the package sbi with its neural spline flow, all else at its defaults, on the same simulations; in a process of this
   one, by the interpreter that `--sbi-python` names, for sbi is not installed beside astrosurvey;
+- `TASK/calibration`: the ensemble's calibration by 500 simulations that were kept back, as `sbi.npe` reports it;
 - `speed`: draws per CPU second for many observations of six parameters.
 
 Seconds are CPU seconds of one thread. Figures go to FILE.json at once; parts and seeds that are there are passed over. `--compare`
@@ -41,6 +42,7 @@ from astrosurvey.core.product import Tiles
 from astrosurvey.networks.conditional_flow import FlowEnsemble
 from astrosurvey.networks.determinism import threads
 from astrosurvey.products import Observations
+from astrosurvey.stages.sbi.calibration.product import CARD
 from astrosurvey.stages.sbi.data import Simulations
 from astrosurvey.stages.sbi.estimator import PosteriorFlow
 from astrosurvey.stages.sbi.infer import infer, settings_of
@@ -55,7 +57,11 @@ HERE = Path(__file__).parent
 TASKS = ("two_moons", "slcp", "gaussian_linear", "gaussian_mixture", "sir", "lotka_volterra")
 BESIDE = TASKS[:5]
 """Tasks on which sbi is measured."""
-PARTS = (*TASKS, *(f"{task}/{one}" for task in BESIDE for one in ("single", "sbi")), "slcp/nle", "two_moons/zuko", "slcp/zuko", "speed")
+PARTS = (
+    *(*TASKS, "slcp/nle", "speed"),
+    *(f"{task}/{one}" for task in BESIDE for one in ("single", "sbi")),
+    *("gaussian_linear/calibration", "slcp/calibration", "two_moons/zuko", "slcp/zuko"),
+)
 PUBLISHED = 3
 """Observations of sbibm in FOLDER."""
 
@@ -114,6 +120,8 @@ def measured(part: str, seed: int, arguments: argparse.Namespace) -> dict[str, A
     """Return the figures of one training."""
     task, _, method = part.partition("/")
     simulations = simulated(task, arguments.simulations, seed)
+    if method == "calibration":
+        return calibrated(simulations, seed, arguments)
     observed = references(task, arguments.observations, arguments.draws, arguments.data)
     if method == "sbi":
         draws, figures = by_sbi(simulations, observed, seed, arguments)
@@ -188,6 +196,19 @@ def by_sbi(
         "train_cpu_s": round(float(made["train_cpu_s"]), 1),
         "draw_cpu_s": round(float(made["draw_cpu_s"]), 3),
         "epochs": int(made["epochs"]),
+    }
+
+
+def calibrated(simulations: Observations, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what `sbi.npe` finds of its own calibration."""
+    config = NeuralPosterior.Config(**dict(arguments.set))
+    with tempfile.TemporaryDirectory() as scratch:
+        _, metrics = infer(context(seed, Path(scratch)), Tiles(["t0"], lambda name: simulations), config, "sbi.npe")
+    card = metrics.meta[CARD]
+    return {
+        "sbc_p": [marginal["ks_p"] for marginal in card["marginals"].values()],
+        **{name: card[name] for name in ("covered", "tarp", "signed", "p", "verdict", "tests", "draws")},
+        "simulations": arguments.simulations,
     }
 
 
