@@ -11,7 +11,8 @@ from astropy.table import Table
 from scipy.spatial import cKDTree
 
 import astrosurvey
-from astrosurvey import Catalog, Export, Metrics, Model, Samples, Spectra, report
+from astrosurvey import Catalog, Export, Metrics, Model, Observations, Samples, Spectra, report
+from astrosurvey.stages.sbi.priors import Prior
 from tools import fast_food
 
 ROOT = Path(__file__).parents[1]
@@ -36,8 +37,19 @@ SNAPSHOTS = ROOT / "examples" / "snapshots.yaml"
 OPEN_CLUSTERS = ROOT / "examples" / "open-clusters.yaml"
 GROUPS = ROOT / "examples" / "groups.yaml"
 TWO_MOONS = ROOT / "examples" / "two-moons.yaml"
+STREAM_ROUNDS = ROOT / "examples" / "stream-rounds.yaml"
 OF_CATALOGUES = [OPEN_CLUSTERS, GROUPS]
-WITHOUT_SOURCES = [*OF_SPECTRA, SIMULATED_SPECTRA, SPECTRA_SURVEY, REDSHIFT, SIMULATED_CLUSTERS, SNAPSHOTS, TWO_MOONS, *OF_CATALOGUES]
+WITHOUT_SOURCES = [
+    *OF_SPECTRA,
+    SIMULATED_SPECTRA,
+    SPECTRA_SURVEY,
+    REDSHIFT,
+    SIMULATED_CLUSTERS,
+    SNAPSHOTS,
+    TWO_MOONS,
+    STREAM_ROUNDS,
+    *OF_CATALOGUES,
+]
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA + OF_CATALOGUES]
 FLUX_AUTO = 15
 SMALL = ["tiles.count=2", "tiles.size=256"]
@@ -166,6 +178,20 @@ def test_the_example_of_two_moons(tmp_path):
     # Scored on the draws that were kept, a tenth of those behind the quantiles.
     assert result.read("score", "metrics", Metrics)["theta_1.covers_90"].value == pytest.approx(np.sum(within) / 100, abs=0.07)
     assert "about nine times in ten" in TWO_MOONS.read_text()
+
+
+def test_the_example_of_a_stream_in_rounds(tmp_path):
+    few = [f"{name}={value}" for stage in ("round_1", "round_2") for name, value in ((f"{stage}.epochs", 6), (f"{stage}.tests", 20))]
+    pipeline = astrosurvey.load(STREAM_ROUNDS, overrides=[*few, "prior.number=300", "left.number=100"])
+    result = astrosurvey.run(pipeline, out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    first, second = (result.read(stage, "posterior_model", Model) for stage in ("round_1", "round_2"))
+    assert first.card["truncated"]["prior"] == second.card["prior"]
+    assert first.card["truncated"]["volume"] < 0.9
+    true = result.read("truth", "parameters", Samples, "t0000").draws
+    assert Prior.from_json(second.card["prior"]).inside(true).all()
+    pool = result.read("pool", "observations", Observations, "t0000")
+    assert 100 < len(pool) < 400
 
 
 @pytest.mark.real

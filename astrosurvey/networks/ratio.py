@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +26,20 @@ CONTRASTS = 8
 
 
 class RatioNetwork(nn.Module):
-    """Log ratios of some subsets of the parameters, of several members each.
+    """Log ratios of some subsets of the parameters, by several members.
+
+    What condenses the data is one network of a member's for all subsets, since what tells of one parameter tells of others.
 
     Args:
         features: length of the data.
         context: how many parameters there are.
         subsets: the indices of each subset; None for one subset of all parameters.
-        members: of each subset.
+        members: of the ensemble.
         hidden: widths of the hidden layers.
-        summary: widths of a network of each member's that condenses the data first; empty for none.
+        summary: widths of a network that condenses the data first; empty for none.
 
-    Shapes: data (member or 1, features, row) and parameters (member or 1, context, row) -> (member, row), the members of a subset in a row.
+    Shapes: data (member or 1, features, row) and parameters (member or 1, context, row) -> (subset x member, row), the members of a subset
+    one after the other. One row of data is compared with all rows of parameters; these may be others for each subset and member.
     """
 
     seen: Tensor
@@ -52,16 +56,16 @@ class RatioNetwork(nn.Module):
     ) -> None:
         super().__init__()
         chosen = [list(subset) for subset in subsets] if subsets is not None else [list(range(context))]
-        self.subsets, self.members = chosen, members * len(chosen)
+        self.subsets, self.members = chosen, members
         each = [subset for subset in chosen for _ in range(members)]
         seen = torch.zeros(len(each), context, 1)
         for k, subset in enumerate(each):
             seen[k, subset] = 1.0
         self.register_buffer("seen", seen, persistent=False)
-        self.condense = Perceptron(self.members, (features, *summary)) if summary else nn.Identity()
-        self.listens = Linear(self.members, summary[-1] if summary else features, hidden[0])
-        self.looks = Linear(self.members, context, hidden[0])
-        self.judges = Perceptron(self.members, (*hidden, 1))
+        self.condense = Perceptron(members, (features, *summary)) if summary else nn.Identity()
+        self.listens = Linear(len(each), summary[-1] if summary else features, hidden[0])
+        self.looks = Linear(len(each), context, hidden[0])
+        self.judges = Perceptron(len(each), (*hidden, 1))
 
     def forward(self, data: Tensor, theta: Tensor) -> Tensor:
         """Return the log ratios."""
@@ -82,8 +86,21 @@ class RatioNetwork(nn.Module):
         none = functional.softplus(torch.logsumexp(wrong[count - 1 :], dim=0) - level)
         return (some + none).mean() / 2
 
+    def only(self, chosen: Sequence[int]) -> RatioNetwork:
+        """Return the networks of some subsets alone, which cost that much less; `chosen` are places in `subsets`."""
+        rows = [k * self.members + member for k in chosen for member in range(self.members)]
+        part = deepcopy(self)
+        for layer in (part.listens, part.looks, *part.judges.layers):
+            layer.weight, layer.bias = (nn.Parameter(w.detach()[rows], requires_grad=False) for w in (layer.weight, layer.bias))
+        part.seen, part.subsets = self.seen[rows], [self.subsets[k] for k in chosen]
+        return part
+
     def _heard(self, data: Tensor) -> Tensor:
-        return self.listens(self.condense(data))
+        return self.listens(self._each(self.condense(data)))
 
     def _judged(self, heard: Tensor, theta: Tensor) -> Tensor:
-        return self.judges(functional.silu(heard + self.looks(theta * self.seen)))[:, 0]
+        return self.judges(functional.silu(heard + self.looks(self._each(theta) * self.seen)))[:, 0]
+
+    def _each(self, rows: Tensor) -> Tensor:
+        """Return what is one for each member for each subset as well."""
+        return rows.repeat(len(self.subsets), 1, 1) if 1 < len(rows) == self.members else rows

@@ -550,6 +550,17 @@ def small_posterior() -> Any:
 
 
 @cache
+def small_round() -> Any:
+    """Return a round of marginal ratios that has hardly learnt anything, and so cut little."""
+    from astrosurvey.core.product import Tiles
+    from astrosurvey.stages.sbi.rounds.stage import TruncatedMarginals
+
+    settings = {"members": 2, "hidden": [6], "epochs": 2, "calibration": "off"}
+    simulations, target = Tiles(["t0"], lambda name: two_moons(0)), Tiles(["t0"], lambda name: two_moons(1))
+    return _run(TruncatedMarginals, 0, settings, observations=simulations, target=target)["posterior_model"]
+
+
+@cache
 def answered(index: int) -> dict[str, Any]:
     """Return the posteriors of a tile's observations."""
     from astrosurvey.stages.sbi.stage import Posterior

@@ -42,6 +42,7 @@ from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotomet
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.sbi.observe import ObserveSources
 from astrosurvey.stages.sbi.prior_stage import DrawPrior
+from astrosurvey.stages.sbi.rounds.stage import PoolSimulations, Truncate, TruncatedMarginals
 from astrosurvey.stages.sbi.simulators.enrichment import Enrichment
 from astrosurvey.stages.sbi.simulators.gaussian_linear import GaussianLinear
 from astrosurvey.stages.sbi.simulators.gaussian_mixture import SpikeAndSlab
@@ -100,6 +101,7 @@ from .examples import (
     small_deblender,
     small_detector,
     small_posterior,
+    small_round,
     small_scorer,
     small_summary,
     solutions,
@@ -476,6 +478,38 @@ class TestNeuralLikelihood(_Infers, StageLaws):
 class TestNeuralRatio(_Infers, StageLaws):
     stage = NeuralRatio
     SMALL: ClassVar = {"members": 2, "hidden": [6], "epochs": 2, "keep_back": 0.5, "tests": 4, "draws": 10}
+
+
+class TestTruncatedMarginals(StageLaws):
+    stage = TruncatedMarginals
+    SMALL: ClassVar = {"members": 2, "hidden": [6], "epochs": 2, "keep_back": 0.5, "tests": 4, "draws": 10, "keep": 4}
+
+    def example(self):
+        observations = [two_moons(number) for number in (0, 1)]
+        return Example({"observations": observations, "target": [two_moons(2), two_moons(2)]}, self.SMALL)
+
+    def wrong_pair(self):
+        return Example({"observations": [two_moons(0)], "target": [two_moons(2)]}, {**self.SMALL, "pairs": [["theta_1", "theta_3"]]})
+
+
+class TestTruncate(StageLaws):
+    stage = Truncate
+
+    def example(self):
+        return Example({"posterior_model": small_round()}, {"number": 20})
+
+    def wrong_model(self):
+        return Example({"posterior_model": small_posterior()})
+
+
+class TestPoolSimulations(StageLaws):
+    stage = PoolSimulations
+
+    def example(self):
+        return Example({"observations": two_moons(0), "earlier": two_moons(1)})
+
+    def wrong_parameters(self):
+        return Example({"observations": two_moons(0), "earlier": replace(two_moons(1), parameters=None)})
 
 
 class TestPosterior(StageLaws):

@@ -44,10 +44,9 @@ def test_ratios_of_gaussians_are_found_of_all_parameters_and_of_each():
     subsets = [[0, 1], [0], [1]]
     with seeded(1):
         network = RatioNetwork(1, 2, subsets=subsets, members=2, hidden=(24, 24))
-    assert network.members == 6
 
     def batch(step):
-        rows = np.random.default_rng((1, step)).choice(4000, (6, 128))
+        rows = np.random.default_rng((1, step)).choice(4000, (2, 128))
         return torch.from_numpy(data[:, rows]).transpose(0, 1), torch.from_numpy(theta[:, rows]).transpose(0, 1)
 
     trained, history = fit(network, batch, lambda net, pair: {"contrast": net.contrast(*pair)}, Recipe(300, 2e-2, every=150, average=0.98))
@@ -65,3 +64,14 @@ def test_ratios_of_gaussians_are_found_of_all_parameters_and_of_each():
 def test_data_may_be_condensed_first():
     network = RatioNetwork(5, 2, members=3, hidden=(8,), summary=(6, 4))
     assert network(torch.zeros(1, 5, 7), torch.zeros(1, 2, 7)).shape == (3, 7)
+
+
+@pytest.mark.parametrize("summary", [(), (5,)])
+def test_some_subsets_alone_give_the_same_ratios(summary):
+    with seeded(1):
+        network = RatioNetwork(3, 2, subsets=[[0], [1], [0, 1]], members=2, hidden=(8,), summary=summary)
+    data, theta = torch.randn(2, 3, 7), torch.randn(2, 2, 7)
+    whole, part = network(data, theta), network.only([2, 0])(data, theta)
+    assert torch.allclose(part, torch.cat([whole[4:], whole[:2]]))
+    # One row of data with many of parameters.
+    assert torch.allclose(network(data[:1, :, :1], theta), network(data[:1, :, :1].expand(2, -1, 7).contiguous(), theta), atol=1e-6)

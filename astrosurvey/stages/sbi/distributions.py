@@ -153,6 +153,17 @@ class Marginal:
         u = _normal_quantile(probability, a, b) if kind.gaussian else a + probability * (b - a)
         return np.clip(kind.value(u, self.args), low, high)
 
+    def probability(self, x: np.ndarray) -> np.ndarray:
+        """Return (…,) the probabilities of values below these; of a categorical one, with half of its own."""
+        if self.kind == "categorical":
+            values = np.sort(self._values)
+            return np.asarray((np.searchsorted(values, x) + 0.5) / len(values))
+        kind = KINDS[self.kind]
+        low, high = self.support
+        a, b = (kind.base(edge, self.args) for edge in (low, high))
+        u = np.clip(kind.base(x, self.args), a, b)
+        return _normal_probability(u, a, b) if kind.gaussian else np.asarray((u - a) / (b - a))
+
     def log_density(self, x: np.ndarray) -> np.ndarray:
         """Return (…,) the logarithm of the density; of the probability for a categorical parameter; -inf outside."""
         if self.kind == "categorical":
@@ -221,6 +232,17 @@ def _log_mass(a: float, b: float) -> float:
         a, b = -b, -a
     upper, lower = float(log_ndtr(b)), float(log_ndtr(a))
     return upper + math.log1p(-math.exp(lower - upper))
+
+
+def _normal_probability(x: np.ndarray, a: float, b: float) -> np.ndarray:
+    """Return the probabilities below these places of the standard normal cut to [a, b], exact in the tails."""
+    from scipy.special import log_ndtr
+
+    if a > 0:
+        return 1 - _normal_probability(-x, -b, -a)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        upper, lower = log_ndtr(x), float(log_ndtr(a))
+        return np.where(x > a, np.exp(upper + np.log1p(-np.exp(lower - upper)) - _log_mass(a, b)), 0.0)
 
 
 def _normal_quantile(probability: np.ndarray, a: float, b: float) -> np.ndarray:

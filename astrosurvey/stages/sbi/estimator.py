@@ -15,8 +15,24 @@ from .scaling import DataScaling, ParameterScaling
 
 BLOCK = 1 << 13
 """Draws that are made at a time."""
+LEVELS = (0.05, 0.16, 0.5, 0.84, 0.95)
+"""Of the quantiles that posteriors are told by."""
 ROUNDS = 8
 """Times that draws beyond the prior are drawn again before they are given up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Posteriors of single parameters in a few numbers, of m observations.
+
+    Attributes:
+        quantiles: (m, p, level) at `LEVELS`.
+        mean, std: (m, p).
+    """
+
+    quantiles: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +58,7 @@ class Drawn:
         acceptance: (m,) fraction of the draws that the prior allowed, or of the moves that were accepted.
         log_evidence: (m,) log of the probability of the data; NaN where the method does not know it.
         log_scale: (m,) log of what the densities that `Estimator.log_prob` gives integrate to.
+        moments: of the posteriors themselves, by methods that know them without draws.
         importance: of draws that a likelihood has corrected.
     """
 
@@ -50,6 +67,7 @@ class Drawn:
     acceptance: np.ndarray
     log_evidence: np.ndarray
     log_scale: np.ndarray
+    moments: Moments | None = None
     importance: Importance | None = None
 
 

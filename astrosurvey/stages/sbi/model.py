@@ -18,6 +18,7 @@ from .data import Simulations
 from .estimator import Estimator, PosteriorFlow
 from .likelihood import LikelihoodFlow, LikelihoodRatio
 from .priors import Prior
+from .rounds.marginals import MarginalRatio
 from .scaling import DataScaling, ParameterScaling
 from .train import FLOW, RATIO, Trained
 
@@ -27,6 +28,7 @@ METHODS: dict[str, tuple[str, Callable[..., Estimator]]] = {
     "sbi.npe": (FLOW, PosteriorFlow),
     "sbi.nle": (FLOW, LikelihoodFlow),
     "sbi.nre": (RATIO, LikelihoodRatio),
+    "sbi.tmnre": (RATIO, MarginalRatio),
 }
 """By the stage that trained it, the network's architecture, and what answers."""
 NEEDS = ("method", "prior", "data", "calibration")

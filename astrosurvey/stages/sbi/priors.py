@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -131,8 +132,15 @@ class Prior:
 
     def draw(self, rng: np.random.Generator, number: int) -> np.ndarray:
         """Return (number, p) float64 draws."""
-        uniform = rng.random((number, len(self)))
-        return np.stack([m.quantile(uniform[:, k]) for k, m in enumerate(self.marginals)], axis=1)
+        return self.quantile(rng.random((number, len(self))))
+
+    def quantile(self, probability: np.ndarray) -> np.ndarray:
+        """Return (…, p) the values below which these probabilities of each parameter lie."""
+        return np.stack([m.quantile(probability[..., k]) for k, m in enumerate(self.marginals)], axis=-1)
+
+    def probability(self, theta: np.ndarray) -> np.ndarray:
+        """Return (…, p) the probabilities, of each parameter, of values below these: what `quantile` takes."""
+        return np.stack([m.probability(theta[..., k]) for k, m in enumerate(self.marginals)], axis=-1)
 
     def log_density(self, theta: np.ndarray) -> np.ndarray:
         """Return (…,) the natural logarithm of the density at (…, p) points, normalised; -inf outside.
@@ -164,6 +172,12 @@ class Prior:
             DataError: nothing is left of it.
         """
         return Prior(tuple(m.truncated(float(a), float(b)) for m, a, b in zip(self.marginals, low, high, strict=True)))
+
+    def cut_of(self, other: Prior) -> bool:
+        """Tell whether this is another prior, or what is left of it within a box."""
+        (low, high), (other_low, other_high) = self.bounds, other.bounds
+        whole = [[replace(m, low=-math.inf, high=math.inf) for m in prior.marginals] for prior in (self, other)]
+        return bool(whole[0] == whole[1] and (low >= other_low).all() and (high <= other_high).all())
 
     def samples(self, draws: np.ndarray, meta: Mapping[str, Any] | None = None) -> Samples:
         """Return (n, p) draws of this prior as the product that says so."""

@@ -86,7 +86,8 @@ def _bend(x: np.ndarray) -> np.ndarray:
 class ParameterScaling:
     """From parameters to what a flow sees, and back: on scales on which the prior is standard normal, or even with unit variance.
 
-    Categorical parameters fill a cell of their own for each value, evenly.
+    What is left of a normal prior that was cut to a narrow piece counts as even. Categorical parameters fill a cell of their own for each
+    value, evenly.
 
     Args:
         prior: of the parameters.
@@ -99,7 +100,9 @@ class ParameterScaling:
         for k, values in enumerate(self._values):
             if values is not None:
                 ends[:, k] = 0.0, len(values)
-        self._even = ~np.array([KINDS[m.kind].gaussian for m in prior.marginals])
+        # A narrow piece of a normal distribution is nearly even, and would be no more than a point on its scale.
+        narrow = ends[1] - ends[0] < 2 * EDGE
+        self._even = narrow | ~np.array([KINDS[m.kind].gaussian for m in prior.marginals])
         self._low, self._wide = np.where(self._even, ends[0], 0.0), np.where(self._even, ends[1] - ends[0], 1.0)
         self._ends = np.where(self._even | (np.abs(ends) < FAR), ends, np.nan)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .observe import ObserveSources
 from .prior_stage import DrawPrior
+from .rounds.stage import PoolSimulations, Truncate, TruncatedMarginals
 from .simulators.enrichment import Enrichment
 from .simulators.gaussian_linear import GaussianLinear
 from .simulators.gaussian_mixture import SpikeAndSlab
@@ -39,5 +40,8 @@ STAGES = (
     NeuralPosterior,
     NeuralLikelihood,
     NeuralRatio,
+    TruncatedMarginals,
+    Truncate,
+    PoolSimulations,
     Posterior,
 )

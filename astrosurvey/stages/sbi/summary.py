@@ -8,12 +8,10 @@ import numpy as np
 
 from ...catalog.flags import SBI
 from .calibration.check import OFF, UNTESTED
-from .estimator import Drawn
+from .estimator import LEVELS, Drawn
 from .model import Opened
 from .scaling import ParameterScaling
 
-LEVELS = (0.05, 0.16, 0.5, 0.84, 0.95)
-"""Of the quantiles."""
 CANDIDATES = 8
 """Of the draws the densest by their own member; the densest by all members is the most probable one."""
 END, CROWDED = 0.01, 0.05
@@ -69,6 +67,8 @@ def summarised(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> 
         log = opened.estimator.log_prob(np.concatenate([mean[rows, None], candidates], axis=1), x[rows])
         log_density[rows] = log[:, 0] - drawn.log_scale[rows]
         best[rows] = np.take_along_axis(candidates, log[:, 1:].argmax(axis=1)[:, None, None], 1)[:, 0]
+    if (exact := drawn.moments) is not None:
+        quantiles, mean, std = exact.quantiles, exact.mean, exact.std
     return Summary(quantiles, mean, std, best, log_density, number, _flags(opened, x, drawn, ood))
 
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from ...catalog.ids import object_ids
 from ...products import Catalog, Observations
-from .estimator import Drawn
+from .estimator import LEVELS, Drawn
 from .model import Opened
-from .summary import LEVELS, Summary
+from .summary import Summary
 
 KEYS = {"source": "source_id", "spectrum": "spectrum_id", "tile": "tile_id"}
 """By what an observation is about, the column that names it."""

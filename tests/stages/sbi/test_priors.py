@@ -33,6 +33,8 @@ def test_draws_and_densities_are_those_of_scipy(declared, known):
     draws = prior.draw(np.random.default_rng(1), 4000)
     assert stats.kstest(draws[:, 0], known.cdf).pvalue > 1e-3
     assert np.allclose(prior.log_density(draws), known.logpdf(draws[:, 0]), atol=1e-9)
+    assert np.allclose(prior.probability(draws)[:, 0], known.cdf(draws[:, 0]), atol=1e-9)
+    assert np.allclose(prior.quantile(prior.probability(draws)), draws)
     assert prior.inside(draws).all()
     low, high = prior.bounds
     assert np.allclose([low[0], high[0]], known.support())

@@ -31,6 +31,15 @@ def test_parameters_there_and_back():
     assert np.allclose(z[:, [0, 1, 2, 4, 5, 6]].std(axis=0), 1, atol=0.15)
 
 
+def test_a_narrow_piece_of_a_normal_prior_fills_the_scale():
+    narrow = Prior.declared({"a": {"normal": [5, 2]}, "b": {"log_normal": [0, 1]}}).truncated([9, 1], [9.1, 1.2])
+    scaling, theta = ParameterScaling(narrow), narrow.draw(np.random.default_rng(1), 500)
+    z = scaling.to_flow(theta)
+    assert np.allclose(z.std(axis=0), 1, atol=0.1)
+    assert (np.abs(z) <= EDGE).all()
+    assert np.allclose(scaling.from_flow(z), theta)
+
+
 def test_where_parameters_stand_and_what_is_beyond():
     scaling = ParameterScaling(PRIOR)
     place = scaling.place(PRIOR.draw(np.random.default_rng(1), 200))

@@ -1,0 +1,1 @@
+"""Inference in rounds: marginal posteriors, and priors cut to what the observations leave possible."""

@@ -1,0 +1,124 @@
+"""A round: marginal ratios are learnt, what has been observed is asked for, and the prior is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from ....catalog.schema import suggestion
+from ....core.product import Tiles
+from ....core.stage import Context, DataError, NoWork
+from ....networks.determinism import threads
+from ....products import Metric, Observations
+from ..answer import answer
+from ..infer import Inferred, infer
+from ..model import opened
+from ..priors import Prior
+from .box import KEY, Box, to_card
+from .marginals import MarginalRatio
+
+FEW = 6
+"""Parameters up to which all pairs are learnt."""
+
+
+def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observations], config: Any) -> Mapping[str, Any]:
+    """Return the products of `sbi.tmnre`.
+
+    Args:
+        ctx: the task's surroundings.
+        observations: this round's simulations of all tiles.
+        target: what has been observed.
+        config: the stage's settings.
+    """
+    seen = observed(target)
+    found = infer(ctx, observations, config, "sbi.tmnre", network=lambda prior: {"subsets": subsets(prior, config.pairs)})
+    ready = opened(found.model, ctx.device)
+    ready.require(seen)
+    x = np.asarray(seen.data, np.float32)
+    whole = np.isfinite(x.reshape(len(x), -1)).all(axis=1)
+    if not whole.any():
+        raise DataError("every observation of `target` has missing values: nothing says where the next round should look")
+    if not whole.all():
+        ctx.log.warning("%d of %d observations have missing values, and no say in the next round", (~whole).sum(), len(x))
+    estimator = ready.estimator
+    assert isinstance(estimator, MarginalRatio)
+    with threads(1):
+        box = Box.of(estimator.log_ratios(x[whole]), config.threshold).around()
+        held = _held(estimator, found, config.threshold)
+    left = box.cut(estimator.prior)
+    model = replace(found.model, card={**found.model.card, KEY: to_card(left, box, config.threshold, int(whole.sum()))})
+    posterior, sample = answer(ctx, model, seen, max(config.keep, 2), config.keep, reweight=False)
+    metrics = replace(found.metrics, values=(*found.metrics.values, *_values(box, left, held)))
+    return {"posterior_model": model, "posterior": posterior, "posterior_sample": sample, "calibration": metrics}
+
+
+def subsets(prior: Prior, pairs: Sequence[tuple[str, str]] | None) -> list[list[int]]:
+    """Return which parameters are learnt together: each alone, and pairs.
+
+    Args:
+        prior: of the parameters.
+        pairs: their names; None for all pairs of few parameters.
+
+    Raises:
+        DataError: the prior is a joint one, or has no such parameters.
+    """
+    if not prior.has_density:
+        raise DataError("sbi.tmnre cuts parameters one by one, which a joint prior does not allow; use sbi.npe, or independent priors")
+    names = prior.names
+    if pairs is None:
+        chosen = list(combinations(range(len(names)), 2)) if len(names) <= FEW else []
+    else:
+        for name in (name for pair in pairs for name in pair if name not in names):
+            raise DataError(f"`pairs` names {name!r}, which is no parameter{suggestion(name, names)}")
+        chosen = sorted({(min(a, b), max(a, b)) for a, b in ((names.index(one), names.index(other)) for one, other in pairs)})
+        if any(a == b for a, b in chosen):
+            raise DataError("`pairs` names a parameter together with itself; a pair has two")
+    return [*([k] for k in range(len(names))), *map(list, chosen)]
+
+
+def observed(target: Tiles[Observations]) -> Observations:
+    """Return all that has been observed; what several tiles have read from the same file counts once.
+
+    Raises:
+        NoWork: there is nothing.
+        DataError: tiles hold observations of different kinds.
+    """
+    parts: list[Observations] = []
+    for tile, part in target.items():
+        if not len(part) or any(np.array_equal(part.data, other.data, equal_nan=True) for other in parts):
+            continue
+        if parts and (part.data.shape[1:], part.names, part.about) != (parts[0].data.shape[1:], parts[0].names, parts[0].about):
+            raise DataError(f"tile {tile}: observations of `target` are of another kind than the ones before")
+        parts.append(part)
+    if not parts:
+        raise NoWork("nothing has been observed")
+    data, ids = (np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in ("data", "ids"))
+    return Observations(data, ids, parts[0].about, parts[0].names)
+
+
+def _held(estimator: MarginalRatio, found: Inferred, threshold: float) -> np.ndarray:
+    """Return (n,) bool: of which simulations that training has not seen their own box holds the true parameters."""
+    boxes = Box.of(estimator.log_ratios(found.simulations.take(found.test)), threshold)
+    return boxes.holds(estimator.prior.probability(found.simulations.theta[found.test]))
+
+
+def _values(box: Box, left: Prior, held: np.ndarray) -> list[Metric]:
+    n = len(held)
+    error = float(np.sqrt(max(held.mean() * (1 - held.mean()), 1 / n) / n)) if n else None
+    return [
+        Metric("volume", float(box.kept.prod()), better="lower", description="part of this round's prior that is left"),
+        Metric(
+            "truth_kept",
+            float(held.mean()) if n else float("nan"),
+            error=error,
+            description="simulations kept back whose own box holds the true parameters",
+        ),
+        *(
+            Metric(f"{name}.kept", float(part), better="lower", description="part of this parameter's prior that is left")
+            for name, part in zip(left.names, box.kept, strict=True)
+        ),
+    ]
