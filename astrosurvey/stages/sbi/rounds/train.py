@@ -15,6 +15,7 @@ from ....core.stage import Context, DataError, NoWork
 from ....networks.determinism import threads
 from ....products import Metric, Observations
 from ..answer import answer
+from ..data import whole
 from ..infer import Inferred, infer
 from ..model import opened
 from ..priors import Prior
@@ -38,19 +39,14 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
     found = infer(ctx, observations, config, "sbi.tmnre", network=lambda prior: {"subsets": subsets(prior, config.pairs)})
     ready = opened(found.model, ctx.device)
     ready.require(seen)
-    x = np.asarray(seen.data, np.float32)
-    whole = np.isfinite(x.reshape(len(x), -1)).all(axis=1)
-    if not whole.any():
-        raise DataError("every observation of `target` has missing values: nothing says where the next round should look")
-    if not whole.all():
-        ctx.log.warning("%d of %d observations have missing values, and no say in the next round", (~whole).sum(), len(x))
+    x = telling(ctx, seen)
     estimator = ready.estimator
     assert isinstance(estimator, MarginalRatio)
     with threads(1):
-        box = Box.of(estimator.log_ratios(x[whole]), config.threshold).around()
+        box = Box.of(estimator.log_ratios(x), config.threshold).around()
         held = _held(estimator, found, config.threshold)
     left = box.cut(estimator.prior)
-    model = replace(found.model, card={**found.model.card, KEY: to_card(left, box, config.threshold, int(whole.sum()))})
+    model = replace(found.model, card={**found.model.card, KEY: to_card(left, box, {"threshold": config.threshold}, len(x))})
     posterior, sample = answer(ctx, model, seen, max(config.keep, 2), config.keep, reweight=False)
     metrics = replace(found.metrics, values=(*found.metrics.values, *_values(box, left, held)))
     return {"posterior_model": model, "posterior": posterior, "posterior_sample": sample, "calibration": metrics}
@@ -98,6 +94,21 @@ def observed(target: Tiles[Observations]) -> Observations:
         raise NoWork("nothing has been observed")
     data, ids = (np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in ("data", "ids"))
     return Observations(data, ids, parts[0].about, parts[0].names)
+
+
+def telling(ctx: Context, seen: Observations) -> np.ndarray:
+    """Return the (m, …) data of those observations that say where the next round should look.
+
+    Raises:
+        DataError: all have missing values.
+    """
+    x = np.asarray(seen.data, np.float32)
+    there = whole(x, sets=False)
+    if not there.any():
+        raise DataError("every observation of `target` has missing values: nothing says where the next round should look")
+    if not there.all():
+        ctx.log.warning("%d of %d observations have missing values, and no say in the next round", (~there).sum(), len(x))
+    return x[there]
 
 
 def _held(estimator: MarginalRatio, found: Inferred, threshold: float) -> np.ndarray:
