@@ -496,7 +496,7 @@ class TestRestrict(StageLaws):
     stage = Restrict
 
     def example(self):
-        return Example({"posterior_model": small_posterior(), "target": [two_moons(1)]}, {"draws": 1000})
+        return Example({"posterior_model": small_posterior(), "target": [two_moons(1), two_moons(2)]}, {"draws": 1000})
 
     def wrong_missing(self):
         observed = two_moons(1)

@@ -14,7 +14,7 @@ from ..stage import CalibratedConfig
 
 
 class TruncatedMarginals(Stage):
-    """Learn the marginal posteriors of what has been observed, and cut the prior to what it leaves possible (truncated marginal ratios).
+    """Learn marginal posteriors by ratios, and cut the prior to what the observations leave possible (truncated marginals).
 
     Ratios of single parameters and of pairs are far simpler functions than that of all parameters, so few simulations teach them. The
     next round simulates only where the observations still allow it: `sbi.truncate` draws from the prior that is left, and all
@@ -83,7 +83,7 @@ class Restrict(Stage):
 
 
 class Truncate(Stage):
-    """Draw parameters from what `sbi.tmnre` or `sbi.restrict` left of the prior; the simulators downstream make the next round's data."""
+    """Draw parameters from what `sbi.tmnre` or `sbi.restrict` left of the prior; simulators make the next round's data."""
 
     name, version, scope = "sbi.truncate", 1, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model}
