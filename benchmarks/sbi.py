@@ -214,7 +214,7 @@ def speed(arguments: argparse.Namespace) -> dict[str, Any]:
     simulations = {"t0": Observations(data, np.arange(2000, dtype=np.int64), "", (), prior.samples(theta), {})}
     with tempfile.TemporaryDirectory() as scratch:
         config = NeuralPosterior.Config(epochs=2, calibration="off")
-        model = infer(context(1, Path(scratch)), Tiles(["t0"], simulations.__getitem__), config, "sbi.npe").model
+        model, _ = infer(context(1, Path(scratch)), Tiles(["t0"], simulations.__getitem__), config, "sbi.npe")
     estimator = opened(model, "cpu").estimator
     x = np.resize(data, (arguments.rows, 6))
     with threads(1):

@@ -45,7 +45,7 @@ from astrosurvey.stages.sbi.simulators.stream import Stream
 from astrosurvey.stages.sbi.stage import NeuralPosterior
 
 HERE = Path(__file__).parent
-WIDE = {
+WIDE: dict[str, dict[str, Any]] = {
     "age": {"uniform": [0.5, 12], "unit": "Gyr"},
     "dispersion": {"log_uniform": [0.05, 5], "unit": "km/s"},
     "log_mass": {"uniform": [4, 9]},

@@ -104,6 +104,22 @@ def command(tmp_path):
     return command_in(tmp_path)
 
 
+@pytest.fixture
+def command_here(tmp_path, monkeypatch, capsys):
+    """The same in this process, without the seconds of a start: for what a process of its own has no part in."""
+    from astrosurvey.cli import main
+
+    def run(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["astrosurvey", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return subprocess.CompletedProcess(sys.argv, ended.value.code, *capsys.readouterr())
+
+    return run
+
+
 @pytest.fixture(scope="module")
 def command_of_module(tmp_path_factory):
     """The same for what the tests of a module share: a folder, and the function that runs the command line in it."""

@@ -187,11 +187,10 @@ def test_the_example_of_a_stream_in_rounds(tmp_path):
     assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
     first, second = (result.read(stage, "posterior_model", Model) for stage in ("round_1", "round_2"))
     assert first.card["truncated"]["prior"] == second.card["prior"]
-    assert first.card["truncated"]["volume"] < 0.9
     true = result.read("truth", "parameters", Samples, "t0000").draws
     assert Prior.from_json(second.card["prior"]).inside(true).all()
     pool = result.read("pool", "observations", Observations, "t0000")
-    assert 100 < len(pool) < 400
+    assert 100 < len(pool) <= 400
 
 
 @pytest.mark.real

@@ -126,6 +126,11 @@ def family_page(family: str, stages: list[Any]) -> str:
         lines += [f"## {stage.name}", "", *doc(stage), "", f"Scope: {stage.scope} · version {stage.version}", "", *port_table(stage)]
         rows = list(setting_rows(stage.Config))
         lines += ["", "| setting | type | default | |", "| --- | --- | --- | --- |", *rows, ""] if rows else ["", "It has no settings.", ""]
+        for title, said in stage.details().items():
+            named = (
+                [f"- `{name}`: {cell(text)}" for name, text in said.items()] if any(said.values()) else [", ".join(f"`{n}`" for n in said)]
+            )
+            lines += [f"{title.capitalize()}:", "", *named, ""]
     return "\n".join(lines)
 
 

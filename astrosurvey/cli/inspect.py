@@ -61,6 +61,7 @@ def describe(stage: type[Stage], package: str) -> dict[str, Any]:
         "inputs": {n: {"type": str(p.contract), "gather": p.gather, "optional": p.optional} for n, p in ports(stage, "inputs").items()},
         "outputs": {n: {"type": str(p.contract)} for n, p in ports(stage, "outputs").items()},
         "settings": settings(stage.Config),
+        "details": {title: dict(rows) for title, rows in stage.details().items()},
     }
 
 
@@ -96,6 +97,9 @@ def as_text(value: dict[str, Any]) -> str:
         lines.append(f"  {row['name']} ({given}): {row['description']}")
     if not value["settings"]:
         lines.append("  none")
+    for title, rows in value["details"].items():
+        named = [f"  {name}: {said}" for name, said in rows.items()] if any(rows.values()) else [f"  {', '.join(rows)}"]
+        lines += ["", f"{title}:", *named]
     return "\n".join(lines)
 
 

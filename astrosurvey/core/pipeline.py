@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -347,12 +348,17 @@ class _Checker:
                 nodes,
                 unsound=unsound,
                 models=self.registry.models,
-                report=lambda p, m, h="", n=name: self.report(("stages", n, *p), m, h),
+                report=partial(self.below, name),
             )
         order = wiring.order(nodes, lambda stage, message, hint: self.report(("stages", stage, "in"), message, hint))
         for name in order:
-            wiring.check_types(nodes[name], nodes, lambda p, m, h="", n=name: self.report(("stages", n, *p), m, h))
+            report = partial(self.below, name)
+            wiring.check_types(nodes[name], nodes, report)
+            wiring.check_settings(nodes[name], nodes, report)
         return {name: nodes[name] for name in order}
+
+    def below(self, stage: str, path: tuple[str | int, ...], message: str, hint: str = "") -> None:
+        self.report(("stages", stage, *path), message, hint)
 
     def node(self, name: str, value: Any) -> Node | None:
         before = len(self.problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
@@ -173,6 +173,23 @@ class Stage:
         is read, such as one file a band.
         """
         return [fill(path, tile) for path in config.paths()]
+
+    @classmethod
+    def check_inputs(cls, config: Any, wired: Mapping[str, tuple[type[Stage], Any]]) -> Iterable[tuple[str, str]]:
+        """Yield (what is wrong, what to do) of the stages that are wired, as far as settings tell before anything runs.
+
+        By default nothing. Override it where settings of two stages must agree, such as the parameters of a prior and a simulator.
+
+        Args:
+            config: this stage's settings.
+            wired: by input port, the stage whose output is wired to it, and its settings.
+        """
+        return ()
+
+    @classmethod
+    def details(cls) -> Mapping[str, Mapping[str, str]]:
+        """Return further tables for the stage's help, beside ports and settings: title -> name -> what is said of it."""
+        return {}
 
     @classmethod
     def count_rows(cls, config: Any, path: str) -> int | None:

@@ -246,3 +246,12 @@ def check_types(node: Node, nodes: Mapping[str, Node], report: Report) -> None:
             report(("in",), f"port {name!r} {reason} (by {source})", "wire another stage to it, or add a stage that fills it before")
     for name, port in node.outputs.items():
         node.offers[name] = port.contract.resolve(offered)
+
+
+def check_settings(node: Node, nodes: Mapping[str, Node], report: Report) -> None:
+    """Let the stage compare its settings with those of the stages that are wired to it; stages with wrong settings are left alone."""
+    wired = {port: nodes[source.stage] for port, source in node.wires.items() if isinstance(source, Wire) and source.stage in nodes}
+    if node.config is not None:
+        known = {port: (origin.cls, origin.config) for port, origin in wired.items() if origin.config is not None}
+        for message, hint in node.cls.check_inputs(node.config, known):
+            report(("in",), message, hint)

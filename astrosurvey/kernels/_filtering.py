@@ -28,14 +28,6 @@ _PER_KNOT, _LAST = np.float32((KNOTS - 1) / HIGHEST), np.float32(KNOTS - 1.001)
 HALF, ZERO, ONE, INFINITE = np.float32(MIN_COVERAGE), np.float32(0), np.float32(1), np.float32(np.inf)
 
 
-def read_only(*planes: np.ndarray) -> list[np.ndarray]:
-    """Return views that nobody writes to: whatever the caller's arrays are, one compiled function serves."""
-    views = [plane.view() for plane in planes]
-    for view in views:
-        view.setflags(write=False)
-    return views
-
-
 @helper
 def inverse_variance(value, variance):  # type: ignore[no-untyped-def]
     """Return an unmasked pixel's weight."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ._numba import inlined
+from ._numba import inlined, read_only
 
 PER_OCTAVE = 4
 """Nodes of a radial profile per octave of 1 + r^2 / core^2, evenly spread over it."""
@@ -40,9 +40,9 @@ class Planes:
     model: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.int32, np.ndarray, np.ndarray]:
-        """Return all of it in the kernels' order, contiguous and of their types."""
-        data, variance, model = (np.ascontiguousarray(a, np.float32) for a in (self.data, self.variance, self.model))
-        mask, labels = (np.ascontiguousarray(a, np.int32) for a in (self.mask, self.labels))
+        """Return all of it in the kernels' order, contiguous, of their types and read-only."""
+        data, variance, model = read_only(*(np.ascontiguousarray(a, np.float32) for a in (self.data, self.variance, self.model)))
+        mask, labels = read_only(*(np.ascontiguousarray(a, np.int32) for a in (self.mask, self.labels)))
         return data, variance, mask, np.int32(self.unusable), labels, model
 
     def usable(self) -> np.ndarray:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ._filtering import HALF, INFINITE, ONE, ZERO, inverse_variance, masked_weight, read_only
+from ._filtering import HALF, INFINITE, ONE, ZERO, inverse_variance, masked_weight
 from ._islands import deal
-from ._numba import cuda, download, helper, launch, parallel, prange, upload
+from ._numba import cuda, download, helper, launch, parallel, prange, read_only, upload
 from .matched_filter import Bits
 from .spec import KernelSpec, Launch
 

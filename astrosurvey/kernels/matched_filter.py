@@ -29,11 +29,10 @@ from ._filtering import (
     filter_tile,
     inverse_variance,
     masked_weight,
-    read_only,
     significance_of_sum,
     square,
 )
-from ._numba import cuda, download, empty, launch, parallel, prange, upload, zeros
+from ._numba import cuda, download, empty, launch, parallel, prange, read_only, upload, zeros
 from .spec import KernelSpec, Launch
 
 THREADS = (16, 8)

@@ -27,7 +27,7 @@ from ._clipping import (
     repeats,
     sampled,
 )
-from ._numba import cuda, download, empty, helper, launch, parallel, prange, upload
+from ._numba import cuda, download, empty, helper, launch, parallel, prange, read_only, upload
 from .spec import KernelSpec, Launch
 
 Pair = tuple[int, int]
@@ -102,7 +102,7 @@ def _value(data: np.ndarray, good: np.ndarray, y: int, x: int) -> np.float32:
 def cpu(data: np.ndarray, good: np.ndarray, box: Pair, first: Pair, clip: float) -> Planes:
     """Return the clipped level and noise of every box of a mesh; see `reference`. Threaded over boxes."""
     level, noise, count = _planes(data.shape, box, first)
-    _measure_boxes(data, good, *box, *first, np.float32(clip), level, noise, count)
+    _measure_boxes(*read_only(data, good), *box, *first, np.float32(clip), level, noise, count)
     return level, noise, count
 
 

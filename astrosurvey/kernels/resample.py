@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
+from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, read_only, upload
 from .spec import KernelSpec, Launch
 
 THREADS = 128
@@ -41,7 +41,7 @@ def pixel_edges(wave: np.ndarray, length: np.ndarray | None = None) -> np.ndarra
     """
     rows, pixels = wave.shape
     edges = np.empty((rows, pixels + 1))
-    _edges(wave, np.full(rows, pixels) if length is None else length, edges)
+    _edges(*read_only(wave, np.full(rows, pixels) if length is None else length), edges)
     return edges
 
 
@@ -175,7 +175,7 @@ def cpu(
     shape = (len(flux), len(grid) - 1)
     out, weight, masked = (np.empty(shape, flux.dtype) for _ in range(3))
     bits = np.empty(shape, np.int32)
-    _rows(flux, ivar, mask, edges, grid, np.int32(unusable), float(threshold), out, weight, masked, bits)
+    _rows(*read_only(flux, ivar, mask, edges, grid), np.int32(unusable), float(threshold), out, weight, masked, bits)
     return out, weight, masked, bits
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import _spline
-from ._numba import cuda, download, empty, helper, launch, parallel, prange, upload
+from ._numba import cuda, download, empty, helper, launch, parallel, prange, read_only, upload
 from .spec import KernelSpec, Launch
 
 Pair = tuple[int, int]
@@ -96,8 +96,8 @@ def cpu(
     """Return the good pixels away from sources; see `reference`. Threaded over rows."""
     out = np.empty(data.shape, bool)
     _mark_sky(
-        data, good, *_spline.coefficients(level), *_spline.coefficients(noise), level.min(), level.max(), noise.min(), noise.max(),
-        *box, *first, _cut(threshold), dilation, out,
+        *read_only(data, good), *_spline.coefficients(level), *_spline.coefficients(noise),
+        level.min(), level.max(), noise.min(), noise.max(), *box, *first, _cut(threshold), dilation, out,
     )  # fmt: skip
     return out
 

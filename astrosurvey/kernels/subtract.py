@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import _spline
-from ._numba import cuda, download, empty, launch, parallel, prange, upload
+from ._numba import cuda, download, empty, launch, parallel, prange, read_only, upload
 from .spec import KernelSpec, Launch
 
 Pair = tuple[int, int]
@@ -45,7 +45,7 @@ def cpu(data: np.ndarray, level: np.ndarray, noise: np.ndarray, box: Pair, first
     """Return images less their sky, and that sky; see `reference`. Threaded over rows."""
     out = tuple(np.empty(data.shape, np.float32) for _ in range(3))
     for b in range(len(data)):
-        _subtract_rows(data[b], *_limited(level[b]), *_limited(noise[b]), *box, *first, *(plane[b] for plane in out))
+        _subtract_rows(*read_only(data[b]), *_limited(level[b]), *_limited(noise[b]), *box, *first, *(plane[b] for plane in out))
     return out[0], out[1], out[2]
 
 

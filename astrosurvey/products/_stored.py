@@ -15,6 +15,9 @@ from ..core.product import ProductError
 if TYPE_CHECKING:
     from ._fits import FitsFile, Plane
 
+MAX_CARD = 1 << 20
+"""Bytes of a product's card, at the most."""
+
 
 def frozen(array: np.ndarray) -> np.ndarray:
     """Return the array, from now on read-only."""
@@ -58,6 +61,52 @@ def to_json(name: str, value: Any) -> str:
         return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise ProductError(f"{name} must hold JSON values only: {error}") from error
+
+
+def check_folder(folder: Path, card: str, *others: str, perhaps: tuple[str, ...] = ()) -> set[str]:
+    """Return the names of what is in a product's folder.
+
+    Args:
+        folder: where it is stored.
+        card: the file in it that `read_card` reads.
+        others: the other files that must be there.
+        perhaps: those that may be.
+
+    Raises:
+        ProductError: a file is missing or too many, or none; or the card is too large.
+    """
+    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if there - {*perhaps} != {card, *others}:
+        wanted = ", ".join([*sorted({card, *others}), *(f"perhaps {name}" for name in perhaps)])
+        raise ProductError(f"{folder} must be a folder with {wanted} and nothing else, but holds {', '.join(sorted(there)) or 'nothing'}")
+    if not all((folder / name).is_file() for name in there) or (folder / card).stat().st_size > MAX_CARD:
+        raise ProductError(f"{folder}: its entries must be regular files, and {card} at most {MAX_CARD} bytes")
+    return there
+
+
+def write_card(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON values for people and programs, the same bytes each time.
+
+    Raises:
+        ProductError: some are no JSON values.
+    """
+    text = json.dumps(json.loads(to_json(path.name, content)), sort_keys=True, indent=1)
+    path.write_text(text + "\n", encoding="ascii")
+
+
+def read_card(path: Path, kind: str, *keys: str) -> dict[str, Any]:
+    """Return what `write_card` wrote of a product of this kind.
+
+    Raises:
+        ProductError: it is damaged, or lacks one of the keys, or has others.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if set(content) != {"kind", *keys} or content["kind"] != kind:
+            raise ValueError(f"it must say that it is of the kind {kind}, and {', '.join(keys)}")
+    except (TypeError, ValueError, KeyError) as error:
+        raise ProductError(f"{path} is damaged or no stored {kind}: {error}") from error
+    return dict(content)
 
 
 def check_meta(name: str, meta: Any) -> None:

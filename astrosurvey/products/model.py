@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.product import ProductError
-from ._stored import check_meta, frozen, to_json
+from ._stored import check_folder, check_meta, frozen, read_card, write_card
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
-MAX_CARD = 1 << 20
 _DTYPES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
@@ -60,8 +58,7 @@ class Model:
         weights = {name: np.ascontiguousarray(self.weights[name]).reshape(self.weights[name].shape) for name in sorted(self.weights)}
         (path / WEIGHTS).write_bytes(save(weights))
         content = {"kind": self.kind, "architecture": self.architecture, "config": dict(self.config), "card": dict(self.card)}
-        text = json.dumps(json.loads(to_json("Model", content)), sort_keys=True, indent=1)
-        (path / CARD).write_text(text + "\n", encoding="ascii")
+        write_card(path / CARD, content)
 
     @classmethod
     def read(cls, path: Path) -> Model:
@@ -73,17 +70,9 @@ class Model:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-        if there != sorted([WEIGHTS, CARD]):
-            raise ProductError(
-                f"{path} must be a folder with {CARD} and {WEIGHTS} and nothing else, but holds {', '.join(there) or 'nothing'}"
-            )
-        if not all((path / name).is_file() for name in there) or (path / CARD).stat().st_size > MAX_CARD:
-            raise ProductError(f"{path}: {CARD} and {WEIGHTS} must be regular files, and the card at most {MAX_CARD} bytes")
+        check_folder(path, CARD, WEIGHTS)
+        content = read_card(path / CARD, cls.kind, "architecture", "config", "card")
         try:
-            content = json.loads((path / CARD).read_text(encoding="utf-8"))
-            if set(content) != {"kind", "architecture", "config", "card"} or content["kind"] != cls.kind:
-                raise ValueError(f"{CARD} must have the keys kind, architecture, config and card")
             weights = load((path / WEIGHTS).read_bytes())
         except (SafetensorError, TypeError, ValueError, KeyError) as error:
             raise ProductError(f"{path} is damaged or no stored model: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,10 @@ import numpy as np
 
 from ..core.product import ProductError
 from ._npy import forget, map_npy, rows_at_once, write_npy
-from ._stored import check_array, check_ids, check_meta, frozen, to_json
+from ._stored import check_array, check_folder, check_ids, check_meta, frozen, read_card, write_card
 from .samples import Samples
 
 DATA, IDS, PARAMETERS, CARD = "data.npy", "ids.npy", "parameters.parquet", "card.json"
-MAX_CARD = 1 << 20
 ABOUT = ("", "source", "spectrum", "tile")
 
 
@@ -82,8 +80,7 @@ class Observations:
         if self.parameters is not None:
             self.parameters.write(path / PARAMETERS)
         content = {"kind": self.kind, "about": self.about, "names": list(self.names), "meta": dict(self.meta)}
-        text = json.dumps(json.loads(to_json("Observations", content)), sort_keys=True, indent=1)
-        (path / CARD).write_text(text + "\n", encoding="ascii")
+        write_card(path / CARD, content)
 
     @classmethod
     def read(cls, path: Path) -> Observations:
@@ -92,20 +89,8 @@ class Observations:
         Raises:
             ProductError: a file is missing, too many or damaged.
         """
-        there = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-        if there - {PARAMETERS} != {DATA, IDS, CARD}:
-            raise ProductError(
-                f"{path} must be a folder with {CARD}, {DATA}, {IDS}, perhaps {PARAMETERS} and nothing else, "
-                f"but holds {', '.join(sorted(there)) or 'nothing'}"
-            )
-        if not all((path / name).is_file() for name in there) or (path / CARD).stat().st_size > MAX_CARD:
-            raise ProductError(f"{path}: its entries must be regular files, and the card at most {MAX_CARD} bytes")
-        try:
-            content = json.loads((path / CARD).read_text(encoding="utf-8"))
-            if set(content) != {"kind", "about", "names", "meta"} or content["kind"] != cls.kind:
-                raise ValueError(f"{CARD} must have the keys kind, about, names and meta")
-        except (TypeError, ValueError) as error:
-            raise ProductError(f"{path} is damaged or no stored observations: {error}") from error
+        there = check_folder(path, CARD, DATA, IDS, perhaps=(PARAMETERS,))
+        content = read_card(path / CARD, cls.kind, "about", "names", "meta")
         parameters = Samples.read(path / PARAMETERS) if PARAMETERS in there else None
         ids = frozen(np.array(map_npy(path / IDS)))
         found = cls(map_npy(path / DATA), ids, content["about"], tuple(content["names"]), parameters, content["meta"])

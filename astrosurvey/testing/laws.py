@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import random
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pytest
 from ..core.product import Port
 from ..core.stage import DataError, NoWork, Stage, StageConfig, check_stage, ports
 from .examples import Example, bare, damaged, emptied, on_own_grids, without_data
+from .listing import imported_with
 from .trial import Trial
 
 HEAVY = ("astropy", "fitsio", "matplotlib", "numba", "photutils", "pyarrow", "scipy", "torch")
@@ -104,15 +104,8 @@ def follows_the_protocol(stage: type[Stage]) -> None:
 @class_law
 def is_listed_without_heavy_imports(stage: type[Stage]) -> None:
     """Its name, help and settings are known without importing torch, numba, astropy, scipy, pyarrow or other large packages."""
-    code = (
-        f"import importlib, functools, json, sys; sys.path[:] = {sys.path!r};"
-        f"cls = functools.reduce(getattr, {stage.__qualname__!r}.split('.'), importlib.import_module({stage.__module__!r}));"
-        "cls.Config.model_json_schema();"
-        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, f"the stage's module cannot be imported by itself:\n{done.stderr}"
-    imported = json.loads(done.stdout.splitlines()[-1])
+    imported, error = imported_with(stage.__module__, stage.__qualname__, HEAVY)
+    assert not error, f"the stage's module cannot be imported by itself:\n{error}"
     assert not imported, f"importing {stage.__module__} imports {', '.join(imported)}; import them inside `run`"
 
 

@@ -49,10 +49,18 @@ def test_run_then_status_then_plan_then_explain(command, chain, tmp_path):
         (["stages", "toy.add"], "settings"),
     ],
 )
-def test_json_is_json(command, chain, arguments, key):
-    done = command(*arguments, "--json")
+def test_json_is_json(command_here, chain, arguments, key):
+    done = command_here(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     assert key in json.loads(done.stdout)
+
+
+def test_a_simulators_parameters_and_features_are_told(command):
+    said = command("stages", "simulate.stream").stdout
+    assert "parameters:" in said
+    assert "features, in this order:" in command("stages", "simulate.sed").stdout
+    told = json.loads(command("stages", "simulate.sir", "--json").stdout)["details"]
+    assert told["parameters"]["contact_rate"].startswith("d**-1, usually log_normal [")
 
 
 @pytest.mark.parametrize("arguments", [["stages"], ["plugins"], ["models"], ["doctor"]])
@@ -60,22 +68,22 @@ def test_lists_as_json(command, arguments):
     assert isinstance(json.loads(command(*arguments, "--json").stdout), list)
 
 
-def test_status_as_json_tells_states_and_exit_code(command, chain):
-    command("run", chain, "--no-report")
-    values = json.loads(command("status", "runs/chain", "--json").stdout)
+def test_status_as_json_tells_states_and_exit_code(command_here, chain):
+    command_here("run", chain, "--no-report")
+    values = json.loads(command_here("status", "runs/chain", "--json").stdout)
     assert values["exit_code"] == 0
     assert values["counts"]["add"] == {"done": 3}
 
 
 @pytest.mark.parametrize(("content", "code"), [("[]", 2), ("{}", 2), (None, 0)])
-def test_status_of_damaged_files(command, chain, tmp_path, content, code):
-    command("run", chain, "--no-report")
+def test_status_of_damaged_files(command_here, chain, tmp_path, content, code):
+    command_here("run", chain, "--no-report")
     if content is None:
         with (tmp_path / "runs" / "chain" / "events.jsonl").open("a") as stream:
             stream.write("[]\nnull\n{}\n")
     else:
         (tmp_path / "runs" / "chain" / "run.json").write_text(content)
-    done = command("status", "runs/chain")
+    done = command_here("status", "runs/chain")
     assert done.returncode == code, done.stderr
     assert ("is no run directory" in done.stderr) == bool(code)
 
@@ -119,44 +127,44 @@ def test_status_works_from_another_shell_while_the_run_goes_on(command, tmp_path
         (["explain", "chain.yaml", "add", "t9"], 2, "no task add/t9"),
     ],
 )
-def test_wrong_commands_say_what_to_try(command, chain, arguments, code, said):
-    done = command(*arguments)
+def test_wrong_commands_say_what_to_try(command_here, chain, arguments, code, said):
+    done = command_here(*arguments)
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (chain.parent / "runs").exists()
 
 
-def test_overrides_and_overlays(command, chain, tmp_path):
+def test_overrides_and_overlays(command_here, chain, tmp_path):
     (tmp_path / "site.yaml").write_text("seed: 4\nstages: {add: {amount: 3}}\n")
     values = json.loads(
-        command("validate", chain, "-f", "site.yaml", "-c", "add.mode=negative", "-c", "run.retries=0", "--resolved", "--json").stdout
+        command_here("validate", chain, "-f", "site.yaml", "-c", "add.mode=negative", "-c", "run.retries=0", "--resolved", "--json").stdout
     )
     assert values["stages"]["add"] == {"use": "toy.add", "in": {"number": "make.number"}, "amount": 3.0, "mode": "negative"}
     assert values["seed"] == 4
     assert values["run"]["retries"] == 0
 
 
-def test_the_resolved_pipeline_is_a_pipeline(command, chain, tmp_path):
-    text = command("validate", chain, "--resolved").stdout
+def test_the_resolved_pipeline_is_a_pipeline(command_here, chain, tmp_path):
+    text = command_here("validate", chain, "--resolved").stdout
     (tmp_path / "again.yaml").write_text(text)
-    assert command("validate", "again.yaml", "--resolved").stdout == text
+    assert command_here("validate", "again.yaml", "--resolved").stdout == text
 
 
-def test_a_folder_that_is_not_there_is_named_with_its_line(command, tmp_path):
+def test_a_folder_that_is_not_there_is_named_with_its_line(command_here, tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text(
         "astrosurvey: 1\ntiles: [a]\nstages:\n  read: {use: io.spectra, path: '{tile}/spec-*.fits'}\n"
         "  scan: {use: spectra.redshift, in: read, templates: no-such-folder}\n"
     )
-    done = command("validate", path)
+    done = command_here("validate", path)
     assert done.returncode == 2
     assert f"{path}:5:" in done.stderr
     assert f"stages.scan.templates: there is no file or folder {tmp_path / 'no-such-folder'}" in done.stderr
-    (problem,) = json.loads(command("validate", path, "--json").stdout)["problems"]
+    (problem,) = json.loads(command_here("validate", path, "--json").stdout)["problems"]
     assert (problem["line"], problem["path"]) == (5, "stages.scan.templates")
     (tmp_path / "no-such-folder").mkdir()
-    assert command("validate", path).returncode == 0  # what has placeholders is judged when its tile runs
+    assert command_here("validate", path).returncode == 0  # what has placeholders is judged when its tile runs
 
 
 def test_a_failed_task_can_be_reproduced_even_where_the_run_has_moved(command, tmp_path):
@@ -190,17 +198,17 @@ def test_a_failed_task_can_be_reproduced_even_where_the_run_has_moved(command, t
         ("a: [\n", "cannot be read"),
     ],
 )
-def test_a_wrong_site_file_is_one_line(command, chain, tmp_path, site, said):
+def test_a_wrong_site_file_is_one_line(command_here, chain, tmp_path, site, said):
     (tmp_path / "site.yaml").write_text(site)
-    done = command("run", chain, "--engine", "site.yaml")
+    done = command_here("run", chain, "--engine", "site.yaml")
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_site_file_chooses_the_engine(command, chain, tmp_path):
+def test_a_site_file_chooses_the_engine(command_here, chain, tmp_path):
     (tmp_path / "site.yaml").write_text("engine: inline\n")
-    assert command("run", chain, "--engine", "site.yaml", "--no-report").returncode == 0
+    assert command_here("run", chain, "--engine", "site.yaml", "--no-report").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -212,16 +220,16 @@ def test_a_site_file_chooses_the_engine(command, chain, tmp_path):
         (["-c", "tiles.imag=x"], "tiles"),
     ],
 )
-def test_odd_overrides_are_told_of_and_are_no_bug(command, chain, arguments, said):
-    done = command("plan", chain, *arguments)
+def test_odd_overrides_are_told_of_and_are_no_bug(command_here, chain, arguments, said):
+    done = command_here("plan", chain, *arguments)
     assert done.returncode == 2
     assert said in done.stderr
     assert "bug" not in done.stderr
 
 
-def test_a_run_directory_that_cannot_be_made_is_one_line(command, chain, tmp_path):
+def test_a_run_directory_that_cannot_be_made_is_one_line(command_here, chain, tmp_path):
     (tmp_path / "file").write_text("")
-    done = command("run", chain, "--out", "file/run")
+    done = command_here("run", chain, "--out", "file/run")
     assert done.returncode == 2
     assert "Not a directory" in done.stderr
     assert "bug" not in done.stderr
@@ -255,8 +263,8 @@ def test_an_exit_in_a_stage_is_a_failure_of_its_task(command, tmp_path):
         (["run", "chain.yaml", "--engine", "locl"], "there is no engine"),
     ],
 )
-def test_errors_are_json_too_where_json_was_asked_for(command, chain, arguments, said):
-    done = command(*arguments, "--json")
+def test_errors_are_json_too_where_json_was_asked_for(command_here, chain, arguments, said):
+    done = command_here(*arguments, "--json")
     values = json.loads(done.stdout)
     assert values["exit_code"] == done.returncode == 2
     assert said in values["problems"][0]["message"]

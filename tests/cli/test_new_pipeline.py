@@ -218,26 +218,26 @@ def test_a_hostile_header_stays_in_its_comment(new, tmp_path):
         (["a_g.fits", "b-2-r.fits"], "different numbers of parts"),
     ],
 )
-def test_files_that_will_not_do(command, tmp_path, files, complaint):
+def test_files_that_will_not_do(command_here, tmp_path, files, complaint):
     from astropy.io import fits
 
     fits.BinTableHDU(np.zeros(3, [("x", "f4")])).writeto(tmp_path / "table.fits")
     for name in ("a_g", "b_r", "b_g", "b-2-r"):
         write(tmp_path / f"{name}.fits", BUNIT="nJy")
-    done = command("new", "pipeline", *files)
+    done = command_here("new", "pipeline", *files)
     assert done.returncode == 2
     assert complaint in done.stderr
     assert not (tmp_path / "pipeline.yaml").exists()
 
 
-def test_nothing_is_overwritten(command, tmp_path):
+def test_nothing_is_overwritten(command_here, tmp_path):
     write(tmp_path / "a.fits", BUNIT="nJy", FILTER="r")
     (tmp_path / "pipeline.yaml").write_text("mine")
-    refused = command("new", "pipeline", "a.fits")
+    refused = command_here("new", "pipeline", "a.fits")
     assert refused.returncode == 2
     assert "pipeline.yaml exists" in refused.stderr
     assert (tmp_path / "pipeline.yaml").read_text() == "mine"
-    forced = command("new", "pipeline", "a.fits", "--force")
+    forced = command_here("new", "pipeline", "a.fits", "--force")
     assert forced.returncode == 0, forced.stderr
     assert forced.stdout.splitlines()[0] == "wrote pipeline.yaml"
     assert forced.stdout.splitlines()[-1] == "next: astrosurvey run pipeline.yaml"

@@ -40,18 +40,18 @@ def test_names_that_will_not_do(name, complaint):
         names_for(name)
 
 
-def test_nothing_is_overwritten(command, tmp_path):
+def test_nothing_is_overwritten(command_here, tmp_path):
     (tmp_path / "shapes").mkdir()
     (tmp_path / "shapes" / "mine.txt").write_text("mine")
-    refused = command("new", "plugin", "shapes")
+    refused = command_here("new", "plugin", "shapes")
     assert refused.returncode == 2
     assert "shapes exists; choose another name, or move it away" in refused.stderr
     assert [path.name for path in (tmp_path / "shapes").iterdir()] == ["mine.txt"]
 
 
-def test_it_says_what_comes_next(command, tmp_path):
+def test_it_says_what_comes_next(command_here, tmp_path):
     (tmp_path / "deep").mkdir()
-    done = command("new", "plugin", "shapes", "--into", "deep")
+    done = command_here("new", "plugin", "shapes", "--into", "deep")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == "wrote 11 files in deep/shapes; next:"
     assert (tmp_path / "deep" / "shapes" / ".github" / "workflows" / "tests.yml").is_file()

@@ -16,6 +16,8 @@ from astrosurvey.catalog import felis, schema
 from astrosurvey.core import yaml
 from astrosurvey.core.pipeline import Pipeline
 from astrosurvey.core.stage import check_stage
+from astrosurvey.stages.sbi.simulators.lightcone import LightCone
+from astrosurvey.stages.sbi.simulators.stream import Stream
 from tools import generate_docs, reference
 
 ROOT = Path(__file__).parents[2]
@@ -85,8 +87,10 @@ SUPPORTING = {
     "prior": {"use": "sbi.prior", "parameters": {"theta_1": {"uniform": [-1, 1]}, "theta_2": {"uniform": [-1, 1]}}},
     "moons": {"use": "simulate.two_moons", "in": "prior"},
     "infer": {"use": "sbi.npe", "in": "moons"},
-    "cones": {"use": "simulate.lightcone", "in": "prior"},
-    "fields": {"use": "simulate.stream", "in": "prior"},
+    "sky_prior": {"use": "sbi.prior", "parameters": dict(LightCone.prior)},
+    "cones": {"use": "simulate.lightcone", "in": "sky_prior"},
+    "stream_prior": {"use": "sbi.prior", "parameters": dict(Stream.prior)},
+    "fields": {"use": "simulate.stream", "in": "stream_prior"},
     "theirs": {"use": "clustering.hdbscan", "in": "survey", "columns": ["ra", "dec"]},
 }
 """The stages that blocks which show a part of a pipeline take for granted, by the names that they use for them."""

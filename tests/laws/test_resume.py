@@ -23,6 +23,8 @@ stages:
   total: {use: toy.total, in: noise}
   share: {use: toy.share, in: {number: noise, total: total.number}}
 """
+AWAKE = {"TOY_AWAKE": "1"}
+"""For runs that nobody disturbs: only those that are to be caught at it take their time."""
 STAGES = {
     "make": {"use": "toy.make"},
     "noise": {"use": "toy.random", "in": "make"},
@@ -43,7 +45,7 @@ def undisturbed(command_of_module):
     """The products of a run that nobody kills."""
     folder, command = command_of_module
     (folder / "p.yaml").write_text(PIPELINE)
-    ended = command("run", "p.yaml", "--out", "whole", "--no-report")
+    ended = command("run", "p.yaml", "--out", "whole", "--no-report", env=AWAKE)
     assert ended.returncode == 0, ended.stderr
     return products(folder / "whole")
 
@@ -64,7 +66,7 @@ def test_law_1_a_killed_run_resumes_to_the_same_bytes(command, tmp_path, pipelin
     driver.communicate()
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive, "a worker outlived its driver"
-    resumed = command("run", pipeline_file, "--out", "killed", "--workers", "2", "--no-report")
+    resumed = command("run", pipeline_file, "--out", "killed", "--workers", "2", "--no-report", env=AWAKE)
     assert resumed.returncode == 0, resumed.stderr
     assert products(tmp_path / "killed") == undisturbed
 
@@ -72,7 +74,7 @@ def test_law_1_a_killed_run_resumes_to_the_same_bytes(command, tmp_path, pipelin
 def test_law_2_any_number_of_workers_gives_the_same_bytes(toy_pipeline, tmp_path):
     pipeline = toy_pipeline(tiles={"count": 10}, seed=5, stages=STAGES)
     run_pipeline(pipeline, tmp_path / "inline")
-    for workers in (1, 2, 8):
+    for workers in (1, 8):  # and two in the test of law 1
         result = run_pipeline(pipeline, tmp_path / str(workers), engine=lambda n=workers: LocalEngine(n, memory_limit=0))
         assert result.exit_code == ExitCode.OK
         assert products(tmp_path / str(workers)) == products(tmp_path / "inline")
@@ -170,4 +172,4 @@ def test_signals_drain_and_the_run_resumes(command, tmp_path, pipeline_file, num
     assert "finishing the running tasks" in err
     assert "run the same command again to resume" in out
     assert not list((tmp_path / "run").glob("products/*/.new-*"))
-    assert command("run", pipeline_file, "--out", "run", "--no-report").returncode == 0
+    assert command("run", pipeline_file, "--out", "run", "--no-report", env=AWAKE).returncode == 0

@@ -103,42 +103,42 @@ def test_page(field, other, tmp_path):
     assert loaded.dom.count('<img src="data:image/jpeg') == 4
 
 
-def test_report_command(command, field, tmp_path):
+def test_report_command(command_here, field, tmp_path):
     root = shutil.copytree(field, tmp_path / "copy")
-    done = command("report", root, "--json")
+    done = command_here("report", root, "--json")
     assert done.returncode == 0, done.stderr
     page = root / "report" / "index.html"
     assert json.loads(done.stdout) == {"report": str(page), "bytes": page.stat().st_size}
-    assert f"report: {page}" in command("report", root).stdout
+    assert f"report: {page}" in command_here("report", root).stdout
 
 
-def test_report_command_refuses_other_folders(command, tmp_path):
-    done = command("report", tmp_path)
+def test_report_command_refuses_other_folders(command_here, tmp_path):
+    done = command_here("report", tmp_path)
     assert done.returncode == 2
     assert "is no run directory" in done.stderr
     assert not (tmp_path / "report").exists()
 
 
-def test_compare_command(command, field, other, tmp_path):
-    said = command("compare", field, other, "--out", tmp_path / "c.html")
+def test_compare_command(command_here, field, other, tmp_path):
+    said = command_here("compare", field, other, "--out", tmp_path / "c.html")
     assert said.returncode == 0, said.stderr
     assert "stages.sky.box: — → 32" in said.stdout
     assert "only in the first 1, in the second 0" in said.stdout
     assert (tmp_path / "c.html").is_file()
-    values = json.loads(command("compare", field, other, "--json").stdout)
+    values = json.loads(command_here("compare", field, other, "--json").stdout)
     assert values["matched"] == 2 * (runs.SOURCES - 1) - 1
     np.testing.assert_allclose([f["ratio"] for f in values["fluxes"]], 1.02, rtol=1e-6)
 
 
-def test_compare_command_says_what_is_missing(command, field, tmp_path):
-    done = command("compare", field, tmp_path)
+def test_compare_command_says_what_is_missing(command_here, field, tmp_path):
+    done = command_here("compare", field, tmp_path)
     assert done.returncode == 2
     assert "has no source catalogue" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["sources", "photometry"])
 @pytest.mark.parametrize("damage", [b"this is no catalogue", None, "cut"])
-def test_compare_command_names_a_catalogue_that_cannot_be_read(command, field, tmp_path, name, damage):
+def test_compare_command_names_a_catalogue_that_cannot_be_read(command_here, field, tmp_path, name, damage):
     root = shutil.copytree(field, tmp_path / "copy")
     path = root / "products" / "measure" / "t1" / f"{name}.parquet"
     if damage is None:
@@ -147,7 +147,7 @@ def test_compare_command_names_a_catalogue_that_cannot_be_read(command, field, t
         whole = path.read_bytes()
         # The footer stands, the pages before it do not.
         path.write_bytes(b"PAR1" + b"\xff" * 2000 + whole[2004:] if damage == "cut" else damage)
-    done = command("compare", field, root)
+    done = command_here("compare", field, root)
     assert done.returncode == 2, done.stderr
     assert f"{path} cannot be read" in done.stderr
     assert "Traceback" not in done.stderr

@@ -16,6 +16,7 @@ import numpy as np
 from ...catalog.flags import PIXEL, SOURCE, UNUSABLE
 from ...core.stage import DataError
 from ...kernels._islands import renumbered
+from ...kernels._numba import read_only
 from ...kernels.cutouts import KERNEL as CUTOUTS
 from ...kernels.flood import KERNEL as FLOOD
 from ...kernels.matched_filter import Bits
@@ -87,7 +88,7 @@ def split(
     else:
         data, variance, mask = image.data[chosen], image.variance[chosen], None if image.mask is None else image.mask[chosen]
     work = _Work(Image(data, tuple(image.bands[b] for b in chosen), variance=variance, mask=mask), fwhm[chosen], criteria, device)
-    box, pixels = extents(labels, int(labels.max(initial=0)))
+    box, pixels = extents(*read_only(labels), int(labels.max(initial=0)))
     # Two pieces and the saddle between them need so many.
     wanted = np.flatnonzero(pixels[1:] > 2 * criteria.min_pixels) + 1
     found = [work.split(batch) for batch in batches(labels, wanted, box)]

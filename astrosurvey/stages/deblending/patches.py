@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...kernels._islands import renumbered
-from ...kernels._numba import parallel, prange, serial
+from ...kernels._numba import parallel, prange, read_only, serial
 
 BATCH = 1 << 20
 WIDTH = 1024
@@ -67,9 +67,7 @@ def batches(labels: np.ndarray, wanted: np.ndarray, box: np.ndarray) -> Iterator
         members = np.flatnonzero(number == batch)
         island, at = wanted[order[members]], place[members]
         packed = np.zeros((rows[batch], line), np.int32)
-        read_only = labels.view()
-        read_only.setflags(write=False)  # whatever the caller's are, one compiled function serves
-        _copy(read_only, island, box[island], at, packed)
+        _copy(*read_only(labels), island, box[island], at, packed)
         offset = np.concatenate([np.zeros((1, 2), np.int64), box[island, :2] - at])
         yield Batch(packed, _with_sky(island), offset, box[island], at)
 

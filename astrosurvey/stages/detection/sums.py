@@ -8,7 +8,7 @@ import numpy as np
 
 from ...catalog.flags import PIXEL, UNUSABLE
 from ...kernels._filtering import masked_weight
-from ...kernels._numba import helper, serial
+from ...kernels._numba import helper, read_only, serial
 
 if TYPE_CHECKING:
     from .filter import DetectionImage
@@ -49,7 +49,7 @@ def sums(labels: np.ndarray, n: int, detection: DetectionImage, offset: np.ndarr
     counts = (np.zeros((n, 4), np.int64), np.zeros(n, np.int64), np.zeros(n, np.int32), np.full(n, -1))
     found = Sums(*counts, np.zeros((n, 3)), np.zeros((n, 3)))
     found.box[:, :2] = labels.shape
-    _add(*_read_only(labels, detection.flux, detection.snr, offset), *_planes(detection), *found)
+    _add(*read_only(labels, detection.flux, detection.snr, offset), *_planes(detection), *found)
     return found
 
 
@@ -68,15 +68,8 @@ def spreads(labels: np.ndarray, detection: DetectionImage, offset: np.ndarray, c
     """
     total = np.zeros((len(centre), 3))
     if wanted.any():
-        _spread(*_read_only(labels, offset), *_planes(detection), *_read_only(detection.typical), centre, wanted, total)
+        _spread(*read_only(labels, offset), *_planes(detection), *read_only(detection.typical), centre, wanted, total)
     return total
-
-
-def _read_only(*arrays: np.ndarray) -> list[np.ndarray]:
-    views = [array.view() for array in arrays]
-    for view in views:  # whatever the caller's are, one compiled function serves
-        view.setflags(write=False)
-    return views
 
 
 def _planes(detection: DetectionImage) -> list[np.ndarray]:
@@ -84,7 +77,7 @@ def _planes(detection: DetectionImage) -> list[np.ndarray]:
     image = detection.image
     assert image.variance is not None
     mask = image.mask if image.mask is not None else np.zeros((len(image.data), 0, 0), np.int32)
-    return _read_only(image.data, image.variance, mask, np.array(detection.chosen, np.int64))
+    return read_only(image.data, image.variance, mask, np.array(detection.chosen, np.int64))
 
 
 @serial

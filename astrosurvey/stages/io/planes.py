@@ -8,9 +8,9 @@ from types import TracebackType
 
 import numpy as np
 
-from ...core.stage import DataError
-from ...core.tiles import Tile, fill
+from ...core.tiles import Tile
 from ...products._fits import FitsFile, Hdu, Window
+from .paths import path_of
 from .stage import Where
 
 
@@ -68,11 +68,7 @@ class Files:
         return [self._band(template, where, index, band) for index, band in enumerate(self.bands)]
 
     def _band(self, template: str, where: Where, index: int, band: str) -> Located:
-        try:
-            path = fill(template, self.tile, band=band)
-        except KeyError as error:
-            raise DataError(f"{error.args[0]}; try: correct the setting `path`") from error
-        file = self._file(path)
+        file = self._file(str(path_of(template, self.tile, band=band)))
         hdu = file.image(where[band] if isinstance(where, dict) else where)
         shape = file.shape(hdu)
         if len(shape) == 2:

@@ -105,7 +105,7 @@ def forms(field: Frame, ratio: np.ndarray, theta: np.ndarray) -> np.ndarray:
     steep = 1 / np.array(profiles.AXIS_RATIOS)[ratio] ** 2
     c, s = np.cos(theta), np.sin(theta)
     # A form changes as the moments of the same map, which is symmetric.
-    return field.rounded(np.stack([c * c + s * s * steep, c * s * (1 - steep), s * s + c * c * steep], 1)).astype(np.float32)
+    return field.rounded(np.stack([c * c + s * s * steep, c * s * (1 - steep), s * s + c * c * steep], 1)).astype(np.float32, order="C")
 
 
 def nearest_ratio(ratio: np.ndarray) -> np.ndarray:

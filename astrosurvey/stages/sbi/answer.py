@@ -29,6 +29,8 @@ def answer(ctx: Context, model: Model, observations: Observations, draws: int, k
     """
     ready = opened(model, ctx.device)
     ready.require(observations)
+    if doubt := ready.doubt(observations):
+        ctx.log.warning("%s", doubt)
     if reweight:
         ready = reweighted(ready, model.card)
     x = np.asarray(observations.data, np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...networks.conditional_flow import FlowEnsemble
+from .data import whole
 from .priors import Prior
 from .rows import RowRandom
 from .scaling import DataScaling, ParameterScaling
@@ -110,7 +111,7 @@ class PosteriorFlow:
         seed = int(rng.integers(2**62))
         theta, log_density = np.full((len(x), draws, len(self.prior)), np.nan), np.full((len(x), draws), np.nan)
         accepted, asked = np.zeros(len(x)), np.zeros(len(x))
-        rows = np.flatnonzero(np.isfinite(x.reshape(len(x), -1)).all(axis=1))
+        rows = np.flatnonzero(whole(x, sets=False))
         number = np.full(len(rows), draws)
         for again in range(ROUNDS):
             for count in np.unique(number):

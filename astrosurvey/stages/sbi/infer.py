@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,6 @@ from .calibration.product import to_metrics
 from .data import Simulations, Split
 from .estimator import Estimator
 from .model import METHODS, to_model
-from .priors import Prior
 from .scaling import DataScaling, ParameterScaling
 from .train import FLOW, RATIO, Pairs, Settings, Trained, train
 
@@ -51,50 +50,34 @@ class Material:
     data: DataScaling
 
 
-@dataclass(frozen=True, eq=False)
-class Inferred:
-    """A trained and calibrated estimator, and what is known of it.
-
-    Attributes:
-        model: the estimator.
-        metrics: its calibration and training.
-        simulations: that it has learnt from.
-        test: (n,) rows of these that training has not seen.
-    """
-
-    model: Model
-    metrics: Metrics
-    simulations: Simulations
-    test: np.ndarray
-
-
-def infer(
-    ctx: Context,
-    observations: Tiles[Observations],
-    config: Any,
-    method: str,
-    *,
-    network: Callable[[Prior], Mapping[str, Any]] = lambda prior: {},
-) -> Inferred:
-    """Return a trained and calibrated estimator.
+def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: str) -> tuple[Model, Metrics]:
+    """Return a trained and calibrated estimator, and what is known of it.
 
     Args:
         ctx: the task's surroundings.
         observations: simulations of all tiles, with their parameters.
         config: the stage's settings.
         method: the stage's name, a key of `model.METHODS`.
+    """
+    return fitted(ctx, prepared(ctx, observations, config, of_data=method != "sbi.npe"), config, method)
+
+
+def fitted(ctx: Context, material: Material, config: Any, method: str, **network: Any) -> tuple[Model, Metrics]:
+    """Return an estimator that is trained and calibrated on simulations that are ready, and what is known of it.
+
+    Args:
+        ctx: the task's surroundings.
+        material: the simulations.
+        config, method: as in `infer`.
         network: what the network is built with beside the stage's settings.
     """
-    of_data = method != "sbi.npe"
-    material = prepared(ctx, observations, config, of_data=of_data)
     settings = settings_of(config, METHODS[method][0])
-    settings = replace(settings, network={**settings.network, **network(material.simulations.prior)})
     with threads(1):  # more cost more than they give in networks this small, and round differently
         trained = train(
             Pairs(material.simulations, material.parameters, material.data, ctx.rng, ctx.device),
             material.split,
-            settings,
-            of_data=of_data,
+            replace(settings, network={**settings.network, **network}),
+            of_data=method != "sbi.npe",
             seed=int(ctx.rng.integers(2**31)),
             device=ctx.device,
             progress=ctx.progress,
@@ -142,8 +125,8 @@ def finished(
     method: str,
     loss: tuple[str, str],
     told: Mapping[str, Any],
-) -> Inferred:
-    """Return what was trained as a calibrated model that `sbi.posterior` draws from.
+) -> tuple[Model, Metrics]:
+    """Return what was trained as a calibrated model that `sbi.posterior` draws from, and what is known of it.
 
     Args:
         ctx: the task's surroundings.
@@ -172,8 +155,7 @@ def finished(
         Metric("simulations", len(found), description="that it was trained and tested on"),
         Metric("missing", int((~found.usable).sum()), better="lower", description="simulations with missing values, left out"),
     ]
-    metrics = to_metrics(calibration, values, {"training": trained.history.curves})
-    return Inferred(model, metrics, found, split.test[: config.tests])
+    return model, to_metrics(calibration, values, {"training": trained.history.curves})
 
 
 def settings_of(config: Any, architecture: str) -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -68,6 +68,13 @@ class Opened:
                 f"{', '.join(self.names)}, in this order"
             )
 
+    def doubt(self, observations: Observations) -> str:
+        """Return what `require` cannot see: the order of features of which one side has no names; "" where there is nothing to doubt."""
+        if len(self.shape) != 1 or self.shape[0] == 1 or bool(observations.names) == bool(self.names):
+            return ""
+        mute, named = ("the simulator does", observations.names) if observations.names else ("the observations do", self.names)
+        return f"{mute} not name the features, so nobody has checked that they are {', '.join(named)}, in this order"
+
 
 def to_model(
     trained: Trained,
@@ -90,7 +97,7 @@ def to_model(
         training: what the card shall say of it.
     """
     weights = {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in trained.network.state_dict().items()}
-    weights |= {f"{_SCALING}{field.name}": np.array(getattr(data, field.name)) for field in fields(data)}
+    weights |= {f"{_SCALING}{name}": array for name, array in data.to_arrays().items()}
     if detector is not None:
         weights |= {f"{_DETECTOR}{name}": array for name, array in detector.to_arrays().items()}
     card = {
@@ -123,10 +130,10 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
         raise DataError(f"the model's card says nothing of {', '.join(missing)}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it")
     architecture, build, answers = _method(card["method"])
     try:
-        data = DataScaling(*(np.array(model.weights[f"{_SCALING}{field.name}"]) for field in fields(DataScaling)))
+        data = DataScaling.from_arrays(_those(model, _SCALING))
     except KeyError as error:
-        raise DataError(f"the model lacks {error}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
-    learnt = {name.removeprefix(_DETECTOR): array for name, array in model.weights.items() if name.startswith(_DETECTOR)}
+        raise DataError(f"the model lacks {_SCALING}{error.args[0]}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
+    learnt = _those(model, _DETECTOR)
     weights = {name: array for name, array in model.weights.items() if not name.startswith((_SCALING, _DETECTOR))}
     if model.architecture != architecture:
         raise DataError(f"the model is of the architecture {model.architecture!r}, and {card['method']} is one of a {architecture}")
@@ -136,6 +143,11 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
     calibration = Calibration.from_card(card["calibration"])
     detector = Detector.from_arrays(learnt) if learnt else None
     return Opened(estimator, card["method"], shape, names, calibration, str(card.get("simulator", {}).get("name", "")), detector)
+
+
+def _those(model: Model, prefix: str) -> dict[str, np.ndarray]:
+    """Return the weights whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in model.weights.items() if name.startswith(prefix)}
 
 
 def _method(name: str) -> tuple[str, Callable[..., nn.Module], Callable[..., Estimator]]:

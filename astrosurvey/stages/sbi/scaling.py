@@ -10,7 +10,9 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -74,6 +76,19 @@ class DataScaling:
         apart = (data - self.centre) / self.width / LINEAR
         slope = -0.5 * np.log1p(apart**2) - np.log(self.width * self.std)
         return np.asarray(self._varying(slope).sum(axis=1))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return what it has learnt, by name."""
+        return {field.name: np.array(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> DataScaling:
+        """Return the scaling of which these, or lists of their values, are the arrays.
+
+        Raises:
+            KeyError: one of them is missing.
+        """
+        return cls(*(np.array(arrays[field.name]) for field in fields(cls)))
 
     def _varying(self, features: np.ndarray) -> np.ndarray:
         return features if self.varies.all() else features[:, self.varies]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ from ...core.settings import keyed_settings
 from ...core.stage import Context, DataError, Stage
 from ...products import Observations, Samples
 from ...products._npy import NpyWriter, map_npy
+from .prior_stage import DrawPrior
 from .priors import Prior, normal_unit
 from .rows import RowRandom
 
@@ -125,22 +126,46 @@ class Simulator(Stage):
         data[np.isinf(data.reshape(len(data), -1)).any(axis=1)] = np.nan
         return data
 
+    @classmethod
+    def check_inputs(cls, config: Any, wired: Mapping[str, tuple[type[Stage], Any]]) -> Iterable[tuple[str, str]]:
+        """Yield what is wrong with a prior that the pipeline declares."""
+        _, prior = wired.get("parameters", (None, None))
+        return cls._unlike({name: one.unit for name, one in prior.parameters.items()}) if isinstance(prior, DrawPrior.Config) else ()
+
+    @classmethod
+    def details(cls) -> Mapping[str, Mapping[str, str]]:
+        """Return the parameters with their units and usual priors, and the names of the features as the settings are by default."""
+        said = {name: unit or "no unit" for name, unit in cls.parameters.items()}
+        for name, prior in cls.prior.items():
+            said[name] += "".join(f", usually {kind} {list(args)}" for kind, args in prior.items() if kind != "unit")
+        try:
+            features = cls().feature_names()
+        except ValueError:  # a setting without a default
+            features = cls.features
+        return {"parameters": said, **({"features, in this order": dict.fromkeys(features, "")} if features else {})}
+
+    @classmethod
+    def _unlike(cls, units: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with parameters of these names and units, and what to do."""
+        for name in units:
+            if name not in cls.parameters:
+                yield f"{cls.name} has no parameter {name!r}", suggestion(name, cls.parameters).removeprefix("; ")
+        if missing := [name for name in cls.parameters if name not in units]:
+            yield f"{cls.name} needs a draw of {', '.join(map(repr, missing))}", "add it to `parameters` of sbi.prior"
+        for name, unit in units.items():
+            if name in cls.parameters and _spelt(unit) != normal_unit(cls.parameters[name]):
+                wanted, given = cls.parameters[name] or "no unit", unit or "no unit"
+                said = f"{cls.name} takes {name!r} in {wanted!r}, and it is drawn in {given!r}"
+                yield said, "correct `unit` and the numbers of its prior"
+
     def _theta(self, samples: Samples) -> np.ndarray:
         """Return the draws' columns in the simulator's order, once their names and units are seen to agree.
 
         Raises:
             DataError: a parameter is missing, unknown, or in another unit.
         """
-        if unknown := [name for name in samples.parameters if name not in self.parameters]:
-            raise DataError(f"{self.name} has no parameter {unknown[0]!r}{suggestion(unknown[0], self.parameters)}")
-        if missing := [name for name in self.parameters if name not in samples.parameters]:
-            raise DataError(f"{self.name} needs a draw of {', '.join(map(repr, missing))}; add it to `parameters` of sbi.prior")
-        for name, unit in zip(samples.parameters, samples.units, strict=True):
-            if _spelt(unit) != normal_unit(self.parameters[name]):
-                raise DataError(
-                    f"{self.name} takes {name!r} in {self.parameters[name] or 'no unit'!r}, and it was drawn in {unit or 'no unit'!r}; "
-                    "correct `unit` and the numbers of its prior"
-                )
+        for message, hint in self._unlike(dict(zip(samples.parameters, samples.units, strict=True))):
+            raise DataError(f"{message}; {hint}")
         order = [samples.parameters.index(name) for name in self.parameters]
         return np.ascontiguousarray(samples.draws[:, order])
 

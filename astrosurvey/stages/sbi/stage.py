@@ -73,8 +73,8 @@ class NeuralPosterior(Stage):
         """Return the model and its calibration."""
         from .infer import infer
 
-        learnt = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": learnt.model, "calibration": learnt.metrics}
+        model, metrics = infer(ctx, observations, self.config, self.name)
+        return {"posterior_model": model, "calibration": metrics}
 
 
 class NeuralLikelihood(Stage):
@@ -103,8 +103,8 @@ class NeuralLikelihood(Stage):
         """Return the model and its calibration."""
         from .infer import infer
 
-        learnt = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": learnt.model, "calibration": learnt.metrics}
+        model, metrics = infer(ctx, observations, self.config, self.name)
+        return {"posterior_model": model, "calibration": metrics}
 
 
 class NeuralRatio(Stage):
@@ -130,8 +130,8 @@ class NeuralRatio(Stage):
         """Return the model and its calibration."""
         from .infer import infer
 
-        learnt = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": learnt.model, "calibration": learnt.metrics}
+        model, metrics = infer(ctx, observations, self.config, self.name)
+        return {"posterior_model": model, "calibration": metrics}
 
 
 class Posterior(Stage):

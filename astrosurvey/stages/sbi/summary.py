@@ -8,6 +8,7 @@ import numpy as np
 
 from ...catalog.flags import SBI
 from .calibration.check import OFF, UNTESTED
+from .data import whole
 from .estimator import LEVELS, Drawn
 from .model import Opened
 from .scaling import ParameterScaling
@@ -75,7 +76,7 @@ def summarised(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> 
 def _flags(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> np.ndarray:
     m = len(x)
     flags = np.zeros(m, np.int32)
-    invalid = ~np.isfinite(x.reshape(m, -1)).all(axis=1)
+    invalid = ~whole(x, sets=False)
     flags[invalid] |= SBI["INVALID_INPUT"]
     flags[~invalid & (drawn.acceptance < LEAST_ACCEPTANCE)] |= SBI["LOW_ACCEPTANCE"]
     flags[~invalid & ood] |= SBI["OUT_OF_DISTRIBUTION"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,6 +150,18 @@ def test_other_data_than_it_was_trained_on_are_refused(trained, surroundings):
         Posterior().run(surroundings(), posterior_model=model, observations=Observations(OBSERVED[:, :2].copy(), np.arange(4)))
     with pytest.raises(DataError, match="in this order"):
         Posterior().run(surroundings(), posterior_model=model, observations=Observations(OBSERVED, np.arange(4), "", ("y", "x", "c")))
+
+
+def test_an_order_that_nobody_can_check_is_warned_of(trained, surroundings, caplog):
+    model = trained["sbi.npe"]["posterior_model"]
+    for names, warned in ((("x", "y", "c"), False), ((), True)):
+        caplog.clear()
+        Posterior(Posterior.Config(draws=10)).run(
+            surroundings(), posterior_model=model, observations=Observations(OBSERVED, np.arange(4), "", names)
+        )
+        assert ("nobody has checked that they are x, y, c" in caplog.text) == warned
+    nameless = replace(model, card={**model.card, "data": {"shape": [3], "names": []}})
+    assert "the simulator does not name" in opened(nameless, "cpu").doubt(Observations(OBSERVED, np.arange(4), "", ("x", "y", "c")))
 
 
 def test_simulations_are_split_by_their_ids_and_read_in_steps():

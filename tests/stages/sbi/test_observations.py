@@ -33,7 +33,7 @@ class TestReading:
         assert np.array_equal(found.data, np.array([[np.nan, 1.5], [2, np.nan]], np.float32), equal_nan=True)
         assert found.ids.tolist() == [7, 5]
         assert found.about == "source"
-        assert read(tmp_path / "x.csv", id="source_id").names == ("Flux", "err")
+        assert read(tmp_path / "x.csv", id="source_id", about="spectrum").names == ("Flux", "err")
         Table({"a": [1.0, 2.0], "b": [3, 4]}).write(tmp_path / "x.fits")
         assert read(tmp_path / "x.fits").data.tolist() == [[1, 3], [2, 4]]
 
@@ -59,10 +59,12 @@ class TestReading:
         ("text", "settings", "message"),
         [
             ("a,b\n1,2\n", {"columns": ["bb"]}, "no column 'bb'; did you mean 'b'"),
-            ("a,b\n1,x\n", {"columns": ["b"]}, "'b' holds no numbers"),
+            ("a,b\n1,2\n1,x\n", {"columns": ["b"]}, "row 2 holds 'x' in the column 'b', which is no number"),
+            ("a,b\n1,2\n1,\n1,3 mag\n", {}, "row 3 holds '3 mag' in the column 'b'"),
+            ("a,b\n1,\n2,\n", {"columns": ["b"]}, "'b' holds no numbers"),
             ("a,b\n1,inf\n", {}, "infinite"),
-            ("a,b\n1,2\n1,3\n", {"id": "a"}, "repeats a number"),
-            ("a,b\n1.5,2\n", {"id": "a"}, "whole number"),
+            ("a,b\n1,2\n1,3\n", {"id": "a", "about": "source"}, "repeats a number"),
+            ("a,b\n1.5,2\n", {"id": "a", "about": "source"}, "whole number"),
             ("a\nx\n", {}, "no column holds numbers"),
             ("a\n1\n2\n", {"about": "tile"}, "a tile is one observation"),
         ],
@@ -71,6 +73,11 @@ class TestReading:
         (tmp_path / "x.csv").write_text(text)
         with pytest.raises(DataError, match=message):
             read(tmp_path / "x.csv", **settings)
+
+    @pytest.mark.parametrize(("about", "said"), [("", "says nothing"), ("tile", "the tile's number")])
+    def test_ids_of_nobody_knows_what_are_refused(self, about, said):
+        with pytest.raises(ValueError, match=said):
+            ReadObservations.Config(id="a", about=about)
 
     def test_files_that_are_none(self, tmp_path):
         np.save(tmp_path / "o.npy", np.array([{}]), allow_pickle=True)

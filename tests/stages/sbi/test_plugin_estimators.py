@@ -66,8 +66,8 @@ class Scatter(Stage):
         width = (material.simulations.take(rows) - material.simulations.theta[rows]).std()
         trained = Trained(self.name, Width(width), {"width": 1.0}, History(stopped=1, best=(float(width), 1)))
         estimator = Normal(trained.network, material.parameters, material.data, ctx.device)
-        learnt = finished(ctx, material, trained, estimator, self.config, self.name, ("width", "scatter of data"), {})
-        return {"posterior_model": learnt.model, "calibration": learnt.metrics}
+        model, metrics = finished(ctx, material, trained, estimator, self.config, self.name, ("width", "scatter of data"), {})
+        return {"posterior_model": model, "calibration": metrics}
 
 
 @hookimpl

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from astrosurvey import DataError, Simulator
+from astrosurvey import DataError, PipelineError, Simulator, load
 from astrosurvey.products import Samples
 from astrosurvey.stages.sbi.rows import RowRandom
 from astrosurvey.stages.sbi.simulators import gaussian_linear, lotka_volterra, sir, slcp
@@ -67,10 +67,31 @@ class TestBase:
     def test_what_does_not_agree_is_refused(self):
         with pytest.raises(DataError, match="no parameter 'sped'; did you mean 'speed'"):
             run(Sometimes, parameters=self.samples(parameters=("sped", "a")))
-        with pytest.raises(DataError, match="takes 'speed' in 'km/s', and it was drawn in 'm/s'"):
+        with pytest.raises(DataError, match="takes 'speed' in 'km/s', and it is drawn in 'm/s'"):
             run(Sometimes, parameters=self.samples(units=("m/s", "")))
         with pytest.raises(DataError, match="needs a draw of 'speed'"):
             run(Sometimes, parameters=Samples(np.ones((2, 1)), ("a",), ("",)))
+
+    @pytest.mark.parametrize(
+        ("parameters", "message", "hint"),
+        [
+            ({"contact_rat": {"uniform": [0, 1], "unit": "d**-1"}}, "no parameter 'contact_rat'", "did you mean 'contact_rate'"),
+            ({}, "needs a draw of 'contact_rate'", "sbi.prior"),
+            (
+                {"contact_rate": {"uniform": [0, 1], "unit": "h**-1"}},
+                "takes 'contact_rate' in 'd**-1', and it is drawn in 'h**-1'",
+                "correct `unit`",
+            ),
+        ],
+    )
+    def test_a_prior_that_does_not_fit_is_seen_before_anything_runs(self, parameters, message, hint):
+        stages = {
+            "prior": {"use": "sbi.prior", "parameters": {"recovery_rate": {"uniform": [0, 1], "unit": "1/d"}, **parameters}},
+            "sims": {"use": "simulate.sir", "in": "prior"},
+        }
+        with pytest.raises(PipelineError) as caught:
+            load({"astrosurvey": 1, "tiles": {"count": 1}, "stages": stages})
+        assert any(p.path == "stages.sims.in" and message in p.message and hint in p.hint for p in caught.value.problems)
 
     def test_random_numbers_belong_to_the_row(self):
         whole, part = RowRandom(5, 0, 9), RowRandom(5, 3, 7)

@@ -17,10 +17,11 @@ from ....catalog.flags import SOURCE
 from ....catalog.ids import object_ids
 from ....catalog.pixelless import pixel_columns, pixelless_footprint
 from ....catalog.schema import SchemaError, suggestion
-from ....core.stage import DataError, NoWork
-from ....core.tiles import Tile, fill
+from ....core.stage import NoWork
+from ....core.tiles import Tile
 from ....products import Catalog
 from ....products._fits import BadInput, escape
+from ..paths import path_of
 from .formats import FileTable, opened
 from .positions import USUAL, angles, positions, unknown, usual
 from .units import normal_unit
@@ -39,10 +40,7 @@ def read_catalog(config: ReadCatalog.Config, tile: Tile, log: logging.Logger) ->
         DataError: the file cannot be read, lacks a column, or holds what cannot be.
         NoWork: it has no rows.
     """
-    try:
-        path = Path(fill(config.path, tile))
-    except KeyError as error:
-        raise DataError(f"{error.args[0]}; try: correct the setting `path`") from error
+    path = path_of(config.path, tile)
     words = [word for word in config.missing if isinstance(word, str)]
     with opened(path, config.hdu, _wanted(config), words) as table:
         for note in table.repairs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +12,13 @@ from ....catalog.ids import object_ids
 from ....catalog.schema import suggestion
 from ....core.product import ProductError
 from ....core.stage import DataError, NoWork
-from ....core.tiles import Tile, fill
+from ....core.tiles import Tile
 from ....products import Observations
 from ....products._fits import BadInput, FitsFile, escape
 from ....products._fits.guard import open_regular
 from ....products._npy import map_npy
 from ..catalog.formats import FileTable, opened
+from ..paths import path_of
 
 if TYPE_CHECKING:
     from .stage import ReadObservations
@@ -34,10 +35,7 @@ def read_observations(config: Config, tile: Tile) -> Observations:
         DataError: the file cannot be read, lacks a column, or holds what cannot be.
         NoWork: it has no rows.
     """
-    try:
-        path = Path(fill(config.path, tile))
-    except KeyError as error:
-        raise DataError(f"{error.args[0]}; try: correct the setting `path`") from error
+    path = path_of(config.path, tile)
     with open_regular(path) as stream:
         start = stream.read(len(_NUMPY))
     if start == _NUMPY:
@@ -50,6 +48,8 @@ def read_observations(config: Config, tile: Tile) -> Observations:
         if not table.rows:
             raise NoWork(f"{escape(path.name)} has no rows")
         held = table.read(list(dict.fromkeys([*(names or table.names), *([own] if own else [])])), 0, table.rows)
+    for name in names if names is not None else [name for name in held if name != own]:
+        _require_numbers(path, name, held[name], wanted=names is not None)
     if names is None:
         names = [name for name in held if name != own and _is_number(held[name])]
     if wrong := [name for name in names if not _is_number(held[name])]:
@@ -91,6 +91,30 @@ def _called(path: Path, table: FileTable, name: str) -> str:
 
 def _is_number(column: pa.Array) -> bool:
     return bool(pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type))
+
+
+def _require_numbers(path: Path, name: str, column: pa.Array, *, wanted: bool) -> None:
+    """Refuse a column that is to be numbers and is not, by its first cell that is none.
+
+    One that nobody asked for is left out, if it is of text; where most of it is numbers a cell has gone wrong.
+    """
+    if _is_number(column):
+        return
+    cells = column.to_pylist()
+    strange = [row for row, cell in enumerate(cells) if cell is not None and not _reads_as_number(cell)]
+    if not strange or not (wanted or 2 * len(strange) < len(cells)):
+        return
+    said = escape(str(cells[strange[0]]), 40)
+    fix = "correct the cell, or name the columns that are meant in `columns`"
+    raise BadInput(path, f"row {strange[0] + 1} holds {said!r} in the column {escape(name, 40)!r}, which is no number", fix=fix)
+
+
+def _reads_as_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _whole(path: Path, name: str, column: pa.Array) -> np.ndarray:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ....core.stage import Context, FilePath, Stage, StageConfig
 from ....products import Observations
@@ -29,12 +29,21 @@ class ReadObservations(Stage):
         columns: list[str] = Field(
             [], description="columns of a table, in the order of the simulator's features; unset: all that hold one number in each row"
         )
-        id: str | None = Field(None, description="column of whole numbers that `about` names; unset: made of tile and row")
+        id: str | None = Field(
+            None, description="column of whole numbers, the ids of the sources or spectra that `about` names; unset: made of tile and row"
+        )
         about: Literal["", "source", "spectrum", "tile"] = Field(
             "", description="what an observation is about; tile: the file is one observation, and its id is the tile's number"
         )
         missing: list[float] = Field([], description="numbers that stand for no value, such as -99")
         hdu: int | str | None = Field(None, description="number or EXTNAME in a FITS file; unset: the only image, or the first table")
+
+        @model_validator(mode="after")
+        def _says_what_ids_are(self) -> Self:
+            if self.id is not None and self.about not in ("source", "spectrum"):
+                given = "that one observation has the tile's number" if self.about == "tile" else "nothing"
+                raise ValueError(f"`id` is what `about` names, and that says {given}: set `about: source` or `about: spectrum`")
+            return self
 
     def run(self, ctx: Context) -> Mapping[str, Any]:
         """Return the tile's observations."""

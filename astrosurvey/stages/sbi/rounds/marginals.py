@@ -21,6 +21,7 @@ import torch
 from scipy.special import logsumexp
 
 from ....networks.ratio import RatioNetwork
+from ..data import whole
 from ..estimator import LEVELS, Drawn, Moments
 from ..rows import RowRandom
 from ..scaling import DataScaling, ParameterScaling
@@ -82,7 +83,7 @@ class MarginalRatio:
         seed, (m, p) = int(rng.integers(2**62)), (len(x), len(self.prior))
         theta, log = np.full((m, draws, p), np.nan), np.full((m, draws), np.nan)
         moments = Moments(np.full((m, p, len(LEVELS)), np.nan), np.full((m, p), np.nan), np.full((m, p), np.nan))
-        known = np.flatnonzero(np.isfinite(x.reshape(m, -1)).all(axis=1))
+        known = np.flatnonzero(whole(x, sets=False))
         for first in range(0, len(known), BLOCK):
             some = known[first : first + BLOCK]
             found = self.marginals(x[some])

@@ -83,7 +83,10 @@ class Restrict(Stage):
 
 
 class Truncate(Stage):
-    """Draw parameters from what `sbi.tmnre` or `sbi.restrict` left of the prior; simulators make the next round's data."""
+    """Draw parameters from what a round of `sbi.tmnre` or `sbi.restrict` left of the prior.
+
+    The simulators downstream make the data of the next round of them.
+    """
 
     name, version, scope = "sbi.truncate", 1, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model}

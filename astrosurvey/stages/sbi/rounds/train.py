@@ -16,7 +16,7 @@ from ....networks.determinism import threads
 from ....products import Metric, Observations
 from ..answer import answer
 from ..data import whole
-from ..infer import Inferred, infer
+from ..infer import Material, fitted, prepared
 from ..model import opened
 from ..priors import Prior
 from .box import KEY, Box, to_card
@@ -36,19 +36,20 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
         config: the stage's settings.
     """
     seen = observed(target)
-    found = infer(ctx, observations, config, "sbi.tmnre", network=lambda prior: {"subsets": subsets(prior, config.pairs)})
-    ready = opened(found.model, ctx.device)
+    material = prepared(ctx, by_id(observations), config, of_data=True)
+    model, metrics = fitted(ctx, material, config, "sbi.tmnre", subsets=subsets(material.simulations.prior, config.pairs))
+    ready = opened(model, ctx.device)
     ready.require(seen)
     x = telling(ctx, seen)
     estimator = ready.estimator
     assert isinstance(estimator, MarginalRatio)
     with threads(1):
         box = Box.of(estimator.log_ratios(x), config.threshold).around()
-        held = _held(estimator, found, config.threshold)
+        held = _held(estimator, material, config)
     left = box.cut(estimator.prior)
-    model = replace(found.model, card={**found.model.card, KEY: to_card(left, box, {"threshold": config.threshold}, len(x))})
+    model = replace(model, card={**model.card, KEY: to_card(left, box, {"threshold": config.threshold}, len(x))})
     posterior, sample = answer(ctx, model, seen, max(config.keep, 2), config.keep, reweight=False)
-    metrics = replace(found.metrics, values=(*found.metrics.values, *_values(box, left, held)))
+    metrics = replace(metrics, values=(*metrics.values, *_values(box, left, held)))
     return {"posterior_model": model, "posterior": posterior, "posterior_sample": sample, "calibration": metrics}
 
 
@@ -76,6 +77,12 @@ def subsets(prior: Prior, pairs: Sequence[tuple[str, str]] | None) -> list[list[
     return [*([k] for k in range(len(names))), *map(list, chosen)]
 
 
+def by_id(tiles: Tiles[Observations]) -> Tiles[Observations]:
+    """Return tiles in the order of the ids that they begin with, so that posteriors do not depend on the order in which tiles come."""
+    place = {name: (int(part.ids[0]) if len(part) else -1, k) for k, (name, part) in enumerate(tiles.items())}
+    return Tiles(sorted(place, key=place.__getitem__), lambda name: tiles[place[name][1]])
+
+
 def observed(target: Tiles[Observations]) -> Observations:
     """Return all that has been observed; what several tiles have read from the same file counts once.
 
@@ -84,7 +91,7 @@ def observed(target: Tiles[Observations]) -> Observations:
         DataError: tiles hold observations of different kinds.
     """
     parts: list[Observations] = []
-    for tile, part in target.items():
+    for tile, part in by_id(target).items():
         if not len(part) or any(np.array_equal(part.data, other.data, equal_nan=True) for other in parts):
             continue
         if parts and (part.data.shape[1:], part.names, part.about) != (parts[0].data.shape[1:], parts[0].names, parts[0].about):
@@ -111,10 +118,11 @@ def telling(ctx: Context, seen: Observations) -> np.ndarray:
     return x[there]
 
 
-def _held(estimator: MarginalRatio, found: Inferred, threshold: float) -> np.ndarray:
+def _held(estimator: MarginalRatio, material: Material, config: Any) -> np.ndarray:
     """Return (n,) bool: of which simulations that training has not seen their own box holds the true parameters."""
-    boxes = Box.of(estimator.log_ratios(found.simulations.take(found.test)), threshold)
-    return boxes.holds(estimator.prior.probability(found.simulations.theta[found.test]))
+    test = material.split.test[: config.tests]
+    boxes = Box.of(estimator.log_ratios(material.simulations.take(test)), config.threshold)
+    return boxes.holds(estimator.prior.probability(material.simulations.theta[test]))
 
 
 def _values(box: Box, left: Prior, held: np.ndarray) -> list[Metric]:

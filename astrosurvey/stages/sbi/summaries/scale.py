@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,12 +41,12 @@ class FieldScaling:
 
     def to_card(self) -> dict[str, Any]:
         """Return it as JSON values."""
-        return {"axis": self.axis, **{field.name: getattr(self.scaling, field.name).tolist() for field in fields(DataScaling)}}
+        return {"axis": self.axis, **{name: array.tolist() for name, array in self.scaling.to_arrays().items()}}
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> FieldScaling:
         """Return the scaling that a card holds."""
-        return cls(DataScaling(*(np.array(card[field.name]) for field in fields(DataScaling))), card["axis"])
+        return cls(DataScaling.from_arrays(card), card["axis"])
 
 
 def _columns(data: np.ndarray, axis: int | None) -> np.ndarray:

@@ -56,8 +56,8 @@ class SbiPosterior(Stage):
         """Return the model and its calibration."""
         from .training import infer
 
-        learnt = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": learnt.model, "calibration": learnt.metrics}
+        model, metrics = infer(ctx, observations, self.config, self.name)
+        return {"posterior_model": model, "calibration": metrics}
 
 
 class SbiLikelihood(Stage):
@@ -84,8 +84,8 @@ class SbiLikelihood(Stage):
         """Return the model and its calibration."""
         from .training import infer
 
-        learnt = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": learnt.model, "calibration": learnt.metrics}
+        model, metrics = infer(ctx, observations, self.config, self.name)
+        return {"posterior_model": model, "calibration": metrics}
 
 
 class SbiRatio(Stage):
@@ -111,5 +111,5 @@ class SbiRatio(Stage):
         """Return the model and its calibration."""
         from .training import infer
 
-        learnt = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": learnt.model, "calibration": learnt.metrics}
+        model, metrics = infer(ctx, observations, self.config, self.name)
+        return {"posterior_model": model, "calibration": metrics}

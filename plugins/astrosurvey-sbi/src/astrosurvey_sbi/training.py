@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor, nn
 
-from astrosurvey import Context, DataError, Observations, Tiles
+from astrosurvey import Context, DataError, Metrics, Model, Observations, Tiles
 from astrosurvey.networks.determinism import seeded, threads
 from astrosurvey.networks.train import History
-from astrosurvey.stages.sbi.infer import Inferred, finished, prepared
+from astrosurvey.stages.sbi.infer import finished, prepared
 from astrosurvey.stages.sbi.train import Pairs, Trained
 
 from .methods import METHODS, Method
@@ -32,8 +32,8 @@ class Untold:
         return lambda *args, **kwargs: None
 
 
-def infer(ctx: Context, observations: Tiles[Observations], config: Any, name: str) -> Inferred:
-    """Return an estimator trained by sbi and calibrated by astrosurvey.
+def infer(ctx: Context, observations: Tiles[Observations], config: Any, name: str) -> tuple[Model, Metrics]:
+    """Return an estimator trained by sbi and calibrated by astrosurvey, and what is known of it.
 
     Args:
         ctx: the task's surroundings.
