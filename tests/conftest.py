@@ -22,9 +22,15 @@ FIRST = (
     "tests/kernels/test_all.py",  # compiles every kernel, once, while the other worker does what needs none of them
     "tests/cli/test_cli.py",
     "tests/laws/test_resume.py",
+    "tests/test_plugins.py",
     "tests/core/",
     "tests/catalog/",
     "tests/testing/",
+    "tests/products/",
+    "tests/fits_corpus/",
+    "tests/networks/",
+    "tests/stages/sbi/",
+    "tests/stages/io/",
     "tests/laws/test_plugins.py",
     "tests/test_examples.py",  # long, and so not last
     "tests/laws/test_stages.py",

@@ -95,7 +95,8 @@ def small_summary() -> Any:
 
     from ..stages.running import run, tiles_of
 
-    return run(TrainMoments, {"epochs": 1, "features": 3, "keep_back": 0.2}, observations=tiles_of(t=lumpy(count=40)))["summary_model"]
+    settings = {"epochs": 1, "features": 3, "keep_back": 0.2, "max_missing": 0.1}
+    return run(TrainMoments, settings, observations=tiles_of(t=lumpy(count=40)))["summary_model"]
 
 
 @cache

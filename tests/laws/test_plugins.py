@@ -68,8 +68,8 @@ def test_a_scaffolded_plugin_passes_its_tests_as_written(install, passes, astros
     pipeline = source / "examples" / "compactness.yaml"
     ran = json.loads(astrosurvey("run", pipeline, "--out", tmp_path / "inline", "--no-report", "--json"))
     assert ran["counts"]["compact"] == {"done": 1}
-    # Workers are processes of their own, which must know the plugin's columns too.
-    ran = json.loads(astrosurvey("run", pipeline, "--out", tmp_path / "local", "--workers", "2", "--no-report", "--json"))
+    # A worker is a process of its own, which must know the plugin's columns too.
+    ran = json.loads(astrosurvey("run", pipeline, "--out", tmp_path / "local", "--engine", "local", "--no-report", "--json"))
     assert ran["counts"]["compact"] == {"done": 1}
     stored = [(tmp_path / run / "products" / "compact" / "t0000" / "sources.parquet").read_bytes() for run in ("inline", "local")]
     assert stored[0] == stored[1]

@@ -366,7 +366,7 @@ class TestTrainMoments(StageLaws):
     def example(self):
         return Example(
             {"observations": [lumpy(count=40), lumpy(count=40, seed=7)]},
-            {"epochs": 1, "features": 3, "keep_back": 0.2, "symmetry": "torus"},
+            {"epochs": 1, "features": 3, "keep_back": 0.2, "max_missing": 0.1, "symmetry": "torus"},
         )
 
     def wrong_shape_for_sets(self):
@@ -535,6 +535,9 @@ class TestPosterior(StageLaws):
         data = observed.data.copy()
         data[1, 0] = np.nan
         return Example({"posterior_model": small_posterior(), "observations": replace(observed, data=data)}, {"draws": 20})
+
+    def example_of_a_moment_network(self):
+        return Example({"posterior_model": small_summary(), "observations": lumpy()}, {"draws": 20, "keep": 5})
 
 
 class TestEvaluatePosterior(StageLaws):

@@ -42,7 +42,11 @@ class MomentNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and standard deviations."""
-        mean, spread = self.head(self.summary(x)).chunk(2, dim=1)
+        return self.read(self.summary(x))
+
+    def read(self, summary: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and standard deviations of (batch, features) summaries."""
+        mean, spread = self.head(summary).chunk(2, dim=1)
         return mean, functional.softplus(spread) * self.residual.clone()
 
     @torch.no_grad()

@@ -14,9 +14,10 @@ from ...networks.determinism import threads
 from ...products import Metric, Metrics, Model, Observations
 from .calibration.calibrate import calibrate
 from .calibration.check import OFF, Calibration
+from .calibration.features import features
 from .calibration.misspecification import Detector, Seen, learn
 from .calibration.product import to_metrics
-from .data import Simulations, Split
+from .data import BLOCK, Simulations, Split
 from .estimator import Estimator
 from .model import METHODS, to_model
 from .scaling import DataScaling, ParameterScaling
@@ -30,7 +31,7 @@ LOSSES = {
     ),
 }
 """What the loss of an architecture is called, and what it is."""
-STRANGERS = 4000
+STRANGERS = 8000
 """Simulations, at most, of either part, that strange data are known by."""
 
 
@@ -102,7 +103,7 @@ def prepared(ctx: Context, observations: Tiles[Observations], config: Any, *, of
         DataError: too many have missing values, or there is no likelihood to learn.
     """
     found = Simulations(observations)
-    _require(ctx, found, config.max_missing)
+    require(ctx, found, config.max_missing)
     split = found.split(config.keep_back)
     if not len(split.training):
         split = Split(np.flatnonzero(found.usable), *(np.empty(0, np.int64),) * 2)
@@ -139,7 +140,8 @@ def finished(
         told: what the model's card shall say of the training besides.
     """
     found, split = material.simulations, material.split
-    calibration = _calibrated(ctx, estimator, found, split.test[: config.tests], config)
+    tests = split.test[: config.tests]
+    calibration = calibrated(ctx, estimator, found, tests, found.take(tests), config)
     trained.network.cpu()
     training = {
         "simulations": len(found),
@@ -171,7 +173,7 @@ def settings_of(config: Any, architecture: str) -> Settings:
     )
 
 
-def _require(ctx: Context, simulations: Simulations, most: float) -> None:
+def require(ctx: Context, simulations: Simulations, most: float) -> None:
     """Raise `DataError` when too many simulations have missing values; warn of any."""
     missing = int((~simulations.usable).sum())
     if missing == len(simulations) or missing > most * len(simulations):
@@ -183,11 +185,21 @@ def _require(ctx: Context, simulations: Simulations, most: float) -> None:
         ctx.log.warning("%d of %d simulations have missing values and are left out, which bends the posterior", missing, len(simulations))
 
 
-def _calibrated(ctx: Context, estimator: Estimator, simulations: Simulations, rows: np.ndarray, config: Any) -> Calibration:
+def calibrated(ctx: Context, estimator: Estimator, simulations: Simulations, rows: np.ndarray, x: np.ndarray, config: Any) -> Calibration:
+    """Return whether an estimator's posteriors mean what they say, unless the settings say that nobody shall ask.
+
+    Args:
+        ctx: random numbers.
+        estimator: of posteriors.
+        simulations: all of them.
+        rows: those that nothing else has seen.
+        x: (row, …) what the estimator takes of them.
+        config: the stage's settings.
+    """
     if config.calibration == "off":
         return Calibration(OFF)
     names = simulations.prior.names
-    return calibrate(estimator, simulations.theta[rows], simulations.take(rows), names=names, rng=ctx.rng, draws=config.draws)
+    return calibrate(estimator, simulations.theta[rows], x, names=names, rng=ctx.rng, draws=config.draws)
 
 
 def _detector(simulations: Simulations, split: Split) -> Detector | None:
@@ -196,4 +208,10 @@ def _detector(simulations: Simulations, split: Split) -> Detector | None:
     if not len(kept):
         return None
     some, others = (rows[:: max(1, -(-len(rows) // STRANGERS))] for rows in (split.training, kept))
-    return learn(Seen(simulations.take(some)), Seen(simulations.take(others)))
+    return learn(_seen(simulations, some), _seen(simulations, others))
+
+
+def _seen(simulations: Simulations, rows: np.ndarray) -> Seen:
+    """Return some simulations as the detector sees them, read block by block."""
+    step = max(1, BLOCK // int(np.prod(simulations.shape)))
+    return Seen(np.concatenate([features(simulations.take(rows[first : first + step])) for first in range(0, len(rows), step)]))

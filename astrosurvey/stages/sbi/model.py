@@ -9,17 +9,20 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from ...core.stage import DataError
+from ...core.stage import Context, DataError
 from ...products import Model, Observations
 from ..models.load import ARCHITECTURES, to_network
 from .calibration.check import Calibration
-from .calibration.misspecification import Detector
+from .calibration.misspecification import Detector, Seen, among_weights, parted
 from .data import Simulations
 from .estimator import Estimator, PosteriorFlow
 from .likelihood import LikelihoodFlow, LikelihoodRatio
 from .priors import Prior
 from .rounds.marginals import MarginalRatio
 from .scaling import DataScaling, ParameterScaling
+from .summaries import model as moments
+from .summaries.blocks import summarised
+from .summaries.normal import NormalPosterior
 from .train import FLOW, RATIO, Trained
 
 TASK = "posterior"
@@ -32,7 +35,7 @@ METHODS: dict[str, tuple[str, Callable[..., Estimator]]] = {
 }
 """By the stage that trained it, the network's architecture, and what answers."""
 NEEDS = ("method", "prior", "data", "calibration")
-_SCALING, _DETECTOR = "scaling.", "misspecification."
+_SCALING = "scaling."
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,7 @@ class Opened:
         calibration: whether its posteriors mean what they say.
         simulator: name of the simulator; "" if nobody knows.
         detector: tells data unlike the simulations; None where no simulation was kept back.
+        network: whose moments the estimator takes in place of data; None where it takes the data themselves.
     """
 
     estimator: Estimator
@@ -56,6 +60,18 @@ class Opened:
     calibration: Calibration
     simulator: str
     detector: Detector | None
+    network: moments.Moments | None = None
+
+    def heard(self, ctx: Context, data: np.ndarray) -> tuple[np.ndarray, Seen]:
+        """Return (m, …) float32 what the estimator takes of (m, …) data, and what the detector does."""
+        if self.network is None:
+            x = np.asarray(data, np.float32)
+            return x, Seen(x)
+        names = tuple(f"said_{k}" for k in range(self.network.features + 2 * len(self.network.prior)))
+        said = summarised(ctx, Observations(data, np.arange(len(data))), names, self.network.told, sets=self.network.sets).data
+        summary, x = np.split(said, [self.network.features], axis=1)
+        # Rows of sets have no order, and what is learnt of their features one by one would mean nothing.
+        return x, Seen(summary if self.network.sets else data, summary)
 
     def require(self, observations: Observations) -> None:
         """Raise `DataError` unless the observations are of the kind that the model was trained on."""
@@ -98,8 +114,7 @@ def to_model(
     """
     weights = {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in trained.network.state_dict().items()}
     weights |= {f"{_SCALING}{name}": array for name, array in data.to_arrays().items()}
-    if detector is not None:
-        weights |= {f"{_DETECTOR}{name}": array for name, array in detector.to_arrays().items()}
+    weights |= among_weights(detector)
     card = {
         "task": TASK,
         "method": method,
@@ -122,6 +137,8 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
         DataError: it is for another task, or lacks something.
     """
     card = model.card
+    if card.get("task") == moments.TASK:
+        return _of_moments(model, device)
     if card.get("task") != TASK:
         raise DataError(
             f"the model is for {card.get('task', 'something')!r}, not for {TASK!r}: wire the output of sbi.npe, sbi.nle or sbi.nre"
@@ -133,16 +150,27 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
         data = DataScaling.from_arrays(_those(model, _SCALING))
     except KeyError as error:
         raise DataError(f"the model lacks {_SCALING}{error.args[0]}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
-    learnt = _those(model, _DETECTOR)
-    weights = {name: array for name, array in model.weights.items() if not name.startswith((_SCALING, _DETECTOR))}
+    detector, others = parted(model.weights)
+    weights = {name: array for name, array in others.items() if not name.startswith(_SCALING)}
     if model.architecture != architecture:
         raise DataError(f"the model is of the architecture {model.architecture!r}, and {card['method']} is one of a {architecture}")
     network = to_network(Model(model.architecture, model.config, weights, card), build)
     estimator = answers(network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
     shape, names = tuple(card["data"]["shape"]), tuple(card["data"]["names"])
     calibration = Calibration.from_card(card["calibration"])
-    detector = Detector.from_arrays(learnt) if learnt else None
-    return Opened(estimator, card["method"], shape, names, calibration, str(card.get("simulator", {}).get("name", "")), detector)
+    return Opened(estimator, card["method"], shape, names, calibration, _simulator(model), detector)
+
+
+def _of_moments(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
+    """Return a moment network as what it also is, an estimator of normal posteriors."""
+    network, card = moments.opened(model, device), model.card
+    calibration, names = Calibration.from_card(card["calibration"]), tuple(card["names"])
+    estimator = NormalPosterior(network.parameters)
+    return Opened(estimator, "sbi.moments", network.shape, names, calibration, _simulator(model), parted(model.weights)[0], network)
+
+
+def _simulator(model: Model) -> str:
+    return str(model.card.get("simulator", {}).get("name", ""))
 
 
 def _those(model: Model, prefix: str) -> dict[str, np.ndarray]:

@@ -146,7 +146,11 @@ class Posterior(Stage):
 
     name, version, scope = "sbi.posterior", 1, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "observations": Observations}
-    outputs: ClassVar[Mapping[str, Any]] = {"posterior": Catalog.of("posterior"), "posterior_sample": Catalog.of("posterior_sample")}
+    outputs: ClassVar[Mapping[str, Any]] = {
+        "posterior": Catalog.of("posterior"),
+        "posterior_sample": Catalog.of("posterior_sample"),
+        "likeness": Metrics,
+    }
 
     class Config(StageConfig):
         """Settings of `sbi.posterior`."""
@@ -158,10 +162,11 @@ class Posterior(Stage):
         )
 
     def run(self, ctx: Context, *, posterior_model: Model, observations: Observations) -> Mapping[str, Any]:
-        """Return the tables."""
+        """Return the tables, and how far the observations look like simulations."""
         from .answer import answer
 
         if not len(observations):
             raise NoWork("there are no observations")
-        posterior, samples = answer(ctx, posterior_model, observations, self.config.draws, self.config.keep, reweight=self.config.reweight)
-        return {"posterior": posterior, "posterior_sample": samples}
+        config = self.config
+        posterior, samples, likeness = answer(ctx, posterior_model, observations, config.draws, config.keep, reweight=config.reweight)
+        return {"posterior": posterior, "posterior_sample": samples, "likeness": likeness}

@@ -13,10 +13,10 @@ PIXELS = 100
 AT = np.arange(PIXELS)
 
 
-def spectra(rng, n, *, noise=1.0, line=0.0):
-    """Return spectra, linear in five parameters, of unit noise, with a line (FWHM 9.4 pixels) that no parameter describes."""
+def spectra(rng, n, *, noise=1.0, line=0.0, width=9.4):
+    """Return spectra, linear in five parameters, of unit noise, with a line of a FWHM in pixels that no parameter describes."""
     waves = 3 * np.stack([np.cos(np.pi * k * AT / PIXELS + k) for k in range(5)])
-    profile = np.exp(-0.5 * ((AT - 60) / 4) ** 2)
+    profile = np.exp(-0.5 * ((AT - 60) / (width / 2.355)) ** 2)
     return (rng.normal(size=(n, 5)) @ waves + noise * rng.normal(size=(n, PIXELS)) + line * profile).astype(np.float32)
 
 
@@ -54,6 +54,18 @@ def test_what_was_not_simulated_is_flagged(detector):
     assert flagged(detector, spectra(rng, 1000)) <= 0.03
     assert flagged(detector, spectra(rng, 500, noise=2.0)) >= 0.99
     assert flagged(detector, spectra(rng, 500, line=3.0)) >= 0.9
+
+
+def test_a_narrow_line_is_seen_by_whoever_has_simulations():
+    """Of 5 pixels, signal to noise of 5.1 for who knows where it is; the covariance of 100 pixels wants some thousand simulations."""
+    rng = np.random.default_rng(12)
+    one = learn(Seen(spectra(rng, 8000)), Seen(spectra(rng, 1000)))
+    rate = lambda **more: (one.p_values(Seen(spectra(rng, 2000, **more))) <= 0.02).mean()  # noqa: E731
+    assert rate() <= 0.02 + 3 * np.sqrt(0.02 * (1 / 1000 + 1 / 2000))
+    # .897 on average over sets of simulations, each of which scatters by .015 for its own threshold.
+    assert rate(line=3.0, width=5.0) >= 0.85
+    assert rate(line=3.0) >= 0.97
+    assert rate(noise=2.0) >= 0.99
 
 
 def test_summaries_alone_would_not_see_the_line(detector):

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from astrosurvey import DataError, Observations
+from astrosurvey.catalog.flags import SBI
 from astrosurvey.stages.sbi.priors import Prior
+from astrosurvey.stages.sbi.scaling import ParameterScaling
+from astrosurvey.stages.sbi.stage import Posterior
 from astrosurvey.stages.sbi.summaries.blocks import summarised
 from astrosurvey.stages.sbi.summaries.moments_stage import Summarise, TrainMoments
+from astrosurvey.stages.sbi.summaries.normal import NormalPosterior
 from astrosurvey.stages.sbi.summaries.scale import FieldScaling
 
 from ..running import context, run, tiles_of
@@ -41,18 +45,72 @@ def test_means_and_spreads_are_learnt(network, shape, symmetry):
         assert 0.4 < scores[name] < 0.95  # 60 tests: two standard deviations of .06 about .68, and as much for what is yet to learn
 
 
+def test_a_moment_network_gives_posteriors_that_are_tested():
+    rng = np.random.default_rng(6)
+    settings = {"features": 4, "epochs": 15, "learning_rate": 4e-3, "keep_back": 0.3, "draws": 50}
+    made = run(TrainMoments, settings, observations=tiles_of(t=observed(1000, (12,), rng)))
+    assert made["metrics"]["tests"].value > 100
+    assert made["metrics"].meta["calibration"]["verdict"] == made["summary_model"].card["calibration"]["verdict"]
+    seen = observed(40, (12,), rng)
+    data = seen.data.copy()
+    data[3, 0] = np.nan
+    data[4] += 100
+    asked = replace(seen, data=data)
+    found = run(Posterior, {"draws": 400, "keep": 2}, posterior_model=made["summary_model"], observations=asked)
+    table = found["posterior"]
+    mean, std, levels = (np.array(table.rows.column(name).to_pylist()) for name in ("mean", "std", "quantiles"))
+    good = np.delete(np.arange(40), [3, 4])
+    # Normal within the prior, so strengths are positive, and their quantiles rise.
+    assert (levels.reshape(40, 2, 5)[good, 1] > 0.5).all()
+    assert (np.diff(levels.reshape(40, 2, 5)[good], axis=2) > 0).all()
+    apart = (seen.parameters.draws[good] - mean[good]) / std[good]
+    assert (np.abs(apart.std(axis=0) - 1) < 0.5).all()  # 40 tests scatter by .11, and the network is learnt in a moment
+    flags = table.column("flags")
+    assert flags[3] & SBI["INVALID_INPUT"]
+    assert np.isnan(mean[3]).all()
+    assert flags[4] & SBI["OUT_OF_DISTRIBUTION"]
+    assert found["likeness"]["observations"].value == 40
+    assert found["likeness"]["unlike"].value == pytest.approx(((flags & SBI["OUT_OF_DISTRIBUTION"]) > 0).sum() / 39)
+
+
+def test_a_normal_posterior_ends_where_the_prior_does():
+    estimator, rng = NormalPosterior(ParameterScaling(PRIOR)), np.random.default_rng(7)
+    x = np.array([[0.0, 0.0, 0.1, 0.2], [3.0, 0.5, 1.0, 0.1], [np.nan] * 4])
+    drawn = estimator.posterior(x, 4000, rng)
+    assert PRIOR.inside(drawn.theta[:2]).all()
+    assert np.isnan(drawn.theta[2]).all()
+    z = ParameterScaling(PRIOR).to_flow(drawn.theta)
+    np.testing.assert_allclose(z[0].mean(axis=0), 0, atol=0.02)
+    np.testing.assert_allclose(z[0].std(axis=0), [0.1, 0.2], rtol=0.06)
+    # Of a mean 1.27 standard deviations beyond the end, a tenth of the posterior is left.
+    assert drawn.acceptance[1] == pytest.approx(0.102, abs=2e-3)
+    # Densities less what they integrate to are those of the draws: their mean exponential is one over the density's volume.
+    within = np.stack(np.meshgrid(np.linspace(-1, 1, 201), np.geomspace(0.5, 2, 201), indexing="ij"), axis=-1).reshape(1, -1, 2)
+    density = np.exp(estimator.log_prob(within, x[1:2])[0] - drawn.log_scale[1])
+    area = 2 / 200 * np.log(4) / 200 * within[0, :, 1]
+    assert (density * area).sum() == pytest.approx(1, abs=0.02)
+    assert estimator.log_prob(np.array([[[2.0, 1.0]]]), x[:1])[0, 0] == -np.inf
+    np.testing.assert_array_equal(
+        estimator.sample(x[:1], 5, np.random.default_rng(3)), estimator.sample(x, 5, np.random.default_rng(3))[:1]
+    )
+
+
 def test_sets_may_have_missing_rows():
     observations = observed(60, (10, 2), np.random.default_rng(2))
     data = observations.data.copy()
     data[::2, 6:] = np.nan
     data[5] = np.nan
     gappy = Observations(data, observations.ids, "", (), observations.parameters, {})
-    model = run(TrainMoments, {"network": "deep_set", "features": 3, "epochs": 1, "keep_back": 0.2}, observations=tiles_of(t=gappy))[
-        "summary_model"
-    ]
+    model = run(
+        TrainMoments,
+        {"network": "deep_set", "features": 3, "epochs": 1, "keep_back": 0.2, "max_missing": 0.1},
+        observations=tiles_of(t=gappy),
+    )["summary_model"]
     said = run(Summarise, {}, summary_model=model, observations=gappy)["observations"].data
     assert np.isnan(said[5]).all()
     assert np.isfinite(np.delete(said, 5, axis=0)).all()
+    flags = run(Posterior, {}, posterior_model=model, observations=gappy)["posterior"].column("flags")
+    assert np.flatnonzero(flags & SBI["INVALID_INPUT"]).tolist() == [5]
 
 
 @pytest.mark.parametrize("symmetry", ["mirror", "square"])

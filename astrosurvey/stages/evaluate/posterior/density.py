@@ -94,7 +94,7 @@ def of_model(
             ready.require(found)
             for first in range(here.start, here.stop, step):
                 some = slice(first, min(first + step, here.stop))
-                x = np.asarray(found.data[rows[some.start - here.start : some.stop - here.start]], np.float32)
+                x, _ = ready.heard(ctx, found.data[rows[some.start - here.start : some.stop - here.start]])
                 log[some] = ready.estimator.log_prob(asked[some], x)
     # The table holds the density at the mean in full, and so the constant that the model leaves out.
     normalised = log[:, 1] - log[:, 0] + answers.log_density

@@ -10,8 +10,10 @@ MOST = 512
 """Features, at most; larger data are told by the mean and the scatter within as many blocks."""
 LINEAR = 5.0
 """Robust standard deviations up to which a feature is left as it is; beyond, it grows as a logarithm."""
-WIDTHS = (1, 2, 4, 8, 16)
-"""Of features that may stand out together, such as the pixels of a line."""
+WIDTHS = (0.0, 2.0, 3.0, 5.0, 8.0, 12.0, 18.0)
+"""Full widths at half maximum of bells of features that may stand out together, such as the pixels of a line; 0: a single one."""
+FWHM = 2.3548
+"""Of a bell of unit standard deviation."""
 TINY = 1e-6
 
 
@@ -74,21 +76,22 @@ class Whitening:
         return np.asarray((_curbed(values, self.middle, self.scale) - self.mean) @ self.axes)
 
     def outstanding(self, white: np.ndarray) -> np.ndarray:
-        """Return (n,) how far the most outstanding feature, or run of neighbouring features, is from what all others make of it.
+        """Return (n,) how far the most outstanding feature, or bell of neighbouring features, is from what all others make of it.
 
-        It is the greatest response of matched filters for boxes of `WIDTHS` features, in standard deviations.
+        It is the greatest response of matched filters for bells of `WIDTHS` features, in standard deviations.
 
         Args:
             white: (n, k) what the map makes of values.
         """
-        sums = np.concatenate([np.zeros((1, self.axes.shape[1])), np.cumsum(self.axes, axis=0)])
+        from scipy.ndimage import gaussian_filter1d
+
         highest = np.zeros(len(white))
         for width in WIDTHS:
-            box = sums[width:] - sums[:-width]
-            norm = np.sqrt((box**2).sum(axis=1))
-            box = box[norm > 0] / norm[norm > 0, None]
-            if len(box):
-                highest = np.maximum(highest, np.abs(white @ box.T).max(axis=1))
+            bell = gaussian_filter1d(self.axes, width / FWHM, axis=0, mode="constant", truncate=3.0) if width else self.axes
+            norm = np.sqrt((bell**2).sum(axis=1))
+            bell = bell[norm > 0] / norm[norm > 0, None]
+            if len(bell):
+                highest = np.maximum(highest, np.abs(white @ bell.T).max(axis=1))
         return highest
 
     def impossible(self, values: np.ndarray) -> np.ndarray:

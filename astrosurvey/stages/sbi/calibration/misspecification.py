@@ -33,7 +33,14 @@ BLOCK = 2**22
 """Values of data that are looked at at once."""
 LEVEL = 0.01
 """An observation with a p-value up to this is flagged; of fewer than a hundred simulations kept back, none has one."""
+STORED = "misspecification."
+"""What its arrays are called among a model's weights begins with this."""
 SCORES = ("data", "outstanding", "summary", "neighbours")
+BEHIND = np.array([1.0, 0.0, 1.0, 1.0])
+"""What the scores stand back by, in units of their scatter: distances grow far beyond all bounds where something is wrong all over, and
+few of the false alarms are enough for them; a single line is near what chance does somewhere."""
+APART = 8
+"""One in so many of the training's simulations says how the scores scatter; the others are what they are scores of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +88,12 @@ class Detector:
         return self.ranked(self.highest(seen))
 
     def highest(self, seen: Seen) -> np.ndarray:
-        """Return (n,) the highest of the scores, above its median among simulations and in units of its scatter there."""
+        """Return (n,) the highest of the scores, above its median among simulations and in units of its scatter there, less `BEHIND`."""
         rows = max(1, BLOCK // max(seen.data[0].size, 1)) if len(seen) else 1
         found = np.empty(len(seen))
         for first in range(0, len(seen), rows):
             score = self.scores(seen.take(slice(first, first + rows)))
-            found[first : first + rows] = ((score - self.middle) / self.width).max(axis=1)
+            found[first : first + rows] = ((score - self.middle) / self.width - BEHIND).max(axis=1)
         return found
 
     def ranked(self, highest: np.ndarray) -> np.ndarray:
@@ -148,6 +155,18 @@ class Detector:
         return cls(data, summary, *(np.asarray(arrays[name], float) for name in ("points", "kept", "middle", "width", "known")))
 
 
+def among_weights(detector: Detector | None) -> dict[str, np.ndarray]:
+    """Return the arrays of a detector, if there is one, as a model's weights name them."""
+    return {} if detector is None else {f"{STORED}{name}": array for name, array in detector.to_arrays().items()}
+
+
+def parted(weights: Mapping[str, np.ndarray]) -> tuple[Detector | None, dict[str, np.ndarray]]:
+    """Return the detector that is among a model's weights, if there is one, and the others."""
+    learnt = {name.removeprefix(STORED): array for name, array in weights.items() if name.startswith(STORED)}
+    others = {name: array for name, array in weights.items() if not name.startswith(STORED)}
+    return Detector.from_arrays(learnt) if learnt else None, others
+
+
 def learn(training: Seen, kept: Seen) -> Detector:
     """Return a detector.
 
@@ -155,8 +174,8 @@ def learn(training: Seen, kept: Seen) -> Detector:
         training: simulations that the estimator was trained on, or some of them; a few thousand do.
         kept: simulations that it was not trained on; the more, the smaller the p-values that can be told.
     """
-    half = (len(training) + 1) // 2
-    first, second = training.take(slice(0, half)), training.take(slice(half, None))
+    most = len(training) - len(training) // APART
+    first, second = training.take(slice(0, most)), training.take(slice(most, None))
     data = Whitening.learnt(features(first.data))
     summary = Whitening.learnt(features(first.data if first.summary is None else first.summary))
     nothing = np.zeros(len(SCORES))

@@ -48,7 +48,7 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
         held = _held(estimator, material, config)
     left = box.cut(estimator.prior)
     model = replace(model, card={**model.card, KEY: to_card(left, box, {"threshold": config.threshold}, len(x))})
-    posterior, sample = answer(ctx, model, seen, max(config.keep, 2), config.keep, reweight=False)
+    posterior, sample, _ = answer(ctx, model, seen, max(config.keep, 2), config.keep, reweight=False)
     metrics = replace(metrics, values=(*metrics.values, *_values(box, left, held)))
     return {"posterior_model": model, "posterior": posterior, "posterior_sample": sample, "calibration": metrics}
 

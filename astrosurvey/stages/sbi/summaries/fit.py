@@ -1,7 +1,8 @@
-"""From simulations to a moment network with its card, and how well it does on simulations that it has not seen."""
+"""From simulations to a calibrated moment network with its card, and how well it does on simulations that it has not seen."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,21 @@ import numpy as np
 from ....core.stage import Context, DataError
 from ....networks.summaries.build import Kind
 from ....products import Metric, Metrics, Model
+from ..calibration.features import features
+from ..calibration.misspecification import Seen, among_weights, learn
+from ..calibration.product import to_metrics
 from ..data import Simulations
+from ..infer import calibrated, require
 from ..scaling import ParameterScaling
-from .model import ARCHITECTURE, TASK, opened
+from .model import ARCHITECTURE, TASK, Moments, opened
+from .normal import NormalPosterior
 from .scale import FieldScaling
 from .train import train
 
 SCALED = 1 << 24
 """Values, at most, that scales are learnt from."""
-TESTED = 2000
-"""Simulations, at most, that scores are of."""
+EVERY, STRANGERS = 5, 2000
+"""Of the simulations that it has learnt from one in so many, and at most so many, tell how data should look: a network is dear to ask."""
 FEWEST = 20
 """Simulations to learn from, at least."""
 
@@ -33,8 +39,9 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
         kind: of network.
 
     Raises:
-        DataError: there are too few simulations.
+        DataError: there are too few simulations, or too many have missing values.
     """
+    require(ctx, simulations, config.max_missing)
     split = simulations.split(config.keep_back)
     if len(split.training) < FEWEST:
         raise DataError(f"{len(split.training)} simulations without missing values are too few to learn from; at least {FEWEST} are needed")
@@ -70,25 +77,60 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
         "limits": "trained on simulations: data unlike them have summaries that mean nothing",
     }
     model = Model(ARCHITECTURE, network, weights, card)
-    scores = _scores(ctx, simulations, (split.test if len(split.test) else split.training)[:TESTED], model)
-    curves: dict[str, dict[str, list[float | None]]] = {"training": {name: list(values) for name, values in history.curves.items()}}
-    return model, Metrics(scores, curves)
-
-
-def _scores(ctx: Context, simulations: Simulations, rows: np.ndarray, model: Model) -> tuple[Metric, ...]:
-    """Return, for each parameter, how much of its variance is explained, and how often the truth is within one standard deviation."""
     moments = opened(model, ctx.device)
-    truth = ParameterScaling(simulations.prior).to_flow(simulations.theta[rows])
-    step = max(1, SCALED // int(np.prod(simulations.shape)))
-    said = [moments.moments(simulations.take(rows[start : start + step])) for start in range(0, len(rows), step)]
-    mean, spread = (np.concatenate(parts) for parts in zip(*said, strict=True))
+    learnt = Said(moments, simulations, split.training[:: max(EVERY, -(-len(split.training) // STRANGERS))])
+    kept, parameters = np.sort(np.concatenate([split.validation, split.test])), ParameterScaling(simulations.prior)
+    known = Said(moments, simulations, kept) if len(kept) else learnt
+    if len(kept):
+        weights |= among_weights(learn(learnt.seen, known.seen))
+    tests = split.test[: config.tests]
+    calibration = calibrated(ctx, NormalPosterior(parameters), simulations, tests, known.of(tests), config)
+    scored = split.test if len(split.test) else known.rows
+    truth = parameters.to_flow(simulations.theta[scored])
+    curves: dict[str, dict[str, list[float | None]]] = {"training": {name: list(values) for name, values in history.curves.items()}}
+    metrics = to_metrics(calibration, _scores(simulations.prior.names, truth, known.of(scored)), curves)
+    return replace(model, weights=weights, card={**card, "calibration": calibration.to_card()}), metrics
+
+
+class Said:
+    """What a network says of some simulations, read block by block.
+
+    Args:
+        network: that is asked.
+        simulations: all of them.
+        rows: (n,) rising, at least one.
+
+    Attributes:
+        rows: the same.
+        seen: features of the data (none of sets, whose rows have no order), and summaries.
+    """
+
+    def __init__(self, network: Moments, simulations: Simulations, rows: np.ndarray) -> None:
+        self.rows = rows
+        step = max(1, SCALED // int(np.prod(simulations.shape)))
+        data, told = list[np.ndarray](), list[np.ndarray]()
+        for start in range(0, len(rows), step):
+            block = simulations.take(rows[start : start + step])
+            told.append(network.told(block))
+            data.append(told[-1][:, : network.features] if network.sets else features(block))
+        summary, self._moments = np.split(np.concatenate(told), [network.features], axis=1)
+        self.seen = Seen(np.concatenate(data), summary)
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Return (m, 2 p) means and standard deviations of some of the rows."""
+        return np.asarray(self._moments[np.searchsorted(self.rows, rows)])
+
+
+def _scores(names: tuple[str, ...], truth: np.ndarray, moments: np.ndarray) -> list[Metric]:
+    """Return, for each parameter, how much of its variance is explained, and how often the truth is within one standard deviation."""
+    mean, spread = np.split(moments, 2, axis=1)
     variance = truth.var(axis=0)
     explained = 1 - ((truth - mean) ** 2).mean(axis=0) / np.where(variance > 0, variance, np.nan)
     within = (np.abs(truth - mean) < spread).mean(axis=0)
-    scatter = np.sqrt(within * (1 - within) / len(rows))
+    scatter = np.sqrt(within * (1 - within) / len(truth))
     found: list[Metric] = []
-    for k, name in enumerate(simulations.prior.names):
+    for k, name in enumerate(names):
         found.append(Metric(f"explained_{name}", float(explained[k]), description=f"part of the variance of {name} that the mean explains"))
         about = f"how often {name} is within one standard deviation; .68 for normal posteriors"
         found.append(Metric(f"within_{name}", float(within[k]), error=float(scatter[k]), description=about))
-    return tuple(found)
+    return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from ....networks.summaries.moments import MomentNetwork
 from ....networks.summaries.symmetries import Symmetry, orbit
 from ....products import Model
 from ...models.load import to_network
+from ..calibration.misspecification import parted
 from ..priors import Prior
 from ..scaling import ParameterScaling
 from .scale import FieldScaling
@@ -55,15 +57,22 @@ class Moments:
 
     def summaries(self, x: np.ndarray) -> np.ndarray:
         """Return (m, feature) float32 summaries of (m, …) observations, averaged over equivalent positions."""
-        return np.asarray(self._mean(x, lambda seen: self.network.summary(seen)[None])[0])
+        return self._mean(x, self.network.summary)
 
-    def moments(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (m, p) means and (m, p) standard deviations of the posteriors, on the scale that flows see."""
-        mean, spread = self._mean(x, lambda seen: torch.stack(self.network(seen)))
-        return mean, spread
+    def told(self, x: np.ndarray) -> np.ndarray:
+        """Return (m, feature + 2 p) float32 all that it says of (m, …) observations, averaged over equivalent positions.
+
+        These are summaries, and means and standard deviations of the posteriors on the scale that flows see.
+        """
+
+        def ask(seen: Tensor) -> Tensor:
+            summary = self.network.summary(seen)
+            return torch.cat([summary, *self.network.read(summary)], dim=1)
+
+        return self._mean(x, ask)
 
     @torch.no_grad()
-    def _mean(self, x: np.ndarray, ask: Any) -> np.ndarray:
+    def _mean(self, x: np.ndarray, ask: Callable[[Tensor], Tensor]) -> np.ndarray:
         if x.shape[1:] != self.shape:
             raise DataError(f"the network was trained on data of the shape {self.shape}, and these have {x.shape[1:]}")
         with prediction_threads(torch.float32):
@@ -80,7 +89,7 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Moments:
     """
     if model.card.get("task") != TASK:
         raise DataError(f"this is a model for {model.card.get('task', 'something else')!r}; train one with sbi.moments")
-    network = to_network(model).to(device)
+    network = to_network(replace(model, weights=parted(model.weights)[1])).to(device)
     assert isinstance(network, MomentNetwork)
     card = model.card
     prior, data = Prior.from_json(card["prior"]), FieldScaling.from_card(card["data"])

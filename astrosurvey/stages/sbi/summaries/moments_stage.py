@@ -8,15 +8,17 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from ....core.product import Tiles
-from ....core.stage import Context, DataError, Stage, StageConfig
+from ....core.stage import Context, DataError, Stage
 from ....products import Metrics, Model, Observations
+from ..stage import CalibrationConfig
 
 
 class TrainMoments(Stage):
     """Train a network that summarises lines, images, cubes or sets, and gives mean and spread of each parameter's posterior.
 
     Its loss needs neither likelihood nor flow and is hard to upset, so it is what large data begin with: a flow (`sbi.npe`) is then trained
-    in minutes on the summaries that `sbi.summarise` makes. Data are read as they are needed, so there may be more than memory holds.
+    in minutes on the summaries that `sbi.summarise` makes. `sbi.posterior` takes the network itself, too: as normal posteriors, without
+    correlations, which are tested like any others. Data are read as they are needed, so there may be more than memory holds.
 
     References:
         Jeffrey & Wandelt (2020), arXiv:2011.05991; Villaescusa-Navarro et al. (2022), arXiv:2201.01300 (the loss);
@@ -27,7 +29,7 @@ class TrainMoments(Stage):
     inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
     outputs: ClassVar[Mapping[str, Any]] = {"summary_model": Model, "metrics": Metrics}
 
-    class Config(StageConfig):
+    class Config(CalibrationConfig):
         """Settings of `sbi.moments`."""
 
         network: Literal["auto", "perceptron", "convolutions", "deep_set"] = Field(
@@ -48,9 +50,6 @@ class TrainMoments(Stage):
         epochs: int = Field(30, ge=1, description="times that all simulations are seen")
         batch: int = Field(64, ge=2, description="simulations in a step")
         learning_rate: float = Field(1e-3, gt=0, description="highest learning rate")
-        keep_back: float = Field(
-            0.1, gt=0, lt=1, description="fraction of the simulations that is kept back, half to validate and half to test"
-        )
 
     def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
         """Return the network, and how well it does on simulations that it has not seen."""
