@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ class Recipe:
         learning_rate: at its highest, after the warm-up.
         warmup: fraction of the steps in which the rate rises from zero.
         weight_decay: of AdamW.
+        memory: decay per step of AdamW's mean of squared gradients; short trainings want a short one.
         average: decay per step of the moving average of the weights that is returned.
         clip: largest norm of the gradient.
         every: steps between validations (and checkpoints).
@@ -44,6 +46,7 @@ class Recipe:
     learning_rate: float = 2e-3
     warmup: float = 0.05
     weight_decay: float = 1e-4
+    memory: float = 0.999
     average: float = 0.995
     clip: float = 5.0
     every: int = 200
@@ -118,7 +121,9 @@ def fit(
         if weight.dim() == 4:  # of convolutions of images, which are faster with channels last
             weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     averaged = deepcopy(network).eval()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=recipe.fused)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), recipe.learning_rate, (0.9, recipe.memory), weight_decay=recipe.weight_decay, fused=recipe.fused
+    )
     best = deepcopy(averaged)
     history, first = History(), 0
     if checkpoint is not None and (checkpoint / "state.pt").is_file():
@@ -167,10 +172,11 @@ def has_fast_bfloat16() -> bool:
 
 @torch.no_grad()
 def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    for old, new in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if old.dtype.is_floating_point:
-            old.lerp_(new, 1.0 - decay)
-        else:
+    olds, news = ([*net.parameters(), *net.buffers()] for net in (averaged, network))
+    real = [old.dtype.is_floating_point for old in olds]
+    torch._foreach_lerp_(list(compress(olds, real)), list(compress(news, real)), 1.0 - decay)
+    for old, new, averages in zip(olds, news, real, strict=True):
+        if not averages:
             old.copy_(new)
 
 

@@ -26,7 +26,7 @@ CACHE = 1 << 30
 """Bytes of data up to which all of them are kept in memory, scaled; of more, each minibatch is read."""
 VALIDATION = 4096
 """Simulations, at most, that a validation looks at."""
-WARMUP, AVERAGE = 0.15, 0.995
+WARMUP, MEMORY, AVERAGE = 0.15, 0.99, 0.995
 MINIBATCHES, SMALLEST = 20, 32
 """Few simulations are cut into so many minibatches, of at least so many: weights need steps to learn at all."""
 
@@ -165,6 +165,7 @@ def train(
         settings.learning_rate,
         warmup=WARMUP,
         weight_decay=settings.weight_decay,
+        memory=MEMORY,
         average=AVERAGE,
         every=max(10, min(2 * batches.epoch, steps // 20)),
         best=True,

@@ -121,7 +121,7 @@ def test_an_answer_does_not_depend_on_who_else_is_asked(poor):
     [
         ({"simulator": {}}, "which is not installed here"),
         ({"simulator": {"name": "sbi.prior"}}, "which is not installed here"),
-        ({"simulator": {"name": "simulate.sed", "version": 1}}, "has no formula for its likelihood"),
+        ({"simulator": {"name": "simulate.stream", "version": 1}}, "has no formula for its likelihood"),
         ({"simulator": {"name": "simulate.gaussian_linear", "version": 7}}, "train anew"),
         ({"simulator": {"name": "simulate.gaussian_linear", "version": 1, "settings": {"a": 1}}}, "does not know the settings"),
         ({"simulator": {"name": "simulate.gaussian_mixture", "version": 1}}, "takes theta_1, theta_2"),

@@ -23,7 +23,7 @@ from astrosurvey.stages.sbi.stage import NeuralPosterior, Posterior
 
 NOISE = 0.15
 PRIOR = Prior.declared({"a": {"normal": [0, 1]}, "b": {"uniform": [-4, 4]}, "c": {"categorical": [0, 1, 2]}})
-SMALL = {"members": 2, "hidden": [32, 32], "epochs": 16, "tests": 50, "draws": 50}
+SMALL = {"members": 1, "hidden": [32, 32], "epochs": 16, "tests": 50, "draws": 50}
 
 
 def simulate(theta, rng):
@@ -134,6 +134,23 @@ def test_the_density_of_draws_is_that_of_draws(first):
     low, high = np.quantile(theta[:, :2], [0.1, 0.9], axis=0)
     inside = ((theta[:, :2] > low) & (theta[:, :2] < high)).all(axis=1) & (theta[:, 2] == 1)
     assert np.where(inside, np.exp(-log), 0).mean() == pytest.approx((high - low).prod(), rel=0.1)
+
+
+def test_only_what_is_learnt_together_is_tested_together(first):
+    estimator = opened(first["posterior_model"], "cpu").estimator
+    x, rng = np.repeat(SEEN[:1], 40, axis=0), np.random.default_rng(1)
+    part = estimator.parts(x, rng)
+    assert (part.sum(axis=1) == 2).all()
+    assert len(np.unique(part, axis=0)) == 2  # of three pairs, two are a tree
+    theta = estimator.sample(x, 20, rng)
+    every, one = np.ones((40, 3), bool), np.eye(3, dtype=bool)
+    assert np.allclose(estimator.log_prob_of(every, theta, x), estimator.log_prob(theta, x))
+    single = sum(estimator.log_prob_of(np.tile(q, (40, 1)), theta, x) for q in one)
+    together = sum(estimator.log_prob_of(np.tile(pair, (40, 1)), theta, x) for pair in np.unique(part, axis=0))
+    middle = np.unique(part, axis=0).all(axis=0)
+    # A tree of three: the product of its pairs over the parameter that both have.
+    assert np.allclose(together - estimator.log_prob_of(np.tile(middle, (40, 1)), theta, x), estimator.log_prob(theta, x))
+    assert not np.allclose(single, estimator.log_prob(theta, x), atol=0.05)
 
 
 def test_boxes_are_where_ratios_are_and_one_cell_wider():

@@ -143,6 +143,25 @@ class TestLightCone:
 
 
 class TestSed:
+    @pytest.mark.parametrize("scatter", [0.0, 0.05, 0.3])
+    def test_the_likelihood_integrates_over_the_scatter(self, scatter):
+        """Against a sum over a fine grid, from faint galaxies to bright ones, and data far off the model."""
+        stage = SimulateSed(SimulateSed.Config(bands=["r"], scatter=scatter))
+        theta = stage.usual_prior().draw(np.random.default_rng(0), 40)
+        data = stage.draw(theta, 1).astype(float)
+        data[::4, 0] *= 1.2
+        flux, sigma, model = data[:, :1], data[:, 1:], stage.fluxes(theta)
+        unit = np.maximum(0.4 * np.log(10) * scatter, 1e-9)
+        middle = np.clip(np.log(np.maximum(flux / model, 1e-9)) / unit, -9, 9)  # where a bright galaxy's scatter must be
+        near = middle + np.linspace(-12, 12, 4001) * np.minimum(sigma / (unit * np.abs(flux)), 1)
+        grid = np.sort(np.concatenate([np.broadcast_to(np.linspace(-9, 9, 8001), (40, 8001)), near], axis=1), axis=1)
+        height = np.exp(-0.5 * grid**2 - 0.5 * ((flux - model * np.exp(0.4 * np.log(10) * scatter * grid)) / sigma) ** 2)
+        chance = np.trapezoid(height, grid, axis=1)
+        known = chance > 1e-200
+        wanted = np.log(chance / (2 * np.pi * sigma[:, 0]), where=known, out=np.zeros(40))[known]
+        assert known.sum() > 25
+        assert np.allclose(stage.log_likelihood(theta, data)[known], wanted, atol=1e-3)
+
     def test_fluxes_go_with_mass_and_distance(self):
         stage = SimulateSed(SimulateSed.Config(bands=["g", "r"]))
         flux = stage.fluxes(np.array([[0.1, 10, 1.5], [0.1, 11, 1.5], [0.3, 10, 1.5], [0.1, 10, 0.0]]))

@@ -108,6 +108,7 @@ def check(
     *,
     names: Sequence[str],
     rng: np.random.Generator,
+    part: np.ndarray | None = None,
 ) -> Calibration:
     """Return whether posteriors mean what they say, by true parameters and draws.
 
@@ -117,12 +118,13 @@ def check(
         log_prob_truth, log_prob_draws: (n,) and (n, s) the posteriors' log densities there, up to a constant for each test.
         names: of the p parameters.
         rng: of ties and exchanges.
+        part: (n, p) bool, the parameters that the densities are of in each test, and TARP's distances; None for all.
     """
     some = np.isfinite(draws).all(axis=2).any(axis=1)
     n, empty = int(some.sum()), int((~some).sum())
     if n < FEWEST:
         return Calibration(UNTESTED, tests=n, draws=draws.shape[1], empty=empty)
-    found = places(truth[some], draws[some], log_prob_truth[some], log_prob_draws[some], rng)
+    found = places(truth[some], draws[some], log_prob_truth[some], log_prob_draws[some], rng, None if part is None else part[some])
     tested = uniform.uniformity(found, rng)
     p = len(names)
     by = found.truth

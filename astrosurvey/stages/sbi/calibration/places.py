@@ -45,7 +45,12 @@ class Places:
 
 
 def places(
-    truth: np.ndarray, draws: np.ndarray, log_prob_truth: np.ndarray, log_prob_draws: np.ndarray, rng: np.random.Generator
+    truth: np.ndarray,
+    draws: np.ndarray,
+    log_prob_truth: np.ndarray,
+    log_prob_draws: np.ndarray,
+    rng: np.random.Generator,
+    part: np.ndarray | None = None,
 ) -> Places:
     """Return the places of true parameters and of draws, in each parameter, in density and in distance to a random point.
 
@@ -55,6 +60,7 @@ def places(
         log_prob_truth, log_prob_draws: (n,) and (n, s) the posteriors' log densities there, up to a constant for each test. NaN is
             the least density.
         rng: breaks ties, spreads ranks, and chooses reference points.
+        part: (n, p) bool, the parameters whose distance counts in each test; None for all.
     """
     n, s, p = draws.shape
     candidates = np.concatenate([truth[:, None], draws], axis=1)
@@ -68,7 +74,7 @@ def places(
     for quantity in range(p):
         found[..., quantity] = spread(candidates[..., quantity], missing, rng)
     found[..., p] = spread(-np.where(np.isnan(log_prob), -np.inf, log_prob), missing, rng)
-    found[..., p + 1] = spread(_distances(candidates, missing, rng), missing, rng)
+    found[..., p + 1] = spread(_distances(candidates, missing, rng, part), missing, rng)
     return Places(found, number, p)
 
 
@@ -87,7 +93,7 @@ def spread(values: np.ndarray, missing: np.ndarray, rng: np.random.Generator) ->
     return np.asarray(np.where(missing, np.nan, (rank + rng.random(values.shape, np.float32)) / number), np.float32)
 
 
-def _distances(candidates: np.ndarray, missing: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _distances(candidates: np.ndarray, missing: np.ndarray, rng: np.random.Generator, part: np.ndarray | None) -> np.ndarray:
     """Return (n, k) distances to a reference point for each test, uniform in the box that all candidates of all tests fill.
 
     The box knows nothing of which candidate is the truth, so that exchanging them leaves it as it is.
@@ -100,4 +106,6 @@ def _distances(candidates: np.ndarray, missing: np.ndarray, rng: np.random.Gener
     width = np.where(high > low, high - low, 1.0)
     with np.errstate(invalid="ignore"):
         apart = (candidates - low) / width - rng.random((n, 1, p))
+    if part is not None:
+        apart = np.where(part[:, None], apart, 0.0)
     return np.asarray(np.sqrt((apart**2).sum(axis=2)))

@@ -83,7 +83,7 @@ class MarginalRatio:
         seed, (m, p) = int(rng.integers(2**62)), (len(x), len(self.prior))
         theta, log = np.full((m, draws, p), np.nan), np.full((m, draws), np.nan)
         moments = Moments(np.full((m, p, len(LEVELS)), np.nan), np.full((m, p), np.nan), np.full((m, p), np.nan))
-        known = np.flatnonzero(whole(x, sets=False))
+        known, everything = np.flatnonzero(whole(x, sets=False)), np.ones(p, bool)
         for first in range(0, len(known), BLOCK):
             some = known[first : first + BLOCK]
             found = self.marginals(x[some])
@@ -93,7 +93,7 @@ class MarginalRatio:
                 places = _hanging_together(even, found.trees[row], found.copulas[row])
                 cells = np.stack([np.interp(places[:, q], found.below[row, q], self._edges) for q in range(p)], axis=1)
                 theta[k] = self.prior.quantile(cells)
-                log[k] = self._log_density(found, row, self.prior.probability(theta[k])) + self.prior.log_density(theta[k])
+                log[k] = self._log_density(found, row, self.prior.probability(theta[k]), everything) + self.prior.log_density(theta[k])
         return Drawn(theta, log, np.ones(m), np.full(m, np.nan), np.zeros(m), moments)
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -102,12 +102,26 @@ class MarginalRatio:
 
     def log_prob(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Return (m, k) log densities of (m, k, p) parameters given (m, …) observations."""
+        return self.log_prob_of(np.ones((len(x), len(self.prior)), bool), theta, x)
+
+    def log_prob_of(self, part: np.ndarray, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return (m, k) log densities of those parameters that are in (m, p) parts."""
         log, cells = np.empty(theta.shape[:2]), self.prior.probability(theta)
+        prior = np.stack([one.log_density(theta[..., q]) for q, one in enumerate(self.prior.marginals)], axis=-1)
         for first in range(0, len(x), BLOCK):
             found = self.marginals(x[first : first + BLOCK])
-            for row in range(len(found.weights)):
-                log[first + row] = self._log_density(found, row, cells[first + row])
-        return np.where(self.prior.inside(theta), log + self.prior.log_density(theta), -np.inf)
+            for row, k in enumerate(range(first, min(first + BLOCK, len(x)))):
+                log[k] = self._log_density(found, row, cells[k], part[k])
+        return np.asarray(log + np.where(part[:, None], prior, 0.0).sum(axis=2))
+
+    def parts(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return (m, p) bool: for each of (m, …) observations a pair of its tree, at random; a single parameter where there is none."""
+        found, chance = np.zeros((len(x), len(self.prior)), bool), rng.random(len(x))
+        trees = [tree for first in range(0, len(x), BLOCK) for tree in self.marginals(x[first : first + BLOCK]).trees]
+        for k, edges in enumerate(trees):
+            sets: list[tuple[int, ...]] = [(parent, child) for parent, child, _ in edges] or [(q,) for q in range(len(self.prior))]
+            found[k, list(sets[int(chance[k] * len(sets))])] = True
+        return found
 
     def log_ratios(self, x: np.ndarray) -> np.ndarray:
         """Return (m, p, cell) log ratios of the mixture of all members, of each parameter in the middle of each cell."""
@@ -165,16 +179,17 @@ class MarginalRatio:
         std = np.sqrt((found.weights * (self._grid.T - mean[..., None]) ** 2).sum(axis=2))
         return self.prior.quantile(cells.swapaxes(1, 2)).swapaxes(1, 2), mean, std
 
-    def _log_density(self, found: Marginals, row: int, cells: np.ndarray) -> np.ndarray:
-        """Return (k,) log densities, beside the prior's, at (k, p) probabilities of the prior."""
+    def _log_density(self, found: Marginals, row: int, cells: np.ndarray, part: np.ndarray) -> np.ndarray:
+        """Return (k,) log densities, beside the prior's, of the parameters in a (p,) part at (k, p) probabilities of the prior."""
         p = cells.shape[1]
         at = np.minimum((cells * CELLS).astype(np.int64), CELLS - 1)
         with np.errstate(divide="ignore"):
-            log = np.log(CELLS * found.weights[row][np.arange(p), at]).sum(axis=1)
+            log = np.log(CELLS * found.weights[row][np.arange(p), at])[:, part].sum(axis=1)
         places = np.stack([np.interp(cells[:, q], self._edges, found.below[row, q]) for q in range(p)], axis=1)
         place = np.minimum((places * PLACES).astype(np.int64), PLACES - 1)
         for parent, child, pair in found.trees[row]:
-            log += np.log(_turned(found.copulas[row, pair], parent > child)[place[:, parent], place[:, child]])
+            if part[parent] and part[child]:
+                log += np.log(_turned(found.copulas[row, pair], parent > child)[place[:, parent], place[:, child]])
         return np.asarray(log)
 
 

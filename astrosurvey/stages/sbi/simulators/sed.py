@@ -23,6 +23,10 @@ _SUN_R = 4.65
 """AB magnitude of the Sun in r at 10 pc, Willmer (2018), ApJS 236, 47."""
 _ZEROPOINT = 31.4
 _FURTHEST = 20.0
+_NODES, _STEPS = 15, 6
+"""Of the integral over the scatter, and of the search for its peak."""
+_WIDEST = 20.0
+"""Standard deviations of the scatter within which the peak is searched."""
 
 
 class SimulateSed(Simulator):
@@ -88,6 +92,12 @@ class SimulateSed(Simulator):
             sigma = errors[(random.uniform(1)[:, 0] * len(errors)).astype(np.int64)]
         return np.concatenate([flux + sigma * random.normal(flux.shape[1]), sigma], axis=1)
 
+    def log_likelihood(self, theta: np.ndarray, data: np.ndarray) -> np.ndarray:
+        """Return (n,) log probabilities of the fluxes given parameters and errors; how errors come about knows nothing of parameters."""
+        bands = len(self.config.bands)
+        flux, sigma = data[..., :bands], data[..., bands:]
+        return np.asarray(_log_scattered(flux, sigma, self.fluxes(theta), 0.4 * np.log(10) * self.config.scatter).sum(axis=1))
+
     def fluxes(self, theta: np.ndarray) -> np.ndarray:
         """Return (n, band) fluxes without noise and scatter, nJy."""
         redshift, log_mass, galaxy_type = theta.T
@@ -122,3 +132,28 @@ class SimulateSed(Simulator):
         if not len(errors):
             raise DataError(f"no source has an error in all of {', '.join(self.config.bands)}; leave out the bands that were not measured")
         return errors
+
+
+def _log_scattered(flux: np.ndarray, sigma: np.ndarray, model: np.ndarray, scatter: float) -> np.ndarray:
+    """Return (n, band) log densities of fluxes whose mean scatters log-normally around the model.
+
+    The scatter is integrated out by Gauss and Hermite's rule, its nodes around the peak of the integrand and as wide as that.
+
+    Args:
+        flux, sigma: measured fluxes and their errors.
+        model: (n, band) without scatter.
+        scatter: in the natural logarithm.
+    """
+    nodes, weights = np.polynomial.hermite.hermgauss(_NODES)
+    at, slope = np.zeros(model.shape), scatter * model / sigma
+    for _ in range(_STEPS):  # Gauss & Newton, for the scatter in its standard deviations
+        brightened = np.exp(scatter * at)
+        off = (flux - model * brightened) / sigma
+        at = np.clip((slope * brightened * off + (slope * brightened) ** 2 * at) / (1 + (slope * brightened) ** 2), -_WIDEST, _WIDEST)
+    width = np.sqrt(2 / (1 + (slope * np.exp(scatter * at)) ** 2))[..., None]
+    around = at[..., None] + width * nodes
+    off = (flux[..., None] - model[..., None] * np.exp(scatter * around)) / sigma[..., None]
+    log = -0.5 * off**2 - 0.5 * around**2 + nodes**2 + np.log(weights)
+    highest = log.max(axis=-1)
+    total = highest + np.log(np.exp(log - highest[..., None]).sum(axis=-1)) + np.log(width[..., 0])
+    return np.asarray(total - np.log(2 * np.pi) - np.log(sigma))
