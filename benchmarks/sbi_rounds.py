@@ -117,7 +117,8 @@ class Measurement:
         a = self._arguments
         total = a.first + a.second * (a.rounds - 1)
         _, first, seconds = self._round(self._first, self._observed, 1)
-        found: dict[str, Any] = {"round": {**self._kept(first), "train_cpu_s": seconds}}
+        settings = {name: getattr(a, name) for name in ("first", "second", "rounds", "large", "observations")}
+        found: dict[str, Any] = {"settings": settings, "round": {**self._kept(first), "train_cpu_s": seconds}}
         print(found, flush=True)
         by_npe = {}
         for number in (a.large, total):
@@ -207,7 +208,7 @@ def main() -> None:
     parser.add_argument("--second", type=int, default=1000, help="simulations of each further one")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--large", type=int, default=6000, help="simulations of sbi.npe")
-    parser.add_argument("--observations", type=int, default=4)
+    parser.add_argument("--observations", type=int, default=3)
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("SETTING", "VALUE"), help="another setting of sbi.tmnre")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "sbi_rounds.json", metavar="FILE.json")
     arguments = parser.parse_args()

@@ -42,7 +42,7 @@ from astrosurvey.stages.photometry.stage import AperturePhotometry, KronPhotomet
 from astrosurvey.stages.psf.stage import MeasurePsf, StarGalaxy
 from astrosurvey.stages.sbi.observe import ObserveSources
 from astrosurvey.stages.sbi.prior_stage import DrawPrior
-from astrosurvey.stages.sbi.rounds.stage import PoolSimulations, Truncate, TruncatedMarginals
+from astrosurvey.stages.sbi.rounds.stage import PoolSimulations, Restrict, Truncate, TruncatedMarginals
 from astrosurvey.stages.sbi.simulators.enrichment import Enrichment
 from astrosurvey.stages.sbi.simulators.gaussian_linear import GaussianLinear
 from astrosurvey.stages.sbi.simulators.gaussian_mixture import SpikeAndSlab
@@ -490,6 +490,18 @@ class TestTruncatedMarginals(StageLaws):
 
     def wrong_pair(self):
         return Example({"observations": [two_moons(0)], "target": [two_moons(2)]}, {**self.SMALL, "pairs": [["theta_1", "theta_3"]]})
+
+
+class TestRestrict(StageLaws):
+    stage = Restrict
+
+    def example(self):
+        return Example({"posterior_model": small_posterior(), "target": [two_moons(1), two_moons(2)]}, {"draws": 1000})
+
+    def wrong_missing(self):
+        observed = two_moons(1)
+        blind = replace(observed, data=np.full_like(observed.data, np.nan))
+        return Example({"posterior_model": small_posterior(), "target": [blind]}, {"draws": 1000})
 
 
 class TestTruncate(StageLaws):

@@ -30,6 +30,15 @@ def test_convolutions_hear_the_amplitude():
     assert not torch.allclose(network(x), network(2 * x), rtol=0.05)
 
 
+def test_convolutions_keep_the_mean_apart():
+    torch.manual_seed(1)
+    network, x = Convolutions((16, 16), 4), torch.randn(1, 1, 16, 16)
+    seen = []
+    network.levels[0].register_forward_hook(lambda layer, given, made: seen.append(made))
+    assert not torch.allclose(network(x), network(x + 3))
+    assert torch.allclose(*seen, atol=1e-5)
+
+
 def test_a_set_has_no_order_and_no_missing_rows():
     torch.manual_seed(2)
     network, x = DeepSet(3, 5), torch.randn(2, 7, 3)

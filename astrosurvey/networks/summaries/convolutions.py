@@ -1,6 +1,7 @@
 """Convolutions that summarise spectra, images and cubes: large strides first, and mean and spread over all places at every level.
 
-Nothing is normalised on the way, for the amplitude of a field is often what is asked for. What is pooled is what each layer gives before it
+Nothing is normalised on the way, for the amplitude of a field is often what is asked for. Its mean is taken off first and kept aside, for
+layers that bend differently about another mean would mix it with all else. What is pooled is what each layer gives before it
 is bent: the spread of a field behind a linear filter is its power at the filter's scales, which carries most of what a field says, and
 its logarithm is near linear in amplitudes and slopes. Edges are continued rather than padded with zeros, which would be a step wherever
 the mean of a field is another one.
@@ -59,12 +60,13 @@ class Convolutions(nn.Module):
             # Without normalisation what is not kept up fades away from level to level.
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-        self.head = nn.Sequential(nn.Linear(2 * sum(widths), widths[-1]), nn.GELU(), nn.Linear(widths[-1], features))
+        self.head = nn.Sequential(nn.Linear(channels + 2 * sum(widths), widths[-1]), nn.GELU(), nn.Linear(widths[-1], features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the summaries."""
-        x = self.stem(x)
-        pooled = _pooled(x)
+        mean = x.flatten(2).mean(dim=2)
+        x = self.stem(x - mean.reshape(*mean.shape, *[1] * (x.dim() - 2)))
+        pooled = [mean, *_pooled(x)]
         for level in self.levels:
             x = level(functional.gelu(x))
             pooled += _pooled(x)

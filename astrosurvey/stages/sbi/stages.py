@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .observe import ObserveSources
 from .prior_stage import DrawPrior
-from .rounds.stage import PoolSimulations, Truncate, TruncatedMarginals
+from .rounds.stage import PoolSimulations, Restrict, Truncate, TruncatedMarginals
 from .simulators.enrichment import Enrichment
 from .simulators.gaussian_linear import GaussianLinear
 from .simulators.gaussian_mixture import SpikeAndSlab
@@ -41,6 +41,7 @@ STAGES = (
     NeuralLikelihood,
     NeuralRatio,
     TruncatedMarginals,
+    Restrict,
     Truncate,
     PoolSimulations,
     Posterior,

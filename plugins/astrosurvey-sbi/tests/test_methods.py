@@ -126,3 +126,28 @@ def test_it_stands_in_the_place_of_the_built_in_stage(run_pipeline):
     rows = result.read("posterior", "posterior", Catalog, tile="t0001").rows
     assert rows.column("method").to_pylist() == ["sbi_package.npe"] * 3
     assert np.isfinite(np.array(rows.column("mean").to_pylist())).all()
+
+
+def test_a_second_round_learns_within_the_first_ones_posterior(run_pipeline, tmp_path):
+    (tmp_path / "observed.csv").write_text("x_1,x_2\n0.1,0.05\n")
+    learn = {"use": "sbi_package.npe", "epochs": 30, "layers": 3, "learning_rate": 5e-3, "calibration": "off"}
+    stages = {
+        "prior": {"use": "sbi.prior", "number": 400, "parameters": {f"theta_{k}": {"uniform": [-3, 3]} for k in (1, 2)}},
+        "sims_1": {"use": "simulate.two_moons", "in": "prior"},
+        "seen": {"use": "io.observations", "path": "observed.csv"},
+        "first": {**learn, "in": "sims_1"},
+        "narrower": {"use": "sbi.restrict", "in": {"posterior_model": "first", "target": "seen.observations"}},
+        "left": {"use": "sbi.truncate", "in": "narrower", "number": 100},
+        "sims_2": {"use": "simulate.two_moons", "in": "left"},
+        "pool": {"use": "sbi.pool", "in": {"observations": "sims_2", "earlier": "sims_1.observations"}},
+        "second": {**learn, "in": "pool"},
+        "posterior": {"use": "sbi.posterior", "in": {"posterior_model": "second", "observations": "seen"}, "draws": 200},
+    }
+    result = run_pipeline({"tiles": {"count": 2}, "seed": 1, "stages": stages})
+    narrowed, second = (result.read(stage, "posterior_model", Model) for stage in ("narrower", "second"))
+    assert narrowed.card["truncated"]["volume"] < 0.8
+    assert second.card["method"] == "sbi_package.npe"
+    assert second.card["prior"] == narrowed.card["truncated"]["prior"]
+    assert 200 < second.card["training"]["simulations"] < 1000
+    posterior = result.read("posterior", "posterior", Catalog, tile="t0000")
+    assert np.abs(np.array(posterior.column("mean")[0])).max() < 1

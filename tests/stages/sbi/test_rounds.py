@@ -23,7 +23,7 @@ from astrosurvey.stages.sbi.stage import NeuralPosterior, Posterior
 
 NOISE = 0.15
 PRIOR = Prior.declared({"a": {"normal": [0, 1]}, "b": {"uniform": [-4, 4]}, "c": {"categorical": [0, 1, 2]}})
-SMALL = {"members": 2, "hidden": [32, 32], "epochs": 16, "tests": 50, "draws": 50}
+SMALL = {"members": 1, "hidden": [32, 32], "epochs": 16, "tests": 50, "draws": 50}
 
 
 def simulate(theta, rng):

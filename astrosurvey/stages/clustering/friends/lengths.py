@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import lru_cache
+from typing import cast
 
 import numpy as np
 
@@ -56,7 +59,6 @@ def comoving_distance(z: np.ndarray, cosmology: str, furthest: float | None = No
         DataError: there is no such cosmology, or a redshift that large.
     """
     from astropy import cosmology as known
-    from scipy.interpolate import CubicSpline
 
     if cosmology not in known.available:
         raise DataError(f"astropy knows no cosmology {cosmology!r}; take one of {', '.join(known.available)}")
@@ -64,8 +66,19 @@ def comoving_distance(z: np.ndarray, cosmology: str, furthest: float | None = No
         return np.zeros(0)
     if z.max() > 20:
         raise DataError(f"a redshift is {z.max():g}; if the column is c z, give its unit km/s in `io.catalog`")
-    nodes = np.linspace(0, furthest or z.max(), NODES)
-    return np.asarray(CubicSpline(nodes, getattr(known, cosmology).comoving_distance(nodes).to_value("Mpc"))(z))
+    return np.asarray(_distances(cosmology, furthest or float(z.max()))(z))
+
+
+@lru_cache(maxsize=8)
+def _distances(cosmology: str, furthest: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the distances as a spline; simulators ask for the same one again and again."""
+    from astropy import cosmology as known
+    from scipy.interpolate import CubicSpline
+
+    nodes = np.linspace(0, furthest, NODES)
+    return cast(
+        "Callable[[np.ndarray], np.ndarray]", CubicSpline(nodes, getattr(known, cosmology).comoving_distance(nodes).to_value("Mpc"))
+    )
 
 
 def separation_in_volume(points: Points) -> np.ndarray:

@@ -53,8 +53,37 @@ class TruncatedMarginals(Stage):
         return learnt(ctx, observations, target, self.config)
 
 
+class Restrict(Stage):
+    """Cut the prior to the box in which the posteriors of what has been observed lie (truncated sequential estimation).
+
+    Any estimator can so be trained in rounds: posteriors of the `target` are drawn by its model, the least dense draws are left out, and
+    the prior that is left goes onto the model's card. `sbi.truncate` draws from it, and whatever learns from the next round's simulations
+    learns posteriors under it. Within the box the prior keeps its shape, so nothing has to be corrected, and calibration means in each
+    round what it always means.
+
+    References: Deistler, Gonçalves & Macke (2022), arXiv:2210.04815.
+    """
+
+    name, version, scope = "sbi.restrict", 1, "survey"
+    inputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "target": Tiles.of(Observations)}
+    outputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model}
+
+    class Config(StageConfig):
+        """Settings of `sbi.restrict`."""
+
+        draws: int = Field(10_000, ge=1000, le=1_000_000, description="draws from the posterior of each observation of `target`")
+        left_out: float = Field(0.01, ge=0, lt=0.5, description="part of the draws, the least dense, that the box need not hold")
+        margin: float = Field(0.1, ge=0, description="part of the box that is added on either side of each parameter")
+
+    def run(self, ctx: Context, *, posterior_model: Model, target: Tiles[Observations]) -> Mapping[str, Any]:
+        """Return the model with the prior that is left."""
+        from .restrict import restricted
+
+        return {"posterior_model": restricted(ctx, posterior_model, target, self.config)}
+
+
 class Truncate(Stage):
-    """Draw parameters from what a round of `sbi.tmnre` left of the prior.
+    """Draw parameters from what a round of `sbi.tmnre` or `sbi.restrict` left of the prior.
 
     The simulators downstream make the data of the next round of them.
     """

@@ -40,19 +40,14 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
     model, metrics = fitted(ctx, material, config, "sbi.tmnre", subsets=subsets(material.simulations.prior, config.pairs))
     ready = opened(model, ctx.device)
     ready.require(seen)
-    x = np.asarray(seen.data, np.float32)
-    there = whole(x, sets=False)
-    if not there.any():
-        raise DataError("every observation of `target` has missing values: nothing says where the next round should look")
-    if not there.all():
-        ctx.log.warning("%d of %d observations have missing values, and no say in the next round", (~there).sum(), len(x))
+    x = telling(ctx, seen)
     estimator = ready.estimator
     assert isinstance(estimator, MarginalRatio)
     with threads(1):
-        box = Box.of(estimator.log_ratios(x[there]), config.threshold).around()
+        box = Box.of(estimator.log_ratios(x), config.threshold).around()
         held = _held(estimator, material, config)
     left = box.cut(estimator.prior)
-    model = replace(model, card={**model.card, KEY: to_card(left, box, config.threshold, int(there.sum()))})
+    model = replace(model, card={**model.card, KEY: to_card(left, box, {"threshold": config.threshold}, len(x))})
     posterior, sample, _ = answer(ctx, model, seen, max(config.keep, 2), config.keep, reweight=False)
     metrics = replace(metrics, values=(*metrics.values, *_values(box, left, held)))
     return {"posterior_model": model, "posterior": posterior, "posterior_sample": sample, "calibration": metrics}
@@ -106,6 +101,21 @@ def observed(target: Tiles[Observations]) -> Observations:
         raise NoWork("nothing has been observed")
     data, ids = (np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in ("data", "ids"))
     return Observations(data, ids, parts[0].about, parts[0].names)
+
+
+def telling(ctx: Context, seen: Observations) -> np.ndarray:
+    """Return the (m, …) data of those observations that say where the next round should look.
+
+    Raises:
+        DataError: all have missing values.
+    """
+    x = np.asarray(seen.data, np.float32)
+    there = whole(x, sets=False)
+    if not there.any():
+        raise DataError("every observation of `target` has missing values: nothing says where the next round should look")
+    if not there.all():
+        ctx.log.warning("%d of %d observations have missing values, and no say in the next round", (~there).sum(), len(x))
+    return x[there]
 
 
 def _held(estimator: MarginalRatio, material: Material, config: Any) -> np.ndarray:
