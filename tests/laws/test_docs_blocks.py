@@ -81,6 +81,8 @@ SUPPORTING = {
     "kron": {"use": "photometry.kron", "in": ["sky", "deblend"]},
     "survey": {"use": "catalog.merge", "in": "kron"},
     "field": {"use": "simulate.field"},
+    "compress": {"use": "sbi.moments", "in": "cones"},
+    "observed": {"use": "io.observations", "path": "{tile}.npy"},
     "spectra": {"use": "io.spectra", "path": "{tile}.fits"},
     "classify": {"use": "spectra.classify", "in": "spectra"},
     "moments": {"use": "simulate.clusters", "snapshots": 12},

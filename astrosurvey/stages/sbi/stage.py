@@ -27,7 +27,7 @@ class TrainingConfig(KeepBackConfig):
     members: int = Field(4, ge=1, le=32, description="networks in the ensemble; a single one is overconfident")
     hidden: tuple[int, ...] = Field((64, 64), min_length=1, description="widths of the hidden layers; of a flow, within each of its layers")
     summary: tuple[int, ...] = Field((), description="widths of a network that condenses the data first; empty for none")
-    epochs: int = Field(70, ge=1, description="times that each member sees all simulations")
+    epochs: int = Field(60, ge=1, description="times that each member sees all simulations")
     batch: int = Field(256, ge=1, description="simulations, at most, that each member sees in a step; fewer where there are few")
     learning_rate: float = Field(2e-2, gt=0, description="highest learning rate")
     weight_decay: float = Field(1e-2, ge=0, description="pull of all weights to zero (AdamW)")
