@@ -125,6 +125,12 @@ def _slope(slopes, edge, row, squash):  # type: ignore[no-untyped-def]
     return math.exp(slope / (ONE + abs(slope) * (HALF * squash)))
 
 
+@helper
+def _one_bin(wide, high, slopes, i, row, squash):  # type: ignore[no-untyped-def]
+    """Return width and height of a row's bin, and the slopes at its ends."""
+    return wide[i, row], high[i, row], _slope(slopes, i, row, squash), _slope(slopes, i + 1, row, squash)
+
+
 @serial
 def _bend(x, knots, bent, log_slope, bins, bound, squash, inverse):  # type: ignore[no-untyped-def]
     for n in range(x.shape[0]):
@@ -153,8 +159,7 @@ def _bend_some(x, knots, bent, log_slope, bins, bound, squash, inverse):  # type
             bent[row], log_slope[row] = x[row], 0.0
             continue
         place, i = x[row] / bound, chosen[row]
-        w, h = wide[i, row], high[i, row]
-        d0, d1 = _slope(knots[2 * bins :], i, row, squash), _slope(knots[2 * bins :], i + 1, row, squash)
+        w, h, d0, d1 = _one_bin(wide, high, knots[2 * bins :], i, row, squash)
         s = h / w
         excess = d0 + d1 - TWO * s
         if inverse:
@@ -201,8 +206,7 @@ def _gradients_some(x, knots, by_bent, by_log, by_x, by_knots, bins, bound, squa
         if not abs(x[row]) <= bound:
             continue
         place, i = x[row] / bound, chosen[row]
-        w, h = wide[i, row], high[i, row]
-        d0, d1 = _slope(knots[2 * bins :], i, row, squash), _slope(knots[2 * bins :], i + 1, row, squash)
+        w, h, d0, d1 = _one_bin(wide, high, knots[2 * bins :], i, row, squash)
         s = h / w
         excess = d0 + d1 - TWO * s
         u = (place - left[row]) / w

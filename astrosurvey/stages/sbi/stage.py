@@ -52,7 +52,29 @@ class FlowConfig(CalibratedConfig):
     bins: int = Field(8, ge=2, le=64, description="of each spline")
 
 
-class NeuralPosterior(Stage):
+class EstimatorStage(Stage):
+    """A stage that trains what `sbi.posterior` asks: a subclass writes a name and a `Config`, and `train` where it is not ours."""
+
+    scope = "survey"
+    inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
+    outputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "calibration": Metrics}
+
+    class Config(CalibrationConfig):
+        """Settings of every such stage; a subclass adds its own."""
+
+    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
+        """Return the model and its calibration."""
+        model, metrics = self.train(ctx, observations)
+        return {"posterior_model": model, "calibration": metrics}
+
+    def train(self, ctx: Context, observations: Tiles[Observations]) -> tuple[Model, Metrics]:
+        """Return a trained estimator and what is known of it."""
+        from .infer import infer
+
+        return infer(ctx, observations, self.config, self.name)
+
+
+class NeuralPosterior(EstimatorStage):
     """Learn the posterior from simulations: a flow over parameters given data (neural posterior estimation).
 
     The flow is trained once and then answers for any number of observations. Members of the ensemble see the simulations in orders of
@@ -62,22 +84,13 @@ class NeuralPosterior(Stage):
     arXiv:1906.04032; Hermans et al. (2021), arXiv:2110.06581 (why calibration is not optional).
     """
 
-    name, version, scope = "sbi.npe", 1, "survey"
-    inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
-    outputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "calibration": Metrics}
+    name, version = "sbi.npe", 1
 
     class Config(FlowConfig):
         """Settings of `sbi.npe`."""
 
-    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
-        """Return the model and its calibration."""
-        from .infer import infer
 
-        model, metrics = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": model, "calibration": metrics}
-
-
-class NeuralLikelihood(Stage):
+class NeuralLikelihood(EstimatorStage):
     """Learn the likelihood from simulations: a flow over data given parameters (neural likelihood estimation).
 
     Populations of walkers then draw from its product with the prior, which also gives the evidence. It needs fewer simulations than
@@ -87,9 +100,7 @@ class NeuralLikelihood(Stage):
     Braak (2006), Stat. Comput. 16, 239.
     """
 
-    name, version, scope = "sbi.nle", 1, "survey"
-    inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
-    outputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "calibration": Metrics}
+    name, version = "sbi.nle", 1
 
     class Config(FlowConfig):
         """Settings of `sbi.nle`."""
@@ -99,15 +110,8 @@ class NeuralLikelihood(Stage):
         )
         tests: int = Field(100, ge=1, description="simulations, at most, that calibration rests on; each costs a walk")
 
-    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
-        """Return the model and its calibration."""
-        from .infer import infer
 
-        model, metrics = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": model, "calibration": metrics}
-
-
-class NeuralRatio(Stage):
+class NeuralRatio(EstimatorStage):
     """Learn the ratio of likelihood to evidence from simulations, by telling right pairs from wrong ones.
 
     Ratio and prior together are the posterior, from which populations of walkers draw. The network has no density to get right and can be
@@ -117,21 +121,12 @@ class NeuralRatio(Stage):
     Forré (2022), arXiv:2210.06170 (the contrast that is learnt from).
     """
 
-    name, version, scope = "sbi.nre", 1, "survey"
-    inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
-    outputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "calibration": Metrics}
+    name, version = "sbi.nre", 1
 
     class Config(CalibratedConfig):
         """Settings of `sbi.nre`."""
 
         tests: int = Field(100, ge=1, description="simulations, at most, that calibration rests on; each costs a walk")
-
-    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
-        """Return the model and its calibration."""
-        from .infer import infer
-
-        model, metrics = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": model, "calibration": metrics}
 
 
 class Posterior(Stage):

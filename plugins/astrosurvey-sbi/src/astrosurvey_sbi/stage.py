@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from astrosurvey import Context, Metrics, Model, Observations, Stage, Tiles
-from astrosurvey.stages.sbi.stage import CalibrationConfig
+from astrosurvey import Context, Metrics, Model, Observations, Tiles
+from astrosurvey.stages.sbi.stage import CalibrationConfig, EstimatorStage
 
 
 class TrainingConfig(CalibrationConfig):
@@ -35,7 +34,17 @@ class FlowConfig(TrainingConfig):
     bins: int = Field(10, ge=2, le=64, description="of each spline (num_bins)")
 
 
-class SbiPosterior(Stage):
+class SbiStage(EstimatorStage):
+    """A stage whose network and training are sbi's."""
+
+    def train(self, ctx: Context, observations: Tiles[Observations]) -> tuple[Model, Metrics]:
+        """Return a trained estimator and what is known of it."""
+        from .training import infer
+
+        return infer(ctx, observations, self.config, self.name)
+
+
+class SbiPosterior(SbiStage):
     """Learn the posterior from simulations with the package sbi: a flow over parameters given data.
 
     Has the ports of `sbi.npe` and can stand in its place. Scales of data and parameters, calibration and the test for strange data are
@@ -45,22 +54,13 @@ class SbiPosterior(Stage):
     arXiv:1906.04032.
     """
 
-    name, scope = "sbi_package.npe", "survey"
-    inputs = {"observations": Tiles.of(Observations)}
-    outputs = {"posterior_model": Model, "calibration": Metrics}
+    name = "sbi_package.npe"
 
     class Config(FlowConfig):
         """Settings of `sbi_package.npe`."""
 
-    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
-        """Return the model and its calibration."""
-        from .training import infer
 
-        model, metrics = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": model, "calibration": metrics}
-
-
-class SbiLikelihood(Stage):
+class SbiLikelihood(SbiStage):
     """Learn the likelihood from simulations with the package sbi: a flow over data given parameters.
 
     Has the ports of `sbi.nle` and can stand in its place. Posteriors are drawn by astrosurvey's populations of walkers.
@@ -68,9 +68,7 @@ class SbiLikelihood(Stage):
     References: Boelts et al. (2025), doi:10.21105/joss.07754 (sbi); Papamakarios, Sterratt & Murray (2019), arXiv:1805.07226.
     """
 
-    name, scope = "sbi_package.nle", "survey"
-    inputs = {"observations": Tiles.of(Observations)}
-    outputs = {"posterior_model": Model, "calibration": Metrics}
+    name = "sbi_package.nle"
 
     class Config(FlowConfig):
         """Settings of `sbi_package.nle`."""
@@ -80,15 +78,8 @@ class SbiLikelihood(Stage):
         )
         tests: int = Field(100, ge=1, description="simulations, at most, that calibration rests on; each costs a walk")
 
-    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
-        """Return the model and its calibration."""
-        from .training import infer
 
-        model, metrics = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": model, "calibration": metrics}
-
-
-class SbiRatio(Stage):
+class SbiRatio(SbiStage):
     """Learn the ratio of likelihood to evidence from simulations with the package sbi, by telling right pairs from wrong ones.
 
     Has the ports of `sbi.nre` and can stand in its place. Posteriors are drawn by astrosurvey's populations of walkers.
@@ -96,9 +87,7 @@ class SbiRatio(Stage):
     References: Boelts et al. (2025), doi:10.21105/joss.07754 (sbi); Miller, Weniger & Forré (2022), arXiv:2210.06170.
     """
 
-    name, scope = "sbi_package.nre", "survey"
-    inputs = {"observations": Tiles.of(Observations)}
-    outputs = {"posterior_model": Model, "calibration": Metrics}
+    name = "sbi_package.nre"
 
     class Config(TrainingConfig):
         """Settings of `sbi_package.nre`."""
@@ -106,10 +95,3 @@ class SbiRatio(Stage):
         classifier: Literal["resnet", "mlp", "linear"] = Field("resnet", description="network (classifier)")
         contrasts: int = Field(5, ge=1, description="pairs of which one may be right (num_classes)")
         tests: int = Field(100, ge=1, description="simulations, at most, that calibration rests on; each costs a walk")
-
-    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
-        """Return the model and its calibration."""
-        from .training import infer
-
-        model, metrics = infer(ctx, observations, self.config, self.name)
-        return {"posterior_model": model, "calibration": metrics}
