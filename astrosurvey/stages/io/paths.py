@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ...core.stage import DataError
 from ...core.tiles import Tile, fill
 
 
-def path_of(template: str, tile: Tile | None, **more: str) -> Path:
-    """Return the path that the setting `path` means for a tile.
+def path_of(template: str, tile: Tile | None, **more: str) -> str:
+    """Return the path that the setting `path` means for a tile, as it is written: a `Path` would make the folder "." of an empty one.
 
     Args:
         template: the setting; see `core.tiles.fill`.
@@ -20,6 +18,6 @@ def path_of(template: str, tile: Tile | None, **more: str) -> Path:
         DataError: it uses something else.
     """
     try:
-        return Path(fill(template, tile, **more))
+        return fill(template, tile, **more)
     except KeyError as error:
         raise DataError(f"{error.args[0]}; try: correct the setting `path`") from error

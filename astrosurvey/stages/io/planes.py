@@ -68,7 +68,7 @@ class Files:
         return [self._band(template, where, index, band) for index, band in enumerate(self.bands)]
 
     def _band(self, template: str, where: Where, index: int, band: str) -> Located:
-        file = self._file(str(path_of(template, self.tile, band=band)))
+        file = self._file(path_of(template, self.tile, band=band))
         hdu = file.image(where[band] if isinstance(where, dict) else where)
         shape = file.shape(hdu)
         if len(shape) == 2:

@@ -40,7 +40,7 @@ def read_catalog(config: ReadCatalog.Config, tile: Tile, log: logging.Logger) ->
         DataError: the file cannot be read, lacks a column, or holds what cannot be.
         NoWork: it has no rows.
     """
-    path = path_of(config.path, tile)
+    path = Path(path_of(config.path, tile))
     words = [word for word in config.missing if isinstance(word, str)]
     with opened(path, config.hdu, _wanted(config), words) as table:
         for note in table.repairs:

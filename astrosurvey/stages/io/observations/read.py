@@ -35,7 +35,7 @@ def read_observations(config: Config, tile: Tile) -> Observations:
         DataError: the file cannot be read, lacks a column, or holds what cannot be.
         NoWork: it has no rows.
     """
-    path = path_of(config.path, tile)
+    path = Path(path_of(config.path, tile))
     with open_regular(path) as stream:
         start = stream.read(len(_NUMPY))
     if start == _NUMPY:
