@@ -17,7 +17,7 @@ from .calibration.check import OFF, Calibration
 from .calibration.features import features
 from .calibration.misspecification import Detector, Seen, learn
 from .calibration.product import to_metrics
-from .data import BLOCK, Simulations, Split
+from .data import Simulations, Split
 from .estimator import Estimator
 from .model import METHODS, to_model
 from .scaling import DataScaling, ParameterScaling
@@ -213,5 +213,4 @@ def _detector(simulations: Simulations, split: Split) -> Detector | None:
 
 def _seen(simulations: Simulations, rows: np.ndarray) -> Seen:
     """Return some simulations as the detector sees them, read block by block."""
-    step = max(1, BLOCK // int(np.prod(simulations.shape)))
-    return Seen(np.concatenate([features(simulations.take(rows[first : first + step])) for first in range(0, len(rows), step)]))
+    return Seen(np.concatenate([features(simulations.take(some)) for some in simulations.blocks(rows)]))
