@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from astrosurvey.catalog.flags import SBI
 from astrosurvey.core.product import Tiles
 from astrosurvey.core.stage import DataError
 from astrosurvey.products import Observations
+from astrosurvey.stages.sbi import data as data_module
 from astrosurvey.stages.sbi.data import Batches, Simulations
 from astrosurvey.stages.sbi.model import opened
 from astrosurvey.stages.sbi.priors import Prior
@@ -180,6 +183,18 @@ def test_simulations_are_split_by_their_ids_and_read_in_steps():
     assert np.array_equal(again(batches.epoch + 1), batches(batches.epoch + 1))
     assert all(len(set(one)) == len(one) for one in seen)
     assert not np.array_equal(seen[0], seen[1])
+
+
+def test_what_was_read_of_simulations_stays_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "BLOCK", 1 << 16)
+    wide = simulations(600, data=np.random.default_rng(1).normal(size=(600, 1000)).astype(np.float32), names=())
+    wide.write(tmp_path / "simulations")
+    found = Simulations(gathered(Observations.read(tmp_path / "simulations")))
+    assert np.array_equal(found.take(np.arange(600)), wide.data)
+    assert len(found.sample(np.arange(600))) == 60
+    if (maps := Path("/proc/self/smaps")).is_file():
+        mapped = maps.read_text().partition(str(tmp_path / "simulations" / "data.npy"))[2]
+        assert int(re.search(r"Rss:\s+(\d+)", mapped)[1]) == 0
 
 
 def test_tiles_of_other_priors_do_not_mix():

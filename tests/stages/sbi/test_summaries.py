@@ -95,6 +95,20 @@ def test_a_normal_posterior_ends_where_the_prior_does():
     )
 
 
+def test_a_normal_posterior_far_beyond_the_prior_is_at_the_end_that_it_is_beyond():
+    prior = Prior.declared({"level": {"uniform": [0, 1]}})
+    scale = ParameterScaling(prior)
+    estimator, (low, high) = NormalPosterior(scale), scale.to_flow(np.array([[0.0], [1.0]]))[:, 0]
+    spread, far = 0.05, np.array([10.0, 50.0])
+    x = np.stack([np.concatenate([low - far * spread, high + far * spread]), np.full(4, spread)], axis=1)
+    drawn = estimator.posterior(x, 500, np.random.default_rng(1))
+    # Beyond n standard deviations a normal distribution falls off as an exponential, on a scale of an nth of one.
+    apart = np.abs(drawn.theta[..., 0] - np.array([0, 0, 1, 1])[:, None])
+    np.testing.assert_allclose(apart.mean(axis=1), spread / (high - low) / np.tile(far, 2), rtol=0.15)
+    np.testing.assert_allclose(drawn.log_scale, -0.5 * np.tile(far, 2) ** 2 - np.log(np.tile(far, 2) * np.sqrt(2 * np.pi)), atol=0.02)
+    assert (drawn.acceptance < 1e-20).all()
+
+
 def test_sets_may_have_missing_rows():
     observations = observed(60, (10, 2), np.random.default_rng(2))
     data = observations.data.copy()
