@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from astrosurvey.stages.sbi.calibration.features import MOST, Whitening, features
 from astrosurvey.stages.sbi.calibration.misspecification import Detector, Seen, learn
@@ -54,6 +55,19 @@ def test_what_was_not_simulated_is_flagged(detector):
     assert flagged(detector, spectra(rng, 1000)) <= 0.03
     assert flagged(detector, spectra(rng, 500, noise=2.0)) >= 0.99
     assert flagged(detector, spectra(rng, 500, line=3.0)) >= 0.9
+
+
+def test_nothing_depends_on_the_number_of_threads():
+    rng = np.random.default_rng(3)
+    training, kept = rng.normal(size=(900, 400)), rng.normal(size=(200, 400))
+    found = []
+    for number in (1, 2):
+        with threadpool_limits(number):
+            one = learn(Seen(training), Seen(kept))
+            together = one.together(Seen(kept[:50]), np.random.default_rng(1))
+            found.append({**one.to_arrays(), "highest": one.highest(Seen(kept)), "together": np.array(together)})
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(array, found[1][name], err_msg=name)
 
 
 def test_a_narrow_line_is_seen_by_whoever_has_simulations():

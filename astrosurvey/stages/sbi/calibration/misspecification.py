@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .features import Whitening, features
 
@@ -87,6 +88,7 @@ class Detector:
         """Return (n,) how large a part of the simulations looks at least as strange; NaN where a value is missing."""
         return self.ranked(self.highest(seen))
 
+    @threadpool_limits.wrap(limits=1)  # a sum over threads depends on their number
     def highest(self, seen: Seen) -> np.ndarray:
         """Return (n,) the highest of the scores, above its median among simulations and in units of its scatter there, less `BEHIND`."""
         rows = max(1, BLOCK // max(seen.data[0].size, 1)) if len(seen) else 1
@@ -101,6 +103,7 @@ class Detector:
         above = len(self.known) - np.searchsorted(self.known, highest.astype(np.float32), side="left")
         return np.asarray(np.where(np.isnan(highest), np.nan, (1 + above) / (1 + len(self.known))))
 
+    @threadpool_limits.wrap(limits=1)
     def together(self, seen: Seen, rng: np.random.Generator) -> float:
         """Return how often as many simulations are as unlike those that were kept back (MMD); NaN of fewer than two observations.
 
@@ -167,6 +170,7 @@ def parted(weights: Mapping[str, np.ndarray]) -> tuple[Detector | None, dict[str
     return Detector.from_arrays(learnt) if learnt else None, others
 
 
+@threadpool_limits.wrap(limits=1)
 def learn(training: Seen, kept: Seen) -> Detector:
     """Return a detector.
 
