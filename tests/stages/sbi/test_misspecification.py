@@ -70,6 +70,14 @@ def test_nothing_depends_on_the_number_of_threads():
         np.testing.assert_array_equal(array, found[1][name], err_msg=name)
 
 
+def test_of_many_observations_together_no_more_are_read_than_are_compared(detector, monkeypatch):
+    data, read = spectra(np.random.default_rng(4), 2500), []
+    whiten = Detector.white_summary
+    monkeypatch.setattr(Detector, "white_summary", lambda self, seen: read.append(len(seen)) or whiten(self, seen))
+    assert detector.together(Seen(data, summarised(data)), np.random.default_rng(1)) > 0.01
+    assert read == [834]
+
+
 def test_a_narrow_line_is_seen_by_whoever_has_simulations():
     """Of 5 pixels, signal to noise of 5.1 for who knows where it is; the covariance of 100 pixels wants some thousand simulations."""
     rng = np.random.default_rng(12)
@@ -126,8 +134,8 @@ def test_arrays_hold_all_of_it(detector):
 
 def test_many_together_see_more_than_each(detector):
     rng = np.random.default_rng(7)
-    off = spectra(rng, 100) + 2.0
-    assert detector.together(Seen(spectra(rng, 100), summarised(spectra(rng, 100))), rng) > 0.01
+    right, off = spectra(rng, 100), spectra(rng, 100) + 2.0
+    assert detector.together(Seen(right, summarised(right)), rng) > 0.01
     assert detector.together(Seen(off, summarised(off)), rng) <= 0.01
     assert np.isnan(detector.together(Seen(off[:1], summarised(off[:1])), rng))
 
