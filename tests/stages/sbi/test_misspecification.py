@@ -79,15 +79,21 @@ def test_of_many_observations_together_no_more_are_read_than_are_compared(detect
 
 
 def test_a_narrow_line_is_seen_by_whoever_has_simulations():
-    """Of 5 pixels, signal to noise of 5.1 for who knows where it is; the covariance of 100 pixels wants some thousand simulations."""
-    rng = np.random.default_rng(12)
-    one = learn(Seen(spectra(rng, 8000)), Seen(spectra(rng, 1000)))
-    rate = lambda **more: (one.p_values(Seen(spectra(rng, 2000, **more))) <= 0.02).mean()  # noqa: E731
-    assert rate() <= 0.02 + 3 * np.sqrt(0.02 * (1 / 1000 + 1 / 2000))
-    # .897 on average over sets of simulations, each of which scatters by .015 for its own threshold.
-    assert rate(line=3.0, width=5.0) >= 0.85
-    assert rate(line=3.0) >= 0.97
-    assert rate(noise=2.0) >= 0.99
+    """Of 5 pixels, signal to noise of 5.1 for who knows where it is; the covariance of 100 pixels wants some thousand simulations.
+
+    `benchmarks/sbi_misspecification.py` finds .920, .994 and 1; a set scatters by .015, .003 and 0, most of it by its own threshold.
+    """
+    rates = []
+    for seed in range(2):
+        rng = np.random.default_rng([12, seed])
+        one = learn(Seen(spectra(rng, 8000)), Seen(spectra(rng, 1000)))
+        asked = ({}, {"line": 3.0, "width": 5.0}, {"line": 3.0}, {"noise": 2.0})
+        rates.append([(one.p_values(Seen(spectra(rng, 1000, **more))) <= 0.02).mean() for more in asked])
+    false, narrow, wide, noisy = np.mean(rates, axis=0)
+    assert false <= 0.02 + 3 * np.sqrt(0.02 * (1 / 1000 + 1 / 1000) / 2)
+    assert narrow >= 0.92 - 3 * 0.015 / np.sqrt(2)
+    assert wide >= 0.98
+    assert noisy >= 0.99
 
 
 def test_summaries_alone_would_not_see_the_line(detector):
