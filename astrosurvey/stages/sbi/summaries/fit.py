@@ -13,7 +13,7 @@ from ....products import Metric, Metrics, Model
 from ..calibration.features import features
 from ..calibration.misspecification import Seen, among_weights, learn
 from ..calibration.product import to_metrics
-from ..data import Simulations
+from ..data import BLOCK, Simulations
 from ..infer import calibrated, require
 from ..scaling import ParameterScaling
 from .model import ARCHITECTURE, TASK, Moments, opened
@@ -21,8 +21,6 @@ from .normal import NormalPosterior
 from .scale import FieldScaling
 from .train import train
 
-SCALED = 1 << 24
-"""Values, at most, that scales are learnt from."""
 EVERY, STRANGERS = 5, 2000
 """Of the simulations that it has learnt from one in so many, and at most so many, tell how data should look: a network is dear to ask."""
 FEWEST = 20
@@ -46,7 +44,7 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
     if len(split.training) < FEWEST:
         raise DataError(f"{len(split.training)} simulations without missing values are too few to learn from; at least {FEWEST} are needed")
     axis = 0 if config.channels else len(simulations.shape) - 1 if kind == "deep_set" or len(simulations.shape) == 1 else None
-    some = split.training[: max(1, SCALED // int(np.prod(simulations.shape)))]
+    some = split.training[: max(1, BLOCK // int(np.prod(simulations.shape)))]
     scaling = FieldScaling.learnt(simulations.take(some), axis)
     shape = list(simulations.shape)
     network = {"kind": kind, "shape": shape, "features": config.features, "parameters": len(simulations.prior)}
@@ -107,10 +105,9 @@ class Said:
 
     def __init__(self, network: Moments, simulations: Simulations, rows: np.ndarray) -> None:
         self.rows = rows
-        step = max(1, SCALED // int(np.prod(simulations.shape)))
         data, told = list[np.ndarray](), list[np.ndarray]()
-        for start in range(0, len(rows), step):
-            block = simulations.take(rows[start : start + step])
+        for some in simulations.blocks(rows):
+            block = simulations.take(some)
             told.append(network.told(block))
             data.append(told[-1][:, : network.features] if network.sets else features(block))
         summary, self._moments = np.split(np.concatenate(told), [network.features], axis=1)
