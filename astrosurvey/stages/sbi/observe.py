@@ -14,7 +14,7 @@ from ...products import Catalog, Observations
 
 
 class ObserveSources(Stage):
-    """Take columns of a catalogue, fluxes and their errors say, as one observation for each source, or for all of a tile together.
+    """Take columns of a catalogue as one observation for each source, or as one for all sources of a tile.
 
     Columns are those of the table `source`, of photometry as `r_kron_flux`, `redshift`, and those of plugins by their short names, as in
     clustering. A value that a source lacks is NaN. With `rows`, the primary sources of a tile that lack none are one set, (row, column),
