@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .perceptron import Linear, Perceptron, plus_product
+from .perceptron import Linear, Perceptron
 from .spline import spline
 
 
@@ -102,7 +102,7 @@ class _Coupling(nn.Module):
         heard = self.hears(context)  # the same for all draws of a row
         if draws != 1:
             heard = heard.repeat_interleave(draws, dim=-1)
-        knots = self.knots(functional.silu(plus_product(heard, self.sees, left)))
+        knots = self.knots(functional.silu(torch.baddbmm(heard, self.sees, left)))
         knots = knots.unflatten(1, (3 * self.bins - 1, len(self.bent)))
         right, log_slope = spline(right, knots, self.bins, steep=True, inverse=inverse)
         return torch.cat([left, right], dim=1)[:, self.back], log_slope.sum(dim=1)

@@ -10,9 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LEAST_ROWS, LEAST_OUTPUTS = 16, 4
-"""Of a product: where there are fewer BLAS rounds otherwise, and a row's answer would depend on how many others there are."""
-
 
 class Linear(nn.Module):
     """A linear layer of every member.
@@ -34,23 +31,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's answer."""
-        return plus_product(self.bias, self.weight, x.expand(len(self.weight), -1, -1))
-
-
-def plus_product(bias: Tensor, weight: Tensor, x: Tensor) -> Tensor:
-    """Return bias + weight x for every member, each row to the same bits among however many others it stands.
-
-    Args:
-        bias: (member, outputs, 1 or row).
-        weight: (member, outputs, inputs).
-        x: (member, inputs, row).
-    """
-    outputs, rows = weight.shape[1], x.shape[-1]
-    few, little = max(LEAST_ROWS - rows, 0), max(LEAST_OUTPUTS - outputs, 0)
-    if not (few or little):
-        return torch.baddbmm(bias, weight, x)
-    bias = functional.pad(bias, (0, few if bias.shape[-1] == rows else 0, 0, little))
-    return torch.baddbmm(bias, functional.pad(weight, (0, 0, 0, little)), functional.pad(x, (0, few)))[:, :outputs, :rows]
+        return torch.baddbmm(self.bias, self.weight, x.expand(len(self.weight), -1, -1))
 
 
 class Perceptron(nn.Module):

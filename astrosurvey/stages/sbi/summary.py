@@ -13,6 +13,7 @@ from .calibration.check import OFF, UNTESTED
 from .data import whole
 from .estimator import LEVELS, Drawn
 from .model import Opened
+from .pareto import LIMIT as HEAVIEST
 from .scaling import ParameterScaling
 
 CANDIDATES = 8
@@ -34,7 +35,7 @@ class Summary:
         log_density: (m,) at the mean.
         number: (m,) draws that there are.
         acceptance, log_evidence: (m,) as `Drawn` has them.
-        effective: (m,) effective number of draws that a likelihood has corrected; None where none has.
+        effective, tail: (m,) as `Importance` has them; None where no likelihood has corrected the draws.
         flags: (m,) bits of `catalog.flags.SBI`.
     """
 
@@ -47,6 +48,7 @@ class Summary:
     acceptance: np.ndarray
     log_evidence: np.ndarray
     effective: np.ndarray | None
+    tail: np.ndarray | None
     flags: np.ndarray
 
     @classmethod
@@ -87,9 +89,9 @@ def summarised(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> 
         best[rows] = np.take_along_axis(candidates, log[:, 1:].argmax(axis=1)[:, None, None], 1)[:, 0]
     if (exact := drawn.moments) is not None:
         quantiles, mean, std = exact.quantiles, exact.mean, exact.std
-    effective = None if drawn.importance is None else drawn.importance.effective
+    effective, tail = (None, None) if drawn.importance is None else (drawn.importance.effective, drawn.importance.tail)
     flags = _flags(opened, x, drawn, ood)
-    return Summary(quantiles, mean, std, best, log_density, number, drawn.acceptance, drawn.log_evidence, effective, flags)
+    return Summary(quantiles, mean, std, best, log_density, number, drawn.acceptance, drawn.log_evidence, effective, tail, flags)
 
 
 def _flags(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> np.ndarray:
@@ -101,7 +103,8 @@ def _flags(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> np.n
     flags[~invalid & ood] |= SBI["OUT_OF_DISTRIBUTION"]
     flags[_at_edge(ParameterScaling(opened.estimator.prior), drawn.theta)] |= SBI["PRIOR_EDGE"]
     if drawn.importance is not None:
-        flags[drawn.importance.effective < FEWEST_EFFECTIVE] |= SBI["LOW_EFFICIENCY"]
+        few, heavy = drawn.importance.effective < FEWEST_EFFECTIVE, drawn.importance.tail > HEAVIEST
+        flags[few | heavy] |= SBI["LOW_EFFICIENCY"]
     if opened.calibration.failed:
         flags |= SBI["CALIBRATION_FAILED"]
     if opened.calibration.verdict in (OFF, UNTESTED):

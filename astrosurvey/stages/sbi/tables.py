@@ -34,7 +34,11 @@ def rows(
         with np.errstate(divide="ignore", invalid="ignore"):
             # Draws that the prior rejected had no weight, and count as proposals.
             scatter = np.sqrt(1 / summary.effective - summary.acceptance / summary.number)
-        weighed = {"n_effective": summary.effective, "log_evidence_err": np.where(np.isfinite(summary.log_evidence), scatter, np.nan)}
+        weighed = {
+            "n_effective": summary.effective,
+            "pareto_k": summary.tail,
+            "log_evidence_err": np.where(np.isfinite(summary.log_evidence), scatter, np.nan),
+        }
     return Catalog.from_columns(
         "posterior",
         {

@@ -18,6 +18,7 @@ from astrosurvey.core.stage import DataError
 from astrosurvey.products import Observations
 from astrosurvey.stages.sbi import answer
 from astrosurvey.stages.sbi import data as data_module
+from astrosurvey.stages.sbi import train as train_module
 from astrosurvey.stages.sbi.data import Batches, Simulations
 from astrosurvey.stages.sbi.model import opened
 from astrosurvey.stages.sbi.priors import Prior
@@ -92,6 +93,9 @@ def test_posteriors_are_right_and_dirt_is_flagged(method, trained, surroundings)
     assert flags[1] == off | SBI["INVALID_INPUT"]
     assert np.isnan(mean[1]).all()
     assert flags[3] & SBI["PRIOR_EDGE"]
+    assert flags[2] & SBI["OUT_OF_DISTRIBUTION"]
+    assert not flags[0] & SBI["OUT_OF_DISTRIBUTION"]
+    assert np.isfinite(mean[2]).all() or table.column("n_draw")[2] == 0
     if method == "sbi.npe":  # what the flow makes of data far beyond all simulations lies beyond the prior
         assert flags[2] & SBI["LOW_ACCEPTANCE"]
     assert table.column("n_draw")[[0, 1, 3]].tolist() == [400, 0, 400]
@@ -131,6 +135,20 @@ def test_one_simulation_is_little_and_is_said_to_be(surroundings):
     found = Posterior().run(surroundings(), posterior_model=model, observations=observations)["posterior"]
     assert time.process_time() - began < 5
     assert found.column("flags")[0] & SBI["CALIBRATION_OFF"]
+    for stage in (NeuralLikelihood, NeuralRatio):
+        with pytest.raises(DataError, match="there is no likelihood to learn; simulate more"):
+            stage().run(surroundings(), observations=gathered(simulations(1)))
+
+
+def test_weights_are_the_same_whether_data_are_in_memory_or_read_as_they_are_needed(surroundings, monkeypatch):
+    config = NeuralPosterior.Config(**{**SMALL, "epochs": 2, "calibration": "off"})
+    found = []
+    for bytes_kept in (train_module.CACHE, 0):
+        monkeypatch.setattr(train_module, "CACHE", bytes_kept)
+        found.append(NeuralPosterior(config).run(surroundings(), observations=gathered(simulations(300)))["posterior_model"].weights)
+    assert found[0].keys() == found[1].keys()
+    for name, array in found[0].items():
+        assert np.array_equal(array, found[1][name]), name
 
 
 def test_missing_values_are_counted_and_too_many_are_refused(surroundings):

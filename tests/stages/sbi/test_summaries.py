@@ -165,6 +165,12 @@ def test_a_block_more_or_less_changes_nothing(tmp_path):
     np.testing.assert_array_equal(few.data, images.data.reshape(7, -1)[:, :2])
 
 
+@pytest.mark.parametrize(("settings", "shape"), [({}, (70,)), ({"channels": True}, (2, 70)), ({"network": "deep_set"}, (8, 8))])
+def test_a_symmetry_that_would_mix_bands_or_columns_is_refused(settings, shape):
+    with pytest.raises(DataError, match="neither lines nor sets"):
+        run(TrainMoments, {"symmetry": "mirror", **settings}, observations=tiles_of(t=observed(30, shape, np.random.default_rng(1))))
+
+
 def test_data_of_unknown_parameters_are_refused():
     with pytest.raises(DataError, match="parameters"):
         run(TrainMoments, {}, observations=tiles_of(t=Observations(np.ones((3, 4), np.float32), np.arange(3))))

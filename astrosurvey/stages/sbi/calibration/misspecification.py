@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .features import Whitening, features
 
@@ -90,6 +91,7 @@ class Detector:
         """Return (n,) how large a part of the simulations looks at least as strange; NaN where a value is missing."""
         return self.ranked(self.highest(seen))
 
+    @threadpool_limits.wrap(limits=1)  # a sum over threads depends on their number
     def highest(self, seen: Seen) -> np.ndarray:
         """Return (n,) the highest of the scores, above its median among simulations and in units of its scatter there, less `BEHIND`."""
         rows = max(1, BLOCK // max(seen.data[0].size, 1)) if len(seen) else 1
@@ -104,14 +106,16 @@ class Detector:
         above = len(self.known) - np.searchsorted(self.known, highest.astype(np.float32), side="left")
         return np.asarray(np.where(np.isnan(highest), np.nan, (1 + above) / (1 + len(self.known))))
 
+    @threadpool_limits.wrap(limits=1)
     def together(self, seen: Seen, rng: np.random.Generator) -> float:
         """Return how often as many simulations are as unlike those that were kept back (MMD); NaN of fewer than two observations.
 
         Objects of a survey seldom follow the prior, so that a small p-value may be nothing but their own distribution.
         """
-        from .mmd import mmd_test
+        from .mmd import MOST, mmd_test
 
-        white = self.white_summary(seen)
+        # No more than the test looks at: a tile may hold more data than memory.
+        white = self.white_summary(seen.take(slice(None, None, max(1, -(-len(seen) // MOST)))))
         white = white[np.isfinite(white).all(axis=1)]
         return mmd_test(self.kept, white, rng)[1] if min(len(white), len(self.kept)) > 1 else float("nan")
 
@@ -170,6 +174,7 @@ def parted(weights: Mapping[str, np.ndarray]) -> tuple[Detector | None, dict[str
     return Detector.from_arrays(learnt) if learnt else None, others
 
 
+@threadpool_limits.wrap(limits=1)
 def learn(training: Seen, kept: Seen) -> Detector:
     """Return a detector.
 
