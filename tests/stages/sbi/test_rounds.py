@@ -70,6 +70,7 @@ def first(surroundings):
 
 def test_marginals_are_right_and_draws_are_theirs(first):
     table = first["posterior"]
+    assert np.isnan(table.column("acceptance")).tolist() == [False, True]
     mean, std = (np.array(table.rows.column(name).to_pylist()) for name in ("mean", "std"))
     width = NOISE / np.sqrt(1 + NOISE**2)
     best = 0.4 * width**2 / NOISE**2
