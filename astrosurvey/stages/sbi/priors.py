@@ -154,6 +154,10 @@ class Prior:
         """Return (…,) bool: where the density at (…, p) points is positive. NaN is outside."""
         return np.asarray(np.all([m.inside(theta[..., k]) for k, m in enumerate(self.marginals)], axis=0))
 
+    def centre(self, mean: np.ndarray, likely: np.ndarray) -> np.ndarray:
+        """Return (…, p) where a posterior's density is told: at its mean; of categorical parameters, which have none, at a likely value."""
+        return np.where([m.kind == "categorical" for m in self.marginals], likely, mean)
+
     def to_base(self, theta: np.ndarray) -> np.ndarray:
         """Return (…, p) the places of parameters on the scales on which the prior is even or normal, such as the logarithm."""
         return np.stack([KINDS[m.kind].base(theta[..., k], m.args) for k, m in enumerate(self.marginals)], axis=-1)
