@@ -4,7 +4,7 @@ import torch
 from scipy.stats import norm, t
 from torch.distributions import Normal
 
-from astrosurvey.networks.sinh_arsinh import SinhArsinh
+from astrosurvey.networks.sinh_arsinh import PRIOR, SinhArsinh
 
 
 def test_at_first_it_is_the_standard_normal_density():
@@ -27,11 +27,11 @@ def test_its_draws_are_of_its_density(shape):
     assert log_draws[0].numpy() == pytest.approx(np.interp(draws[0, 0].numpy(), z.numpy(), log.numpy()), abs=1e-4)
 
 
-def test_a_fit_finds_heavy_tails_by_many_numbers_and_hardly_moves_for_few():
+def test_a_fit_finds_heavy_tails_by_many_numbers_and_hardly_moves_for_one():
     z = torch.from_numpy(t.rvs(4, size=(1, 2, 3000), random_state=2))
-    many, few = SinhArsinh(), SinhArsinh()
+    many, one = SinhArsinh(), SinhArsinh()
     many.fit(z)
-    few.fit(z[..., :4])
+    one.fit(z[..., :1])
     assert many.shape[1] > 1.2
     assert many(z).mean() > SinhArsinh()(z).mean() + 0.05
-    assert (few.shape.log().abs() < 0.1).all()
+    assert (one.shape.log().abs() < PRIOR).all()
