@@ -83,6 +83,7 @@ def test_section(tmp_path):
     assert len(answers.corners) == MOST_CORNERS
     assert "no draws" in answers.corners[0].svg
     assert answers.corners[0].note == "PRIOR_EDGE, OUT_OF_DISTRIBUTION"
+    assert answers.corners[0].title == "posterior 0"
     assert answers.corners[1].svg.count('class="truth"') == 3
     assert answers.corners[1].svg.count('class="prior"') == 1  # one parameter is of a few values
     # Ranks are a histogram in front of where those of right posteriors would be.
@@ -90,6 +91,27 @@ def test_section(tmp_path):
     for picture in verdict.pictures:
         ElementTree.fromstring(picture.svg.partition("<ul")[0])
     ElementTree.fromstring(answers.corners[1].svg)
+
+
+def test_the_truth_of_what_a_round_is_about(tmp_path):
+    """Not that of the simulations it learns from; of all tiles, in the order of the ids, and by name."""
+    root = tmp_path / "run"
+    wires = {"observations": "sims.observations", "target": "see.observations"}
+    write_about(root, {"see": {"use": "simulate.stream"}, "sims": {"use": "simulate.stream"}, "round": {"use": "sbi.tmnre", "in": wires}})
+    for tile, ids, value in (("t0", np.arange(4, N), 0.0), ("t1", np.arange(4), 0.5)):
+        truth = Samples(np.full((4, 2), (np.nan, value)), ("b<", "a"), ("", "km"))
+        put(root, "see", tile, {"observations": Observations(np.full((4, 3), value, np.float32), ids, parameters=truth)})
+        wrong = Samples(np.zeros((4, 2)), ("a", "b<"), ("km", ""))
+        put(root, "sims", tile, {"observations": Observations(np.zeros((4, 3), np.float32), ids, parameters=wrong)})
+    put(root, "round", None, {**posteriors(), "posterior_model": model()})
+    (answers,) = make_inference(gather(root)).answers
+    lines = [re.findall(r'class="truth" d="M([\d.]+)', picture.svg) for picture in answers.corners]
+    middles = [re.findall(r'class="tick middle" x="([\d.]+)" y="\d+">([^<]+)', picture.svg) for picture in answers.corners]
+    assert [len(each) for each in lines] == [0, 1, 1, 1, 1, 1]  # "a" alone is known
+    for row in (1, 5):
+        (x0, low), (x1, high) = ((float(x), float(tick.replace("\u2212", "-"))) for x, tick in middles[row][:2])
+        assert low + (float(lines[row][0]) - x0) / (x1 - x0) * (high - low) == pytest.approx(0.5 if row < 4 else 0.0, abs=0.02)
+    assert all(picture.svg.count('class="prior"') == 1 for picture in answers.corners[1:])
 
 
 def test_scores_and_too_few_tests_are_told_apart(tmp_path):
@@ -137,6 +159,13 @@ def test_numbers_under_a_corner_touch_neither_another_nor_the_edge():
     assert len(said) >= 5
     assert all(left[1] <= right[0] for left, right in itertools.pairwise(ends))
     assert ends[-1][1] <= float(svg.partition('viewBox="0 0 ')[2].split()[0])
+
+
+def test_a_posterior_is_called_by_what_it_is_of(tmp_path):
+    tables = posteriors()
+    put(made(tmp_path / "run"), "answer", "t1", tables | {"posterior": tables["posterior"].replace(source_id=np.arange(N) + 70)})
+    (answers,) = make_inference(gather(tmp_path / "run")).answers
+    assert [corner.title for corner in answers.corners][2:4] == ["posterior 2", "source 70"]
 
 
 def test_tiles_that_are_unlike_the_simulations_as_a_whole_are_counted(tmp_path):
