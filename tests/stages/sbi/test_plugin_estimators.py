@@ -95,11 +95,11 @@ def registry(monkeypatch):
 @pytest.fixture
 def ctx(tmp_path):
     tile = Tile("t0", number=3, index=0)
-    return Context(tile, np.random.default_rng(2), "cpu", logging.getLogger("test"), lambda done, total: None, tmp_path)
+    return Context(tile, np.random.default_rng(1), "cpu", logging.getLogger("test"), lambda done, total: None, tmp_path)
 
 
 def simulations(number=3000):
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(2)
     theta = PRIOR.draw(rng, number)
     data = (theta + NOISE * rng.standard_normal(theta.shape)).astype(np.float32)
     return Observations(data, np.arange(number, dtype=np.int64), "", ("level",), PRIOR.samples(theta))
