@@ -24,7 +24,7 @@ from .model import METHODS, opened, to_model
 from .scaling import DataScaling, ParameterScaling
 from .summaries import blocks
 from .summaries.model import Summariser
-from .summaries.said import listened
+from .summaries.outputs import detector_and_outputs
 from .summaries.tune import tune
 from .train import FLOW, RATIO, Pairs, Settings, Trained, train
 
@@ -213,7 +213,7 @@ def finished(
         network, x, detector = None, found.take(tests), _detector(found, split)
     else:
         found, network = material.condensed
-        detector, known = listened(network, found, split)
+        detector, known = detector_and_outputs(network, found, split)
         x = known.of(tests)
     calibration = calibrated(ctx, estimator, found, tests, x, config)
     trained.network.cpu()

@@ -69,10 +69,9 @@ class Opened:
         if self.network is None:
             x = np.asarray(data, np.float32)
             return x, Seen(x)
-        names = tuple(f"said_{k}" for k in range(self.network.length))
-        x, summary = self.network.heard(
-            summarised(ctx, Observations(data, np.arange(len(data))), names, self.network.told, sets=self.network.sets).data
-        )
+        names = tuple(f"output_{k}" for k in range(self.network.length))
+        outputs = summarised(ctx, Observations(data, np.arange(len(data))), names, self.network.outputs, sets=self.network.sets).data
+        x, summary = self.network.inputs(outputs)
         # Rows of sets have no order, and what is learnt of their features one by one would mean nothing.
         return x, Seen(summary if self.network.sets else data, summary)
 

@@ -17,7 +17,7 @@ from ..infer import calibrated, require
 from ..scaling import ParameterScaling
 from .model import ARCHITECTURE, TASK, opened
 from .normal import NormalPosterior
-from .said import listened
+from .outputs import detector_and_outputs
 from .scale import FieldScaling
 from .train import train
 
@@ -76,7 +76,7 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
     }
     model = Model(ARCHITECTURE, network, weights, card)
     moments = opened(model, ctx.device)
-    detector, known = listened(moments, simulations, split)
+    detector, known = detector_and_outputs(moments, simulations, split)
     weights |= among_weights(detector)
     parameters = ParameterScaling(simulations.prior)
     tests = split.test[: config.tests]

@@ -89,13 +89,13 @@ class Summariser:
         """Return (m, feature) float32 summaries of (m, …) observations, averaged over equivalent positions."""
         return self._mean(x, self.network)
 
-    def told(self, x: np.ndarray) -> np.ndarray:
+    def outputs(self, x: np.ndarray) -> np.ndarray:
         """Return (m, length) float32 all that it says of (m, …) observations, averaged over equivalent positions."""
         return self.summaries(x)
 
-    def heard(self, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (m, …) what an estimator takes of (m, length) `told`, and (m, feature) the summaries."""
-        return told, told
+    def inputs(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (m, …) what an estimator takes of (m, length) outputs, and (m, feature) the summaries."""
+        return outputs, outputs
 
     @torch.no_grad()
     def _mean(self, x: np.ndarray, ask: Callable[[Tensor], Tensor]) -> np.ndarray:
@@ -129,7 +129,7 @@ class Moments(Summariser):
         """Of the summaries, and means and standard deviations of all parameters."""
         return self.features + 2 * len(self.prior)
 
-    def told(self, x: np.ndarray) -> np.ndarray:
+    def outputs(self, x: np.ndarray) -> np.ndarray:
         """Return (m, length) float32 summaries, means and standard deviations, averaged over equivalent positions."""
 
         def ask(seen: Tensor) -> Tensor:
@@ -138,9 +138,9 @@ class Moments(Summariser):
 
         return self._mean(x, ask)
 
-    def heard(self, told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def inputs(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (m, 2 p) the means and standard deviations, which are what `NormalPosterior` takes, and (m, feature) the summaries."""
-        summary, moments = np.split(told, [self.features], axis=1)
+        summary, moments = np.split(outputs, [self.features], axis=1)
         return moments, summary
 
 

@@ -15,7 +15,7 @@ EVERY, STRANGERS = 5, 2000
 """Of the simulations that it has learnt from one in so many, and at most so many, tell how data should look: a network is dear to ask."""
 
 
-class Said:
+class Outputs:
     """What a network says of some simulations, read block by block.
 
     Args:
@@ -31,20 +31,20 @@ class Said:
     def __init__(self, network: Summariser, simulations: Simulations, rows: np.ndarray) -> None:
         self.rows = rows
         step = max(1, READ // int(np.prod(simulations.shape)))
-        data, told = list[np.ndarray](), list[np.ndarray]()
+        data, outputs = list[np.ndarray](), list[np.ndarray]()
         for start in range(0, len(rows), step):
             block = simulations.take(rows[start : start + step])
-            told.append(network.told(block))
-            data.append(told[-1][:, : network.features] if network.sets else features(block))
-        self._heard, summary = network.heard(np.concatenate(told))
+            outputs.append(network.outputs(block))
+            data.append(outputs[-1][:, : network.features] if network.sets else features(block))
+        self._inputs, summary = network.inputs(np.concatenate(outputs))
         self.seen = Seen(np.concatenate(data), summary)
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """Return (m, …) what an estimator takes of some of the rows."""
-        return np.asarray(self._heard[np.searchsorted(self.rows, rows)])
+        return np.asarray(self._inputs[np.searchsorted(self.rows, rows)])
 
 
-def listened(network: Summariser, simulations: Simulations, split: Split) -> tuple[Detector | None, Said]:
+def detector_and_outputs(network: Summariser, simulations: Simulations, split: Split) -> tuple[Detector | None, Outputs]:
     """Return what tells data unlike the simulations, and what a network says of those that were kept back.
 
     Where none was, there is nothing to tell by, and some that were learnt from stand in.
@@ -54,9 +54,9 @@ def listened(network: Summariser, simulations: Simulations, split: Split) -> tup
         simulations: all of them.
         split: their rows.
     """
-    learnt = Said(network, simulations, split.training[:: max(EVERY, -(-len(split.training) // STRANGERS))])
+    learnt = Outputs(network, simulations, split.training[:: max(EVERY, -(-len(split.training) // STRANGERS))])
     kept = np.sort(np.concatenate([split.validation, split.test]))
     if not len(kept):
         return None, learnt
-    known = Said(network, simulations, kept)
+    known = Outputs(network, simulations, kept)
     return learn(learnt.seen, known.seen), known
