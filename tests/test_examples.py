@@ -166,7 +166,7 @@ def test_the_example_of_open_clusters(real_data, tmp_path, monkeypatch):
 
 
 def test_the_example_of_two_moons(tmp_path):
-    result = astrosurvey.run(astrosurvey.load(TWO_MOONS), out=tmp_path / "run")
+    result = astrosurvey.run(astrosurvey.load(TWO_MOONS, overrides=["infer.epochs=20"]), out=tmp_path / "run")
     assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
     within = []
     for tile in ("t0000", "t0001", "t0002", "t0003"):

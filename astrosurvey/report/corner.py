@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from markupsafe import Markup, escape
 
-from .charts import ticks
+from .charts import DIGIT, ticks
 from .text import decimal, visible
 
 MOST_PARAMETERS, MOST_POINTS = 6, 400
@@ -64,11 +64,10 @@ def corner(
                 parts.append(f'<path class="truth" d="M{x:.1f} {y0}v{CELL}{level}"/>')
     for k, name in enumerate(names):
         x0, y0, base = LEFT + k * (CELL + GAP), TOP + k * (CELL + GAP), TOP + side
-        for tick in ticks(*ends[k], 3):
-            place = float(_place(tick, ends[k])) * CELL
-            parts.append(f'<text class="tick middle" x="{x0 + place:.1f}" y="{base + 14}">{decimal(tick, 3)}</text>')
-            if k:
-                parts.append(f'<text class="tick end" x="{LEFT - 4}" y="{y0 + CELL - place + 4:.1f}">{decimal(tick, 3)}</text>')
+        numbers = [(float(_place(tick, ends[k])) * CELL, decimal(tick, 3)) for tick in ticks(*ends[k], 4)]
+        parts += [f'<text class="tick middle" x="{x0 + place:.1f}" y="{base + 14}">{said}</text>' for place, said in _apart(numbers)]
+        if k:
+            parts += [f'<text class="tick end" x="{LEFT - 4}" y="{y0 + CELL - place + 4:.1f}">{said}</text>' for place, said in numbers]
         said = escape(visible(name))
         parts.append(f'<text class="label middle" x="{x0 + CELL / 2}" y="{base + 30}">{said}</text>')
         if k:
@@ -85,6 +84,17 @@ def _ends(values: np.ndarray, truth: float | None) -> tuple[float, float]:
     if truth is not None and low - room < truth < high + room:
         low, high = min(low, truth), max(high, truth)
     return low - 0.06 * room, high + 0.06 * room
+
+
+def _apart(numbers: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Return the (place, number) pairs of an axis that touch neither one another nor those of the cell beside it."""
+    kept, free = [], -GAP / 2
+    for place, said in numbers:
+        half = 0.5 * DIGIT * len(said)
+        if place - half >= free and place + half <= CELL + GAP / 2:
+            kept.append((place, said))
+            free = place + half + GAP
+    return kept
 
 
 def _place(values: np.ndarray | float, ends: tuple[float, float]) -> np.ndarray:

@@ -5,7 +5,7 @@ others; curves whose names differ after the last comma alone share a figure. Its
 
 - the one that the name speaks of, or bins of it: `magnitude`, or `magnitude_min` and `magnitude_max`;
 - `low` and `high`, or `error`: the interval of the first thing drawn (or `<name>_low`, …: of that one);
-- counts: `n`, or names that begin with `n_`, in the table alone;
+- counts: `n`, or names that begin with `n_`, and the learning `rate` of a training, in the table alone;
 - everything else is drawn.
 
 The horizontal axis is logarithmic where bins widen or values span a wide range.
@@ -29,7 +29,7 @@ WIDENING = 5.0
 """Bins of which the last is so many times as wide as the first are drawn on a logarithmic axis."""
 SPAN = 50.0
 """And so are values of which the greatest is so many times the least."""
-_ASIDE = re.compile(r"(?:.+_)?(?:low|high|error)|n|n_.+|.+_(?:min|max)")
+_ASIDE = re.compile(r"(?:.+_)?(?:low|high|error)|n|n_.+|rate|.+_(?:min|max)")
 
 Columns = dict[str, list[float]]
 
@@ -106,12 +106,18 @@ def figure(title: str, lines: Mapping[str, Columns]) -> Chart | None:
     svg = curves(
         series,
         x=axis or "",
-        y=drawn[0].replace("_", " ") if len(drawn) == 1 else title.partition(" by ")[0],
+        y=_common(drawn) or title.partition(" by ")[0],
         y_range=(0.0, 1.04) if fraction else None,
         log=wide,
     )
     note = f"The last point is of all over {' or '.join(sorted(beyond))}." if beyond else ""
     return Chart(title[:1].upper() + title[1:], svg, header, rows, note)
+
+
+def _common(drawn: list[str]) -> str:
+    """Return what all names of columns begin with, such as "loss" of "loss" and "loss.validation"; "" where there is nothing."""
+    stems = {name.partition(".")[0] for name in drawn}
+    return stems.pop().replace("_", " ") if len(stems) == 1 else ""
 
 
 def _axis(title: str) -> str:

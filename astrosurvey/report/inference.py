@@ -111,7 +111,7 @@ def _verdict(title: str, found: Calibration) -> Verdict:
         facts += [
             ("p, all tests together", text.decimal(found.p, 2)),
             ("regions of 90 % hold", f"{text.decimal(100 * found.covered, 3)} %"),
-            ("coverage less nominal", text.decimal(found.signed, 2)),
+            ("coverage less nominal", ("+" if found.signed > 0 else "") + text.decimal(found.signed, 2)),
         ]
     facts += [("without a draw", text.number(found.empty))] if found.empty else []
     return Verdict(title, found.verdict, MOODS.get(found.verdict, "bad"), facts, found.faults, _pictures(found))
@@ -133,11 +133,12 @@ def _pictures(found: Calibration) -> list[Picture]:
     central = _starting(found, "central coverage by level, ")
     if central:
         made.append(_coverage("Central intervals, by parameter", "intervals that hold the truth", central))
-    for name, curve in list(_starting(found, "tests by rank, ").items())[:MOST_RANKS]:
+    for k, (name, curve) in enumerate(list(_starting(found, "tests by rank, ").items())[:MOST_RANKS]):
         edges = [*_numbers(curve, "rank_min"), *_numbers(curve, "rank_max")[-1:]]
         band = (BAND, _numbers(curve, "low"), _numbers(curve, "high"))
         svg = histogram(edges, {"tests": _numbers(curve, "tests")}, x="rank of the truth among the draws", y="tests", band=band)
-        made.append(Picture(f"Ranks, {name}", svg))
+        note = "A bowl is a posterior too narrow; a hill, one too wide; a slope, a bias."
+        made.append(Picture(f"Ranks, {name}", svg, note if k == 0 else ""))
     return made
 
 
@@ -188,7 +189,18 @@ def _answers(run: Run, stage: str) -> Answers:
     facts += [
         (flag.name.lower().replace("_", " "), text.number(count)) for flag in SBI.flags if (count := int((bits & flag.value != 0).sum()))
     ]
-    return Answers(stage, facts, corners[:MOST_CORNERS])
+    return Answers(stage, facts + _together(run, stage), corners[:MOST_CORNERS])
+
+
+def _together(run: Run, stage: str) -> list[tuple[str, str]]:
+    """Return on how many tiles the observations, all together, are unlike the simulations."""
+    from ..products import Metrics
+    from ..stages.sbi.calibration.misspecification import LEVEL
+
+    read = [Metrics.read(path) for _, port, _, path in run.products(stage) if port == "likeness"]
+    p = np.array([metric.value for metrics in read for metric in metrics.values if metric.name == "together_p"])
+    known = p[np.isfinite(p)]
+    return [("tiles unlike the simulations as a whole", f"{(known <= LEVEL).sum()} of {len(known)}")] if len(known) else []
 
 
 def _corners(posterior: Any, sample: Any, truth: np.ndarray | None, priors: dict[str, Density], most: int) -> list[Picture]:

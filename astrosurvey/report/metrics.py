@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.tiling import SURVEY
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ..products.metrics import Metric
 
 MOST_PRODUCTS = 12
+MOST_TILES = 20
+"""Rows of a table of the same numbers for each tile."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Group:
         matrices: confusion matrices.
         first: the figures to show at once.
         others: the same for further methods.
+        notes: what the numbers are, where a table has no room for it.
     """
 
     title: str
@@ -56,23 +60,56 @@ class Group:
     matrices: list[Matrix] = field(default_factory=list)
     first: list[Chart] = field(default_factory=list)
     others: list[Chart] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def metric_groups(run: Run, notes: list[str]) -> list[Group]:
     """Return the metrics of every task that has some; what cannot be read is said in `notes`."""
     from ..products import Metrics
 
-    groups = []
-    found = [(stage, *product) for stage in run.stages for product in run.products(stage) if product[2].kind == "metrics"]
-    if len(found) > MOST_PRODUCTS:
-        notes.append(f"Metrics of {MOST_PRODUCTS} of {len(found)} tasks are shown.")
-    for stage, tile, port, _, path in found[:MOST_PRODUCTS]:
-        title = (stage if tile == SURVEY else f"{stage} on {tile}") + (f", {port}" if port != "metrics" else "")
-        try:
-            groups.append(make_group(title, Metrics.read(path)))
-        except Exception as error:  # one odd product must not cost the page
-            notes.append(f"The metrics of {title} cannot be shown: {error}")
+    found: dict[tuple[str, str], list[tuple[str, Path]]] = {}
+    for stage in run.stages:
+        for tile, port, stored, path in run.products(stage):
+            if stored.kind == "metrics":
+                found.setdefault((stage, port), []).append((tile, path))
+    groups: list[Group] = []
+    left_out = 0
+    for (stage, port), products in found.items():
+        said = f", {port}" if port != "metrics" else ""
+        shown, read = products[:MOST_TILES], list[tuple[str, Metrics]]()
+        for tile, path in shown:
+            try:
+                read.append((tile, Metrics.read(path)))
+            except Exception as error:  # one odd product must not cost the page
+                notes.append(f"The metrics of {_titled(stage, tile)}{said} cannot be shown: {error}")
+        if len(read) > 1 and _alike([metrics for _, metrics in read]):
+            left_out += len(products) - len(shown)
+            groups.append(_by_tile(f"{stage}{said}", read))
+            continue
+        room = max(0, MOST_PRODUCTS - len(groups))
+        left_out += max(0, len(products) - len(shown) + len(read) - room)
+        groups += [make_group(f"{_titled(stage, tile)}{said}", metrics) for tile, metrics in read[:room]]
+    if left_out:
+        notes.append(f"Metrics of {left_out} further tasks are not shown.")
     return groups
+
+
+def _titled(stage: str, tile: str) -> str:
+    return stage if tile == SURVEY else f"{stage} on {tile}"
+
+
+def _alike(some: list[Metrics]) -> bool:
+    """Tell whether these are the same few numbers, without curves or matrices."""
+    names = {tuple(metric.name for metric in metrics.values) for metrics in some}
+    return len(names) == 1 and not any(metrics.curves or matrices(metrics.meta) for metrics in some)
+
+
+def _by_tile(title: str, read: list[tuple[str, Metrics]]) -> Group:
+    """Return the same numbers of several tiles as one table."""
+    first = read[0][1].values
+    rows = [(tile, [_cell(metric) for metric in metrics.values]) for tile, metrics in read]
+    told = [f"{_named(metric.name)}: {metric.description}" for metric in first if metric.description]
+    return Group(title, pivots=[Pivot([_named(metric.name) for metric in first], rows)], notes=told)
 
 
 def make_group(title: str, metrics: Metrics) -> Group:

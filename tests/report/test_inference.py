@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from astrosurvey.catalog.flags import SBI
-from astrosurvey.products import Catalog, Metrics, Model, Observations, Samples
+from astrosurvey.products import Catalog, Metric, Metrics, Model, Observations, Samples
 from astrosurvey.report.corner import MOST_POINTS, corner
 from astrosurvey.report.gather import gather
 from astrosurvey.report.inference import MOST_CORNERS, make_inference
@@ -126,6 +127,24 @@ def test_a_prior_has_the_area_of_its_histogram():
     heights = [float(point.split()[1]) for point in line.split("L")]
     bars = [float(y) for y in re.findall(r"V([\d.]+)h", svg.partition('class="line"')[2])]
     assert min(heights) == pytest.approx(min(bars), abs=3)
+
+
+def test_numbers_under_a_corner_touch_neither_another_nor_the_edge():
+    rng = np.random.default_rng(3)
+    svg = corner(rng.normal([0, 1234.5, -0.00123], [1, 0.4, 1e-4], (500, 3)), ["a", "b", "c"])
+    said = sorted((float(x), text) for x, text in re.findall(r'class="tick middle" x="([\d.]+)"[^>]*>([^<]+)<', svg))
+    ends = [(x - 3.5 * len(text), x + 3.5 * len(text)) for x, text in said]
+    assert len(said) >= 5
+    assert all(left[1] <= right[0] for left, right in itertools.pairwise(ends))
+    assert ends[-1][1] <= float(svg.partition('viewBox="0 0 ')[2].split()[0])
+
+
+def test_tiles_that_are_unlike_the_simulations_as_a_whole_are_counted(tmp_path):
+    root = made(tmp_path / "run")
+    put(root, "answer", "t1", posteriors() | {"likeness": Metrics((Metric("together_p", 0.001),))})
+    put(root, "answer", "t2", posteriors() | {"likeness": Metrics((Metric("together_p", 0.4),))})
+    (answers,) = make_inference(gather(root)).answers
+    assert dict(answers.facts)["tiles unlike the simulations as a whole"] == "1 of 2"
 
 
 def test_corner_is_bounded():

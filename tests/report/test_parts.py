@@ -10,13 +10,16 @@ import pytest
 from markupsafe import Markup
 
 from astrosurvey.core import yaml
+from astrosurvey.products import Metric, Metrics
 from astrosurvey.report import text, yamltext
 from astrosurvey.report.charts import Curve, curves, histogram, powers, ticks
 from astrosurvey.report.citations import references
 from astrosurvey.report.figures import figures
 from astrosurvey.report.gather import gather
 from astrosurvey.report.graph import picture
-from astrosurvey.report.metrics import metric_groups
+from astrosurvey.report.metrics import MOST_TILES, metric_groups
+
+from .runs import put, write_about
 
 
 @pytest.mark.parametrize(
@@ -172,6 +175,30 @@ def test_metrics_of_a_run(field):
     assert group.pivots[0].header == ["g", "r"]
     assert group.pivots[0].rows[0][0] == "flux bias, kron"
     assert len(group.first) == 1
+
+
+def test_the_same_numbers_of_many_tiles_are_one_table(tmp_path):
+    write_about(tmp_path / "run", {"answer": {"use": "sbi.posterior"}})
+    for tile in range(MOST_TILES + 3):
+        values = (Metric("unlike", tile / 100, description="part of them"), Metric("together_p", 0.5))
+        put(tmp_path / "run", "answer", f"t{tile:04d}", {"likeness": Metrics(values)})
+    (group,) = metric_groups(gather(tmp_path / "run"), notes := [])
+    assert notes == ["Metrics of 3 further tasks are not shown."]
+    assert (group.title, group.notes) == ("answer, likeness", ["unlike: part of them"])
+    (table,) = group.pivots
+    assert table.header == ["unlike", "together p"]
+    assert [(tile, [cell.value for cell in cells]) for tile, cells in table.rows[:2]] == [
+        ("t0000", ["0", "0.5"]),
+        ("t0001", ["0.01", "0.5"]),
+    ]
+    assert len(table.rows) == MOST_TILES
+
+
+def test_a_learning_rate_is_in_the_table_alone():
+    training = {"step": [1, 2], "rate": [0.1, 0.01], "loss": [2.0, 1.0], "loss.validation": [2.0, 1.5]}
+    (chart,), _ = figures({"training": training})
+    assert chart.header == ["step", "loss", "loss.validation", "rate"]
+    assert [t.text for t in sound_svg(chart.svg).findall(".//text")][-2:] == ["step", "loss"]
 
 
 def test_graph_goes_from_left_to_right_without_overlaps():

@@ -11,13 +11,14 @@ import numpy as np
 from ...core.product import Tiles
 from ...core.stage import DataError, NoWork
 from ...products import Observations
+from ...products._npy import forget
 from .priors import Prior
 from .simulator import SIMULATOR
 
 BLOCK = 1 << 24
 """Values of data that are read at once."""
 SCALES = 20_000
-"""Simulations, at most, that scales are learnt from."""
+"""Simulations, at most, that scales are learnt from; fewer where these are more than `BLOCK` values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,8 @@ class Simulations:
         self._starts = np.cumsum([0, *(len(part) for part in self._parts)])
         self.theta = np.concatenate([part.parameters.draws for part in self._parts])  # type: ignore[union-attr]
         self.ids = np.concatenate([part.ids for part in self._parts])
-        self.usable = np.concatenate([whole(block, sets=sets) for block in self._blocks()]) & np.isfinite(self.theta).all(axis=1)
+        some = self.blocks(np.arange(len(self)))
+        self.usable = np.concatenate([whole(self.take(rows), sets=sets) for rows in some]) & np.isfinite(self.theta).all(axis=1)
 
     def __len__(self) -> int:
         return len(self.theta)
@@ -94,7 +96,14 @@ class Simulations:
         for k in np.unique(part):
             here = part == k
             found[here] = self._parts[k].data[rows[here] - self._starts[k]]
+            forget(self._parts[k].data)
         return found
+
+    def blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield some rows, so many at a time that their data are `BLOCK` values, or those of a single one."""
+        step = max(1, BLOCK // int(np.prod(self.shape)))
+        for first in range(0, len(rows), step):
+            yield rows[first : first + step]
 
     def split(self, keep_back: float) -> Split:
         """Return which of the usable rows are learnt from, and which are kept back: half to validate, half to test.
@@ -108,14 +117,9 @@ class Simulations:
 
     def sample(self, rows: np.ndarray) -> np.ndarray:
         """Return the data of at most `SCALES` of some rows, evenly chosen, as (n, feature)."""
-        chosen = rows[:: max(1, -(-len(rows) // SCALES))]
+        most = min(SCALES, max(1, BLOCK // int(np.prod(self.shape))))
+        chosen = rows[:: max(1, -(-len(rows) // most))]
         return self.take(chosen).reshape(len(chosen), -1)
-
-    def _blocks(self) -> Iterator[np.ndarray]:
-        step = max(1, BLOCK // int(np.prod(self.shape)))
-        for part in self._parts:
-            for start in range(0, len(part), step):
-                yield part.data[start : start + step]
 
 
 def whole(data: np.ndarray, *, sets: bool) -> np.ndarray:

@@ -150,7 +150,7 @@ class Marginal:
             raise DataError(f"the distribution of {self.name!r} is known only where it was drawn; it cannot be drawn again")
         low, high = self.support
         a, b = (kind.base(edge, self.args) for edge in (low, high))
-        u = _normal_quantile(probability, a, b) if kind.gaussian else a + probability * (b - a)
+        u = normal_quantile(probability, a, b) if kind.gaussian else a + probability * (b - a)
         return np.clip(kind.value(u, self.args), low, high)
 
     def probability(self, x: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ class Marginal:
         inside = self.inside(x)
         x = np.where(inside, x, low if np.isfinite(low) else high if np.isfinite(high) else 0.0)
         if kind.gaussian:
-            log = -0.5 * kind.base(x, self.args) ** 2 - 0.5 * math.log(2 * math.pi) - _log_mass(a, b)
+            log = -0.5 * kind.base(x, self.args) ** 2 - 0.5 * math.log(2 * math.pi) - log_mass(a, b)
         else:
             log = np.full(np.shape(x), -math.log(b - a))
         return np.where(inside, log + self.log_slope(x), -np.inf)
@@ -224,14 +224,23 @@ class Marginal:
         return cls(name, unit, kind, args, low, high)
 
 
-def _log_mass(a: float, b: float) -> float:
-    """Return the logarithm of the standard normal's probability between two places, exact in the tails."""
+def log_mass(a: Any, b: Any) -> Any:
+    """Return the logarithm of the standard normal's probability between places, exact in the tails."""
     from scipy.special import log_ndtr
 
-    if a > 0:  # in the mirror, where probabilities are small instead of close to one
-        a, b = -b, -a
-    upper, lower = float(log_ndtr(b)), float(log_ndtr(a))
-    return upper + math.log1p(-math.exp(lower - upper))
+    a, b, _ = _mirrored(a, b)
+    upper, lower = log_ndtr(b), log_ndtr(a)
+    return upper + np.log1p(-np.exp(lower - upper))
+
+
+def normal_quantile(probability: np.ndarray, a: Any, b: Any) -> np.ndarray:
+    """Return the places below which a probability of the standard normal cut to [a, b] lies, exact in the tails."""
+    from scipy.special import log_ndtr, ndtri_exp
+
+    a, b, mirrored = _mirrored(a, b)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place = ndtri_exp(np.logaddexp(log_ndtr(a), np.log(np.where(mirrored, 1 - probability, probability)) + log_mass(a, b)))
+    return np.where(mirrored, -place, place)
 
 
 def _normal_probability(x: np.ndarray, a: float, b: float) -> np.ndarray:
@@ -242,17 +251,10 @@ def _normal_probability(x: np.ndarray, a: float, b: float) -> np.ndarray:
         return 1 - _normal_probability(-x, -b, -a)
     with np.errstate(divide="ignore", invalid="ignore"):
         upper, lower = log_ndtr(x), float(log_ndtr(a))
-        return np.where(x > a, np.exp(upper + np.log1p(-np.exp(lower - upper)) - _log_mass(a, b)), 0.0)
+        return np.where(x > a, np.exp(upper + np.log1p(-np.exp(lower - upper)) - log_mass(a, b)), 0.0)
 
 
-def _normal_quantile(probability: np.ndarray, a: float, b: float) -> np.ndarray:
-    """Return the places below which a probability of the standard normal cut to [a, b] lies, exact in the tails."""
-    from scipy.special import log_ndtr, ndtri_exp
-
-    mirrored = a > 0
-    if mirrored:
-        a, b, probability = -b, -a, 1 - probability
-    lower, mass = float(log_ndtr(a)), _log_mass(a, b)
-    with np.errstate(divide="ignore"):
-        place = ndtri_exp(np.logaddexp(lower, np.log(probability) + mass))
-    return -place if mirrored else np.asarray(place)
+def _mirrored(a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """Return intervals of the standard normal, those above zero in the mirror, where probabilities are small instead of close to one."""
+    above = np.asarray(a) > 0
+    return np.where(above, np.negative(b), a), np.where(above, np.negative(a), b), above

@@ -14,11 +14,11 @@ from ...networks.conditional_flow import FlowEnsemble
 from ...networks.determinism import threads
 from ...products import Metric, Metrics, Model, Observations
 from .calibration.calibrate import calibrate
-from .calibration.check import OFF, Calibration
+from .calibration.check import FEWEST, OFF, UNTESTED, Calibration
 from .calibration.features import features
 from .calibration.misspecification import Detector, Seen, learn
 from .calibration.product import to_metrics
-from .data import BLOCK, Simulations, Split
+from .data import Simulations, Split
 from .estimator import Estimator
 from .model import METHODS, opened, to_model
 from .scaling import DataScaling, ParameterScaling
@@ -278,7 +278,12 @@ def calibrated(ctx: Context, estimator: Estimator, simulations: Simulations, row
     if config.calibration == "off":
         return Calibration(OFF)
     names = simulations.prior.names
-    return calibrate(estimator, simulations.theta[rows], x, names=names, rng=ctx.rng, draws=config.draws)
+    found = calibrate(estimator, simulations.theta[rows], x, names=names, rng=ctx.rng, draws=config.draws)
+    if found.failed:
+        ctx.log.warning("posteriors are %s by %d tests: %s", found.verdict, found.tests, "; ".join(found.faults) or f"p = {found.p:.3g}")
+    if found.verdict == UNTESTED:
+        ctx.log.warning("only %d simulations were kept back to test posteriors on, and %d are needed: simulate more", found.tests, FEWEST)
+    return found
 
 
 def _detector(simulations: Simulations, split: Split) -> Detector | None:
@@ -292,5 +297,4 @@ def _detector(simulations: Simulations, split: Split) -> Detector | None:
 
 def _seen(simulations: Simulations, rows: np.ndarray) -> Seen:
     """Return some simulations as the detector sees them, read block by block."""
-    step = max(1, BLOCK // int(np.prod(simulations.shape)))
-    return Seen(np.concatenate([features(simulations.take(rows[first : first + step])) for first in range(0, len(rows), step)]))
+    return Seen(np.concatenate([features(simulations.take(some)) for some in simulations.blocks(rows)]))

@@ -96,7 +96,8 @@ class Pairs:
         self.data = None
         if simulations.bytes <= CACHE:
             everything = np.zeros((int(data.varies.sum()), len(simulations)), np.float32)
-            everything[:, simulations.usable] = self._read(np.flatnonzero(simulations.usable))
+            for rows in simulations.blocks(np.flatnonzero(simulations.usable)):
+                everything[:, rows] = self._read(rows)
             self.data = torch.from_numpy(everything).to(device)
 
     def __call__(self, rows: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -115,8 +115,14 @@ class TestCheck:
         found = check(theta, draws, log[:, 0], log[:, 1:], names=["a", "b"], rng=rng)
         assert (found.tests, found.empty, found.verdict) == (294, 6, "calibrated")
         nothing = check(theta, np.full_like(draws, np.nan), log[:, 0], log[:, 1:], names=["a", "b"], rng=rng)
-        assert (nothing.verdict, nothing.empty) == ("untested", 300)
+        assert (nothing.verdict, nothing.empty) == ("miscalibrated", 300)
         assert to_metrics(nothing)["empty"].value == 300
+        draws[100:] = np.nan
+        most = check(theta, draws, log[:, 0], log[:, 1:], names=["a", "b"], rng=rng)
+        assert (most.tests, most.verdict) == (98, "miscalibrated")
+        assert most.faults == ("for 202 of 300 simulations there was no draw within the prior",)
+        few = check(theta[80:120], draws[80:120], log[80:120, 0], log[80:120, 1:], names=["a", "b"], rng=rng)
+        assert (few.verdict, few.empty) == ("untested", 20)
 
     def test_draws_that_repeat_do_not_mislead(self):
         """A posterior of few values, as a discrete parameter has, is right all the same."""

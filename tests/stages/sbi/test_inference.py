@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from astrosurvey.catalog.flags import SBI
 from astrosurvey.core.product import Tiles
 from astrosurvey.core.stage import DataError
 from astrosurvey.products import Observations
+from astrosurvey.stages.sbi import data as data_module
+from astrosurvey.stages.sbi import train as train_module
 from astrosurvey.stages.sbi.data import Batches, Simulations
 from astrosurvey.stages.sbi.model import opened
 from astrosurvey.stages.sbi.priors import Prior
@@ -88,6 +92,9 @@ def test_posteriors_are_right_and_dirt_is_flagged(method, trained, surroundings)
     assert flags[1] == off | SBI["INVALID_INPUT"]
     assert np.isnan(mean[1]).all()
     assert flags[3] & SBI["PRIOR_EDGE"]
+    assert flags[2] & SBI["OUT_OF_DISTRIBUTION"]
+    assert not flags[0] & SBI["OUT_OF_DISTRIBUTION"]
+    assert np.isfinite(mean[2]).all() or table.column("n_draw")[2] == 0
     if method == "sbi.npe":  # what the flow makes of data far beyond all simulations lies beyond the prior
         assert flags[2] & SBI["LOW_ACCEPTANCE"]
     assert table.column("n_draw")[[0, 1, 3]].tolist() == [400, 0, 400]
@@ -127,6 +134,20 @@ def test_one_simulation_is_little_and_is_said_to_be(surroundings):
     found = Posterior().run(surroundings(), posterior_model=model, observations=observations)["posterior"]
     assert time.process_time() - began < 5
     assert found.column("flags")[0] & SBI["CALIBRATION_OFF"]
+    for stage in (NeuralLikelihood, NeuralRatio):
+        with pytest.raises(DataError, match="there is no likelihood to learn; simulate more"):
+            stage().run(surroundings(), observations=gathered(simulations(1)))
+
+
+def test_weights_are_the_same_whether_data_are_in_memory_or_read_as_they_are_needed(surroundings, monkeypatch):
+    config = NeuralPosterior.Config(**{**SMALL, "epochs": 2, "calibration": "off"})
+    found = []
+    for bytes_kept in (train_module.CACHE, 0):
+        monkeypatch.setattr(train_module, "CACHE", bytes_kept)
+        found.append(NeuralPosterior(config).run(surroundings(), observations=gathered(simulations(300)))["posterior_model"].weights)
+    assert found[0].keys() == found[1].keys()
+    for name, array in found[0].items():
+        assert np.array_equal(array, found[1][name]), name
 
 
 def test_missing_values_are_counted_and_too_many_are_refused(surroundings):
@@ -180,6 +201,18 @@ def test_simulations_are_split_by_their_ids_and_read_in_steps():
     assert np.array_equal(again(batches.epoch + 1), batches(batches.epoch + 1))
     assert all(len(set(one)) == len(one) for one in seen)
     assert not np.array_equal(seen[0], seen[1])
+
+
+def test_what_was_read_of_simulations_stays_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "BLOCK", 1 << 16)
+    wide = simulations(600, data=np.random.default_rng(1).normal(size=(600, 1000)).astype(np.float32), names=())
+    wide.write(tmp_path / "simulations")
+    found = Simulations(gathered(Observations.read(tmp_path / "simulations")))
+    assert np.array_equal(found.take(np.arange(600)), wide.data)
+    assert len(found.sample(np.arange(600))) == 60
+    if (maps := Path("/proc/self/smaps")).is_file():
+        mapped = maps.read_text().partition(str(tmp_path / "simulations" / "data.npy"))[2]
+        assert int(re.search(r"Rss:\s+(\d+)", mapped)[1]) == 0
 
 
 def test_tiles_of_other_priors_do_not_mix():

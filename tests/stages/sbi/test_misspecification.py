@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from astrosurvey.stages.sbi.calibration.features import MOST, Whitening, features
 from astrosurvey.stages.sbi.calibration.misspecification import Detector, Seen, learn
@@ -56,16 +57,43 @@ def test_what_was_not_simulated_is_flagged(detector):
     assert flagged(detector, spectra(rng, 500, line=3.0)) >= 0.9
 
 
+def test_nothing_depends_on_the_number_of_threads():
+    rng = np.random.default_rng(3)
+    training, kept = rng.normal(size=(900, 400)), rng.normal(size=(200, 400))
+    found = []
+    for number in (1, 2):
+        with threadpool_limits(number):
+            one = learn(Seen(training), Seen(kept))
+            together = one.together(Seen(kept[:50]), np.random.default_rng(1))
+            found.append({**one.to_arrays(), "highest": one.highest(Seen(kept)), "together": np.array(together)})
+    for name, array in found[0].items():
+        np.testing.assert_array_equal(array, found[1][name], err_msg=name)
+
+
+def test_of_many_observations_together_no_more_are_read_than_are_compared(detector, monkeypatch):
+    data, read = spectra(np.random.default_rng(4), 2500), []
+    whiten = Detector.white_summary
+    monkeypatch.setattr(Detector, "white_summary", lambda self, seen: read.append(len(seen)) or whiten(self, seen))
+    assert detector.together(Seen(data, summarised(data)), np.random.default_rng(1)) > 0.01
+    assert read == [834]
+
+
 def test_a_narrow_line_is_seen_by_whoever_has_simulations():
-    """Of 5 pixels, signal to noise of 5.1 for who knows where it is; the covariance of 100 pixels wants some thousand simulations."""
-    rng = np.random.default_rng(12)
-    one = learn(Seen(spectra(rng, 8000)), Seen(spectra(rng, 1000)))
-    rate = lambda **more: (one.p_values(Seen(spectra(rng, 2000, **more))) <= 0.02).mean()  # noqa: E731
-    assert rate() <= 0.02 + 3 * np.sqrt(0.02 * (1 / 1000 + 1 / 2000))
-    # .897 on average over sets of simulations, each of which scatters by .015 for its own threshold.
-    assert rate(line=3.0, width=5.0) >= 0.85
-    assert rate(line=3.0) >= 0.97
-    assert rate(noise=2.0) >= 0.99
+    """Of 5 pixels, signal to noise of 5.1 for who knows where it is; the covariance of 100 pixels wants some thousand simulations.
+
+    `benchmarks/sbi_misspecification.py` finds .920, .994 and 1; a set scatters by .015, .003 and 0, most of it by its own threshold.
+    """
+    rates = []
+    for seed in range(2):
+        rng = np.random.default_rng([12, seed])
+        one = learn(Seen(spectra(rng, 8000)), Seen(spectra(rng, 1000)))
+        asked = ({}, {"line": 3.0, "width": 5.0}, {"line": 3.0}, {"noise": 2.0})
+        rates.append([(one.p_values(Seen(spectra(rng, 1000, **more))) <= 0.02).mean() for more in asked])
+    false, narrow, wide, noisy = np.mean(rates, axis=0)
+    assert false <= 0.02 + 3 * np.sqrt(0.02 * (1 / 1000 + 1 / 1000) / 2)
+    assert narrow >= 0.92 - 3 * 0.015 / np.sqrt(2)
+    assert wide >= 0.98
+    assert noisy >= 0.99
 
 
 def test_summaries_alone_would_not_see_the_line(detector):
@@ -112,8 +140,8 @@ def test_arrays_hold_all_of_it(detector):
 
 def test_many_together_see_more_than_each(detector):
     rng = np.random.default_rng(7)
-    off = spectra(rng, 100) + 2.0
-    assert detector.together(Seen(spectra(rng, 100), summarised(spectra(rng, 100))), rng) > 0.01
+    right, off = spectra(rng, 100), spectra(rng, 100) + 2.0
+    assert detector.together(Seen(right, summarised(right)), rng) > 0.01
     assert detector.together(Seen(off, summarised(off)), rng) <= 0.01
     assert np.isnan(detector.together(Seen(off[:1], summarised(off[:1])), rng))
 

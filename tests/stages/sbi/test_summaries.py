@@ -95,6 +95,20 @@ def test_a_normal_posterior_ends_where_the_prior_does():
     )
 
 
+def test_a_normal_posterior_far_beyond_the_prior_is_at_the_end_that_it_is_beyond():
+    prior = Prior.declared({"level": {"uniform": [0, 1]}})
+    scale = ParameterScaling(prior)
+    estimator, (low, high) = NormalPosterior(scale), scale.to_flow(np.array([[0.0], [1.0]]))[:, 0]
+    spread, far = 0.05, np.array([10.0, 50.0])
+    x = np.stack([np.concatenate([low - far * spread, high + far * spread]), np.full(4, spread)], axis=1)
+    drawn = estimator.posterior(x, 500, np.random.default_rng(1))
+    # Beyond n standard deviations a normal distribution falls off as an exponential, on a scale of an nth of one.
+    apart = np.abs(drawn.theta[..., 0] - np.array([0, 0, 1, 1])[:, None])
+    np.testing.assert_allclose(apart.mean(axis=1), spread / (high - low) / np.tile(far, 2), rtol=0.15)
+    np.testing.assert_allclose(drawn.log_scale, -0.5 * np.tile(far, 2) ** 2 - np.log(np.tile(far, 2) * np.sqrt(2 * np.pi)), atol=0.02)
+    assert (drawn.acceptance < 1e-20).all()
+
+
 def test_sets_may_have_missing_rows():
     observations = observed(60, (10, 2), np.random.default_rng(2))
     data = observations.data.copy()
@@ -149,6 +163,12 @@ def test_a_block_more_or_less_changes_nothing(tmp_path):
     few = summarised(halved, images, ("a", "b"), summarise)
     assert len(asked) > 1
     np.testing.assert_array_equal(few.data, images.data.reshape(7, -1)[:, :2])
+
+
+@pytest.mark.parametrize(("settings", "shape"), [({}, (70,)), ({"channels": True}, (2, 70)), ({"network": "deep_set"}, (8, 8))])
+def test_a_symmetry_that_would_mix_bands_or_columns_is_refused(settings, shape):
+    with pytest.raises(DataError, match="neither lines nor sets"):
+        run(TrainMoments, {"symmetry": "mirror", **settings}, observations=tiles_of(t=observed(30, shape, np.random.default_rng(1))))
 
 
 def test_data_of_unknown_parameters_are_refused():

@@ -43,7 +43,7 @@ class EvaluatePosterior(Stage):
         tests: int = Field(
             5000, ge=1, description="posteriors, at most, that are looked at, evenly chosen among those whose truth is known"
         )
-        leave_out: tuple[str, ...] = Field((), description="posteriors with one of these flags are passed over")
+        leave_out: tuple[str, ...] = Field((), description="posteriors with one of these flags are passed over, as is INVALID_INPUT")
         radius: float = Field(1.0, gt=0, description="greatest distance of source and true object, where the truth is a catalogue")
         unit: Literal["pixel", "arcsec"] = Field("pixel", description="unit of the radius")
 
@@ -78,7 +78,8 @@ class EvaluatePosterior(Stage):
             known = gather.true_by_simulation(answers, observations)
         else:
             raise DataError("there is no truth: wire `observations` that a simulator made, or `sources` and `truth`")
-        trusted = (answers.flags & SBI.combine(self.config.leave_out)) == 0
+        # Of data with a missing value there is no posterior, which is not the estimator's fault.
+        trusted = (answers.flags & SBI.combine((*self.config.leave_out, "INVALID_INPUT"))) == 0
         chosen = gather.chosen(known, trusted, self.config.tests)
         if not len(chosen):
             ctx.log.warning("no truth is known of any of the %d posteriors", len(answers))

@@ -16,6 +16,8 @@ ALPHA = 0.01
 """Part of right estimators that the verdict finds fault with."""
 FEWEST = 50
 """Tests, at least, for a verdict."""
+MOST_EMPTY = 0.05
+"""Part of the tests, at most, for which an estimator that is right may have no draw: those that have one are then a choice."""
 NOMINAL = 0.9
 """Probability of the region whose coverage stands for all."""
 
@@ -122,8 +124,10 @@ def check(
     """
     some = np.isfinite(draws).all(axis=2).any(axis=1)
     n, empty = int(some.sum()), int((~some).sum())
+    lacking = (f"for {empty} of {n + empty} simulations there was no draw within the prior",) if empty > MOST_EMPTY * (n + empty) else ()
     if n < FEWEST:
-        return Calibration(UNTESTED, tests=n, draws=draws.shape[1], empty=empty)
+        verdict, faults = (MISCALIBRATED, lacking) if lacking and n + empty >= FEWEST else (UNTESTED, ())
+        return Calibration(verdict, tests=n, draws=draws.shape[1], empty=empty, faults=faults)
     found = places(truth[some], draws[some], log_prob_truth[some], log_prob_draws[some], rng, None if part is None else part[some])
     tested = uniform.uniformity(found, rng)
     p = len(names)
@@ -137,7 +141,7 @@ def check(
     drawn |= {f"difference by place, {name}": curves.place_differences(by[:, k]) for k, name in enumerate(names)}
     drawn |= {"coverage by level, highest density": curves.expected_coverage(density), "coverage by level, TARP": curves.tarp(ball, rng)}
     calibration = Calibration(
-        verdict=CALIBRATED,
+        verdict=MISCALIBRATED if lacking else CALIBRATED,
         tests=n,
         draws=draws.shape[1],
         empty=empty,
@@ -148,11 +152,12 @@ def check(
         error=float(tested.statistic[p, 2]),
         tarp=float(tested.statistic[p + 1, 2]),
         tarp_p=float(tested.alone[p + 1, 2]),
+        faults=lacking,
         curves=drawn,
     )
     if tested.p > ALPHA:
         return calibration
-    return replace(calibration, verdict=_verdict(tested, p), faults=_faults(tested, calibration))
+    return replace(calibration, verdict=_verdict(tested, p), faults=(*_faults(tested, calibration), *lacking))
 
 
 def _verdict(tested: uniform.Uniformity, p: int) -> str:

@@ -76,23 +76,30 @@ class Whitening:
         return np.asarray((_curbed(values, self.middle, self.scale) - self.mean) @ self.axes)
 
     def outstanding(self, white: np.ndarray) -> np.ndarray:
-        """Return (n,) how far the most outstanding feature, or bell of neighbouring features, is from what all others make of it.
+        """Return (n,) how far features, or bells of neighbouring features, stand out from what all others make of them.
 
-        It is the greatest response of matched filters for bells of `WIDTHS` features, in standard deviations.
+        It is what responses of matched filters for bells of `WIDTHS` features, in standard deviations, come to together: the root of
+        twice the log of the sum of exp(response^2 / 2), a mean of likelihood ratios over all places and widths. One that stands out
+        clearly is nearly all of it. Near what chance does somewhere, it tells more than the highest response does, for something real
+        is high at several places and widths side by side. A bell of w features has some 1 / w as many places that are not one and the
+        same; it counts as 1 / sqrt(w), between one width being as likely as another and one place.
 
         Args:
             white: (n, k) what the map makes of values.
+
+        References: Andrews & Ploberger (1994), Econometrica 62, 1383 (such means find the most, where place and width are unknown).
         """
         from scipy.ndimage import gaussian_filter1d
+        from scipy.special import logsumexp
 
-        highest = np.zeros(len(white))
+        parts = [np.zeros(len(white))]
         for width in WIDTHS:
             bell = gaussian_filter1d(self.axes, width / FWHM, axis=0, mode="constant", truncate=3.0) if width else self.axes
             norm = np.sqrt((bell**2).sum(axis=1))
             bell = bell[norm > 0] / norm[norm > 0, None]
             if len(bell):
-                highest = np.maximum(highest, np.abs(white @ bell.T).max(axis=1))
-        return highest
+                parts.append(logsumexp((white @ bell.T) ** 2 / 2, axis=1) - 0.5 * np.log(max(width, 1.0)))
+        return np.asarray(np.sqrt(2 * logsumexp(parts, axis=0)))
 
     def impossible(self, values: np.ndarray) -> np.ndarray:
         """Return (n,) bool: a feature that never varied is another one in these (n, f) values."""

@@ -1,12 +1,12 @@
 """Whether an observation looks as if the simulator could have made it: a p-value for each.
 
 A network answers for any data, also for such as it has never seen. Four scores tell those. In the space of the data: how far all features
-together are from the simulations (Mahalanobis' distance, which sees more noise than was simulated), and how far the most outstanding
-feature, or run of features, is from what all others make of it (a matched filter, which sees a line that was not simulated). In the space
+together are from the simulations (Mahalanobis' distance, which sees more noise than was simulated), and how far single features, or runs
+of features, stand out from what all others make of them (matched filters, which see a line that was not simulated). In the space
 of the summaries that the posterior rests on: Mahalanobis' distance again, and that to the nearest simulations (which sees what lies in
 a hole between them). A summary that has thrown a feature away cannot see it, hence the data's own scores. The highest of the scores, each
-in units of its scatter among simulations, is ranked among those of simulations that were kept back. So the p-values of new simulations
-are uniform by construction, whatever the shape of their distribution, and the least is 1 / (n + 1) by n of them.
+in units of how far it reaches among simulations, is ranked among those of simulations that were kept back. So the p-values of new
+simulations are uniform by construction, whatever the shape of their distribution, and the least is 1 / (n + 1) by n of them.
 
 A small p-value says that this observation is rare under prior and simulator together; which of the two is at fault it cannot say.
 
@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .features import Whitening, features
 
@@ -39,6 +40,9 @@ SCORES = ("data", "outstanding", "summary", "neighbours")
 BEHIND = np.array([1.0, 0.0, 1.0, 1.0])
 """What the scores stand back by, in units of their scatter: distances grow far beyond all bounds where something is wrong all over, and
 few of the false alarms are enough for them; a single line is near what chance does somewhere."""
+HIGH, SIGMAS = 0.975, 1.96
+"""A score's scatter is told by where so many of the simulations are below it, as if that were so many standard deviations above the
+median: scores whose tails are unlike are then alike where alarms are raised."""
 APART = 8
 """One in so many of the training's simulations says how the scores scatter; the others are what they are scores of."""
 
@@ -71,7 +75,7 @@ class Detector:
         data, summary: maps to white features and summaries.
         points: (n, s) white summaries of simulations, among which neighbours are looked for.
         kept: (n, s) the same of simulations that were kept back, for the test of many observations at once.
-        middle, width: (score,) median and upper scatter of the logs of the scores.
+        middle, width: (score,) median of the logs of the scores, and their scatter above it.
         known: (n,) rising highest scores of simulations that were kept back.
     """
 
@@ -87,6 +91,7 @@ class Detector:
         """Return (n,) how large a part of the simulations looks at least as strange; NaN where a value is missing."""
         return self.ranked(self.highest(seen))
 
+    @threadpool_limits.wrap(limits=1)  # a sum over threads depends on their number
     def highest(self, seen: Seen) -> np.ndarray:
         """Return (n,) the highest of the scores, above its median among simulations and in units of its scatter there, less `BEHIND`."""
         rows = max(1, BLOCK // max(seen.data[0].size, 1)) if len(seen) else 1
@@ -101,14 +106,16 @@ class Detector:
         above = len(self.known) - np.searchsorted(self.known, highest.astype(np.float32), side="left")
         return np.asarray(np.where(np.isnan(highest), np.nan, (1 + above) / (1 + len(self.known))))
 
+    @threadpool_limits.wrap(limits=1)
     def together(self, seen: Seen, rng: np.random.Generator) -> float:
         """Return how often as many simulations are as unlike those that were kept back (MMD); NaN of fewer than two observations.
 
         Objects of a survey seldom follow the prior, so that a small p-value may be nothing but their own distribution.
         """
-        from .mmd import mmd_test
+        from .mmd import MOST, mmd_test
 
-        white = self.white_summary(seen)
+        # No more than the test looks at: a tile may hold more data than memory.
+        white = self.white_summary(seen.take(slice(None, None, max(1, -(-len(seen) // MOST)))))
         white = white[np.isfinite(white).all(axis=1)]
         return mmd_test(self.kept, white, rng)[1] if min(len(white), len(self.kept)) > 1 else float("nan")
 
@@ -167,6 +174,7 @@ def parted(weights: Mapping[str, np.ndarray]) -> tuple[Detector | None, dict[str
     return Detector.from_arrays(learnt) if learnt else None, others
 
 
+@threadpool_limits.wrap(limits=1)
 def learn(training: Seen, kept: Seen) -> Detector:
     """Return a detector.
 
@@ -184,7 +192,7 @@ def learn(training: Seen, kept: Seen) -> Detector:
     # What is written is what is asked: in single precision from here on.
     raw = Detector.from_arrays({**raw.to_arrays(), "points": points.astype(np.float32), "kept": raw.white_summary(kept).astype(np.float32)})
     score = raw.scores(second if len(second) else first)
-    middle, high = np.quantile(score, [0.5, 0.84], axis=0)
-    width = np.where(high > middle, high - middle, 1.0)
+    middle, high = np.quantile(score, [0.5, HIGH], axis=0)
+    width = np.where(high > middle, (high - middle) / SIGMAS, 1.0)
     scaled = Detector.from_arrays({**raw.to_arrays(), "middle": middle.astype(np.float32), "width": width.astype(np.float32)})
     return Detector.from_arrays({**scaled.to_arrays(), "known": np.sort(scaled.highest(kept))})

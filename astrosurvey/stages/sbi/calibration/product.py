@@ -8,9 +8,12 @@ import numpy as np
 
 from ....products import Metric, Metrics
 from .check import ALPHA, FEWEST, NOMINAL, OFF, Calibration
+from .uniform import EXCHANGES
 
 CARD = "calibration"
 """Where the card stands in the `meta` of the Metrics product, and in a model's card."""
+BAR = ALPHA + 1 / (EXCHANGES + 1)
+"""The least p-value that is found no fault with: there is none between `ALPHA` and this."""
 
 
 def to_metrics(
@@ -46,7 +49,7 @@ def _values(found: Calibration) -> list[Metric]:
         return counts
     error = float(np.sqrt(found.covered * (1 - found.covered) / n))
     return [
-        Metric("calibration_p", found.p, bar=ALPHA, description="how often right posteriors look at least as wrong, by all tests together"),
+        Metric("calibration_p", found.p, bar=BAR, description="how often right posteriors look at least as wrong, by all tests together"),
         Metric(
             f"coverage_{100 * NOMINAL:.0f}", found.covered, error=error, description=f"truths in regions of highest density of {NOMINAL}"
         ),

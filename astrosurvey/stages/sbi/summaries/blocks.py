@@ -8,6 +8,7 @@ import numpy as np
 
 from ....core.stage import Context
 from ....products import Observations
+from ....products._npy import forget
 from ..data import whole
 
 VALUES = 1 << 24
@@ -41,6 +42,7 @@ def summarised(
         there = whole(block, sets=sets)
         if there.any():
             out[start : start + rows][there] = summarise(block[there])
+        forget(observations.data)
         ctx.progress(min(start + rows, count), count)
     if missing := int(np.isnan(out).any(axis=1).sum()):
         ctx.log.warning("%d of %d observations have missing values, and so have their summaries", missing, count)

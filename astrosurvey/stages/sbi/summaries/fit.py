@@ -12,7 +12,7 @@ from ....networks.summaries.build import Kind
 from ....products import Metric, Metrics, Model
 from ..calibration.misspecification import among_weights
 from ..calibration.product import to_metrics
-from ..data import Simulations
+from ..data import BLOCK, Simulations
 from ..infer import calibrated, require
 from ..scaling import ParameterScaling
 from .model import ARCHITECTURE, TASK, opened
@@ -21,8 +21,6 @@ from .outputs import detector_and_outputs
 from .scale import FieldScaling
 from .train import train
 
-SCALED = 1 << 24
-"""Values, at most, that scales are learnt from."""
 FEWEST = 20
 """Simulations to learn from, at least."""
 
@@ -44,7 +42,7 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
     if len(split.training) < FEWEST:
         raise DataError(f"{len(split.training)} simulations without missing values are too few to learn from; at least {FEWEST} are needed")
     axis = 0 if config.channels else len(simulations.shape) - 1 if kind == "deep_set" or len(simulations.shape) == 1 else None
-    some = split.training[: max(1, SCALED // int(np.prod(simulations.shape)))]
+    some = split.training[: max(1, BLOCK // int(np.prod(simulations.shape)))]
     scaling = FieldScaling.learnt(simulations.take(some), axis)
     shape = list(simulations.shape)
     network = {"kind": kind, "shape": shape, "features": config.features, "parameters": len(simulations.prior)}

@@ -63,8 +63,8 @@ class TrainMoments(Stage):
             raise DataError(
                 f"data of {len(shape)} axes: convolutions run over one to three of them, after one of channels if `channels` is set"
             )
-        if self.config.symmetry != "none" and len(shape) < 2:
-            raise DataError(f"`symmetry` is {self.config.symmetry!r}, and lines have none of these")
+        if self.config.symmetry != "none" and (kind == "deep_set" or len(shape) - self.config.channels < 2):
+            raise DataError(f"`symmetry` is {self.config.symmetry!r}, and neither lines nor sets have any of these; take none")
         if self.config.symmetry in ("square", "torus") and shape[-1] != shape[-2]:
             raise DataError(f"`symmetry` is {self.config.symmetry!r}, and {shape[-2]} by {shape[-1]} pixels cannot be turned; take mirror")
         model, metrics = fitted(ctx, simulations, self.config, kind)

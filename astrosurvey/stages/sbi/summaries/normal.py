@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
+from ..distributions import log_mass, normal_quantile
 from ..estimator import Drawn
 from ..rows import RowRandom
 from ..scaling import ParameterScaling
@@ -28,14 +28,12 @@ class NormalPosterior:
     def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
         """Return draws given (m, 2 p) moments; none depends on how many there are."""
         mean, spread = self._moments(x)
-        begin, end = ndtr((self._low - mean) / spread), ndtr((self._high - mean) / spread)
+        begin, end = (self._low - mean) / spread, (self._high - mean) / spread
         even = RowRandom(int(rng.integers(2**62)), 0, len(x)).uniform(draws, len(self.prior))
-        z = np.clip(mean + spread * ndtri(begin + (end - begin) * even), self._low, self._high)
+        z = np.clip(mean + spread * normal_quantile(even, begin, end), self._low, self._high)
         theta = np.clip(self._parameters.from_flow(z), *self.prior.bounds)
-        allowed = np.prod(end - begin, axis=(1, 2))
-        with np.errstate(divide="ignore"):
-            scale = np.log(allowed)
-        return Drawn(theta, self.log_prob(theta, x), allowed, np.full(len(x), np.nan), scale)
+        scale = log_mass(begin, end).sum(axis=(1, 2))
+        return Drawn(theta, self.log_prob(theta, x), np.exp(scale), np.full(len(x), np.nan), scale)
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
         """Return (m, draws, p) draws alone."""

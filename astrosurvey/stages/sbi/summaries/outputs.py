@@ -9,8 +9,6 @@ from ..calibration.misspecification import Detector, Seen, learn
 from ..data import Simulations, Split
 from .model import Summariser
 
-READ = 1 << 24
-"""Values of data that are read at once."""
 EVERY, STRANGERS = 5, 2000
 """Of the simulations that it has learnt from one in so many, and at most so many, tell how data should look: a network is dear to ask."""
 
@@ -30,10 +28,9 @@ class Outputs:
 
     def __init__(self, network: Summariser, simulations: Simulations, rows: np.ndarray) -> None:
         self.rows = rows
-        step = max(1, READ // int(np.prod(simulations.shape)))
         data, outputs = list[np.ndarray](), list[np.ndarray]()
-        for start in range(0, len(rows), step):
-            block = simulations.take(rows[start : start + step])
+        for some in simulations.blocks(rows):
+            block = simulations.take(some)
             outputs.append(network.outputs(block))
             data.append(outputs[-1][:, : network.features] if network.sets else features(block))
         self._inputs, summary = network.inputs(np.concatenate(outputs))
