@@ -10,12 +10,14 @@ import numpy as np
 from markupsafe import Markup
 
 from ..catalog.flags import SBI
+from ..core.tiling import SURVEY
 from . import text
 from .charts import Curve, curves, histogram
 from .corner import Density, corner
 from .gather import Run
 
 if TYPE_CHECKING:
+    from ..products import Samples
     from ..stages.sbi.calibration.check import Calibration
 
 MOST_CALIBRATIONS, MOST_STAGES, MOST_CORNERS = 4, 4, 6
@@ -203,7 +205,7 @@ def _together(run: Run, stage: str) -> list[tuple[str, str]]:
     return [("tiles unlike the simulations as a whole", f"{(known <= LEVEL).sum()} of {len(known)}")] if len(known) else []
 
 
-def _corners(posterior: Any, sample: Any, truth: np.ndarray | None, priors: dict[str, Density], most: int) -> list[Picture]:
+def _corners(posterior: Any, sample: Any, truth: Samples | None, priors: dict[str, Density], most: int) -> list[Picture]:
     """Return the first posteriors as pictures."""
     owner = sample.column("posterior_id").to_numpy()
     values = sample.column("parameters").combine_chunks()
@@ -211,24 +213,30 @@ def _corners(posterior: Any, sample: Any, truth: np.ndarray | None, priors: dict
     units = posterior.column("parameter_units")[0].as_py().split(",")
     flat = values.flatten().to_numpy().reshape(-1, len(names))
     labels = [f"{name}, {unit}" if unit else name for name, unit in zip(names, units, strict=True)]
+    true = None
+    if truth is not None and set(names) <= set(truth.parameters):
+        true = truth.draws[:, [truth.parameters.index(name) for name in names]]
     made = []
     for row, number in enumerate(posterior.column("posterior_id").to_numpy()[:most].tolist()):
-        known = truth[row] if truth is not None and truth.shape == (posterior.num_rows, len(names)) else None
+        known = true[row] if true is not None and len(true) == posterior.num_rows else None
         said = ", ".join(SBI.decode(int(posterior.column("flags")[row].as_py())))
         made.append(Picture(str(number), corner(flat[owner == number], labels, known, [priors.get(name) for name in names]), said))
     return made
 
 
-def _truth(run: Run, stage: str, tile: str) -> np.ndarray | None:
-    """Return the (n, p) parameters that made a tile's observations, where a simulator did."""
-    from ..products import Samples
-    from ..products.observations import PARAMETERS
+def _truth(run: Run, stage: str, tile: str) -> Samples | None:
+    """Return the parameters that made what a tile's posteriors are of, in their order, where a simulator did."""
+    from ..core.product import Tiles
+    from ..products import Observations
+    from ..stages.sbi.rounds.target import observed
 
-    source, _, port = run.inputs(stage).get("observations", "").partition(".")
-    for at, name, _, path in run.products(source):
-        if at == tile and name == port and (path / PARAMETERS).is_file():
-            return Samples.read(path / PARAMETERS).draws
-    return None
+    # What learns and answers at once learns from `observations`, and answers for `target`.
+    wires = run.inputs(stage)
+    source, _, port = wires.get("target", wires.get("observations", "")).partition(".")
+    parts = {at: Observations.read(path) for at, name, _, path in run.products(source) if name == port and tile in (SURVEY, at)}
+    if tile == SURVEY and any(map(len, parts.values())):
+        return observed(Tiles(list(parts), parts.__getitem__)).parameters
+    return next(iter(parts.values())).parameters if parts else None
 
 
 def _priors(run: Run, stage: str) -> dict[str, Density]:
@@ -236,7 +244,8 @@ def _priors(run: Run, stage: str) -> dict[str, Density]:
     from ..products import Model
     from ..stages.sbi.priors import Prior
 
-    source, _, port = run.inputs(stage).get("posterior_model", "").partition(".")
+    # What learns and answers at once has asked its own.
+    source, _, port = run.inputs(stage).get("posterior_model", f"{stage}.posterior_model").partition(".")
     for _, name, _, path in run.products(source):
         if name == port:
             prior = Prior.from_json(Model.read(path).card["prior"])

@@ -92,6 +92,27 @@ def test_section(tmp_path):
     ElementTree.fromstring(answers.corners[1].svg)
 
 
+def test_the_truth_of_what_a_round_is_about(tmp_path):
+    """Not that of the simulations it learns from; of all tiles, in the order of the ids, and by name."""
+    root = tmp_path / "run"
+    wires = {"observations": "sims.observations", "target": "see.observations"}
+    write_about(root, {"see": {"use": "simulate.stream"}, "sims": {"use": "simulate.stream"}, "round": {"use": "sbi.tmnre", "in": wires}})
+    for tile, ids, value in (("t0", np.arange(4, N), 0.0), ("t1", np.arange(4), 0.5)):
+        truth = Samples(np.full((4, 2), (np.nan, value)), ("b<", "a"), ("", "km"))
+        put(root, "see", tile, {"observations": Observations(np.full((4, 3), value, np.float32), ids, parameters=truth)})
+        wrong = Samples(np.zeros((4, 2)), ("a", "b<"), ("km", ""))
+        put(root, "sims", tile, {"observations": Observations(np.zeros((4, 3), np.float32), ids, parameters=wrong)})
+    put(root, "round", None, {**posteriors(), "posterior_model": model()})
+    (answers,) = make_inference(gather(root)).answers
+    lines = [re.findall(r'class="truth" d="M([\d.]+)', picture.svg) for picture in answers.corners]
+    middles = [re.findall(r'class="tick middle" x="([\d.]+)" y="\d+">([^<]+)', picture.svg) for picture in answers.corners]
+    assert [len(each) for each in lines] == [0, 1, 1, 1, 1, 1]  # "a" alone is known
+    for row in (1, 5):
+        (x0, low), (x1, high) = ((float(x), float(tick.replace("\u2212", "-"))) for x, tick in middles[row][:2])
+        assert low + (float(lines[row][0]) - x0) / (x1 - x0) * (high - low) == pytest.approx(0.5 if row < 4 else 0.0, abs=0.02)
+    assert all(picture.svg.count('class="prior"') == 1 for picture in answers.corners[1:])
+
+
 def test_scores_and_too_few_tests_are_told_apart(tmp_path):
     rng = np.random.default_rng(0)
     few = check(*(np.zeros(shape) for shape in ((20, 2), (20, 50, 2), (20,), (20, 50))), names=["a", "b"], rng=rng)

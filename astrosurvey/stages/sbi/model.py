@@ -77,14 +77,7 @@ class Opened:
 
     def require(self, observations: Observations) -> None:
         """Raise `DataError` unless the observations are of the kind that the model was trained on."""
-        there = observations.data.shape[1:]
-        if there != self.shape:
-            raise DataError(f"an observation has the shape {there}, and the model was trained on {self.shape}")
-        if observations.names and self.names and observations.names != self.names:
-            raise DataError(
-                f"the observations' features are {', '.join(observations.names)}, and the model was trained on "
-                f"{', '.join(self.names)}, in this order"
-            )
+        require_alike(observations, self.shape, self.names)
 
     def doubt(self, observations: Observations) -> str:
         """Return what `require` cannot see: the order of features of which one side has no names; "" where there is nothing to doubt."""
@@ -92,6 +85,18 @@ class Opened:
             return ""
         mute, named = ("the simulator does", observations.names) if observations.names else ("the observations do", self.names)
         return f"{mute} not name the features, so nobody has checked that they are {', '.join(named)}, in this order"
+
+
+def require_alike(observations: Observations, shape: tuple[int, ...], names: tuple[str, ...]) -> None:
+    """Raise `DataError` unless an observation has the shape and, where both sides have names, the features of a simulation."""
+    if observations.names and names and observations.names != names:
+        raise DataError(
+            f"the observations' features are {', '.join(observations.names)}, and the model was trained on {', '.join(names)}, in this "
+            "order: name the columns that are meant where observations are read, or simulate these"
+        )
+    there = observations.data.shape[1:]
+    if there != shape:
+        raise DataError(f"an observation has the shape {there}, and the model was trained on {shape}: observe what was simulated")
 
 
 def to_model(

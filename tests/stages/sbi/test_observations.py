@@ -55,6 +55,11 @@ class TestReading:
         assert np.array_equal(read(tmp_path / "x.fits", about="tile").data[0], image)
         assert read(tmp_path / "x.fits", hdu="T").data.tolist() == [[1]]
 
+    def test_an_array_must_have_an_axis(self, tmp_path):
+        np.save(tmp_path / "x.npy", np.float32(3))
+        with pytest.raises(DataError, match="holds a single number"):
+            read(tmp_path / "x.npy")
+
     @pytest.mark.parametrize(
         ("text", "settings", "message"),
         [

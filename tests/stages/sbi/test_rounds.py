@@ -18,7 +18,8 @@ from astrosurvey.stages.sbi.priors import Prior
 from astrosurvey.stages.sbi.rounds.box import Box
 from astrosurvey.stages.sbi.rounds.marginals import PLACES, _hanging_together, balanced, tree
 from astrosurvey.stages.sbi.rounds.stage import PoolSimulations, Truncate, TruncatedMarginals
-from astrosurvey.stages.sbi.rounds.train import observed, subsets
+from astrosurvey.stages.sbi.rounds.target import observed
+from astrosurvey.stages.sbi.rounds.train import subsets
 from astrosurvey.stages.sbi.stage import NeuralPosterior, Posterior
 
 NOISE = 0.15
@@ -206,12 +207,19 @@ def test_a_joint_prior_is_refused_before_anything_is_learnt(surroundings):
 def test_what_is_observed_counts_once_and_must_be_there(surroundings):
     one, other = TARGET, replace(TARGET, data=SEEN[::-1].copy(), ids=np.array([8, 9]))
     assert observed(gathered(one, one, other, one)).ids.tolist() == [5, 6, 8, 9]
+    assert observed(gathered(one, other)).parameters is None
+    known = [replace(part, parameters=PRIOR.samples(np.full((2, 3), k))) for k, part in enumerate((one, other))]
+    assert observed(gathered(*known[::-1])).parameters.draws[:, 0].tolist() == [0, 0, 1, 1]
+    assert observed(gathered(known[0], other)).parameters is None
     with pytest.raises(DataError, match="another kind"):
         observed(gathered(one, replace(other, about="tile")))
     blind = replace(TARGET, data=np.full((2, 3), np.nan, np.float32))
     with pytest.raises(DataError, match="every observation of `target` has missing values"):
         config = TruncatedMarginals.Config(members=1, hidden=[4], epochs=1, calibration="off", pairs=[])
         TruncatedMarginals(config).run(surroundings(), observations=gathered(simulations(60)), target=gathered(blind))
+    wide = Observations(np.zeros((1, 4), np.float32), np.array([5]))
+    with pytest.raises(DataError, match=r"shape \(4,\), and the model was trained on \(3,\)"):
+        TruncatedMarginals().run(surroundings(), observations=gathered(simulations(60)), target=gathered(wide))
 
 
 def test_only_rounds_of_one_inference_are_pooled(surroundings):

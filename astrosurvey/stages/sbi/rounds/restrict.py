@@ -17,7 +17,7 @@ from ....networks.determinism import threads
 from ....products import Model, Observations
 from ..model import opened
 from .box import KEY, Box, to_card
-from .train import observed, telling
+from .target import observed, telling
 
 FEWEST = 100
 """Draws within the prior that an observation must have."""

@@ -25,7 +25,7 @@ class TruncatedMarginals(Stage):
     from); Alvey, Gerdes & Weniger (2023), arXiv:2304.02032 (stellar streams).
     """
 
-    name, version, scope = "sbi.tmnre", 1, "survey"
+    name, version, scope = "sbi.tmnre", 2, "survey"
     inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations), "target": Tiles.of(Observations)}
     outputs: ClassVar[Mapping[str, Any]] = {
         "posterior_model": Model,

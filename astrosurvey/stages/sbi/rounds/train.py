@@ -11,16 +11,16 @@ import numpy as np
 
 from ....catalog.schema import suggestion
 from ....core.product import Tiles
-from ....core.stage import Context, DataError, NoWork
+from ....core.stage import Context, DataError
 from ....networks.determinism import threads
 from ....products import Metric, Observations
 from ..answer import answer
-from ..data import whole
 from ..infer import Material, fitted, prepared
-from ..model import opened
+from ..model import opened, require_alike
 from ..priors import Prior
 from .box import KEY, Box, to_card
 from .marginals import MarginalRatio
+from .target import by_id, observed, telling
 
 FEW = 6
 """Parameters up to which all pairs are learnt."""
@@ -37,10 +37,11 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
     """
     seen = observed(target)
     material = prepared(ctx, by_id(observations), config, of_data=True)
+    # What is wrong with the target is said before hours of training, not after them.
+    require_alike(seen, material.simulations.shape, material.simulations.names)
+    x = telling(ctx, seen)
     model, metrics = fitted(ctx, material, config, "sbi.tmnre", subsets=subsets(material.simulations.prior, config.pairs))
     ready = opened(model, ctx.device)
-    ready.require(seen)
-    x = telling(ctx, seen)
     estimator = ready.estimator
     assert isinstance(estimator, MarginalRatio)
     with threads(1):
@@ -75,47 +76,6 @@ def subsets(prior: Prior, pairs: Sequence[tuple[str, str]] | None) -> list[list[
         if any(a == b for a, b in chosen):
             raise DataError("`pairs` names a parameter together with itself; a pair has two")
     return [*([k] for k in range(len(names))), *map(list, chosen)]
-
-
-def by_id(tiles: Tiles[Observations]) -> Tiles[Observations]:
-    """Return tiles in the order of the ids that they begin with, so that posteriors do not depend on the order in which tiles come."""
-    place = {name: (int(part.ids[0]) if len(part) else -1, k) for k, (name, part) in enumerate(tiles.items())}
-    return Tiles(sorted(place, key=place.__getitem__), lambda name: tiles[place[name][1]])
-
-
-def observed(target: Tiles[Observations]) -> Observations:
-    """Return all that has been observed; what several tiles have read from the same file counts once.
-
-    Raises:
-        NoWork: there is nothing.
-        DataError: tiles hold observations of different kinds.
-    """
-    parts: list[Observations] = []
-    for tile, part in by_id(target).items():
-        if not len(part) or any(np.array_equal(part.data, other.data, equal_nan=True) for other in parts):
-            continue
-        if parts and (part.data.shape[1:], part.names, part.about) != (parts[0].data.shape[1:], parts[0].names, parts[0].about):
-            raise DataError(f"tile {tile}: observations of `target` are of another kind than the ones before")
-        parts.append(part)
-    if not parts:
-        raise NoWork("nothing has been observed")
-    data, ids = (np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in ("data", "ids"))
-    return Observations(data, ids, parts[0].about, parts[0].names)
-
-
-def telling(ctx: Context, seen: Observations) -> np.ndarray:
-    """Return the (m, …) data of those observations that say where the next round should look.
-
-    Raises:
-        DataError: all have missing values.
-    """
-    x = np.asarray(seen.data, np.float32)
-    there = whole(x, sets=False)
-    if not there.any():
-        raise DataError("every observation of `target` has missing values: nothing says where the next round should look")
-    if not there.all():
-        ctx.log.warning("%d of %d observations have missing values, and no say in the next round", (~there).sum(), len(x))
-    return x[there]
 
 
 def _held(estimator: MarginalRatio, material: Material, config: Any) -> np.ndarray:

@@ -31,7 +31,7 @@ class Enrichment(Simulator):
     References: Weinberg, Andrews & Freudenburg (2017), ApJ 837, 183 (equations and constants); Andrews et al. (2017), ApJ 835, 224.
     """
 
-    name, version, scope = "simulate.enrichment", 1, "tile"
+    name, version, scope = "simulate.enrichment", 2, "tile"
     parameters: ClassVar[Mapping[str, str]] = {"yields": "", "ia_yields": "", "depletion_time": "Gyr", "outflow": "", "history": "Gyr"}
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "yields": {"log_uniform": [0.5, 2]},

@@ -25,7 +25,7 @@ class TrainMoments(Stage):
         Schosser, Heneka & Plehn (2024), arXiv:2401.04174 (pre-training of summaries).
     """
 
-    name, version, scope = "sbi.moments", 1, "survey"
+    name, version, scope = "sbi.moments", 2, "survey"
     inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
     outputs: ClassVar[Mapping[str, Any]] = {"summary_model": Model, "metrics": Metrics}
 
