@@ -10,7 +10,6 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .perceptron import Linear, Perceptron
+from .sinh_arsinh import SinhArsinh
 from .spline import spline
 
 
@@ -49,6 +49,7 @@ class FlowEnsemble(nn.Module):
         self.features, self.members = features, members
         self.summary = Perceptron(members, (context, *summary)) if summary else nn.Identity()
         heard = summary[-1] if summary else context
+        self.base = SinhArsinh()
         self.couplings = nn.ModuleList(_Coupling(given, features, heard, members, bins, hidden) for given in _givens(features, layers))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
@@ -58,6 +59,24 @@ class FlowEnsemble(nn.Module):
             x: (member or 1, feature, row * draw), with the draws of a row side by side.
             context: (member or 1, context, row).
         """
+        z, log_slope = self._unbent(x, context)
+        return log_slope + self.base(z)
+
+    @torch.no_grad()
+    def widen(self, x: Tensor, context: Tensor) -> None:
+        """Choose width and tails of what is bent, so that each member finds vectors that were kept back most probable.
+
+        Trained flows are too sure of themselves, in the tails above all. That the members, rather than their mixture, decide makes
+        the mixture a little wider than is most probable, and its regions of high density cover what they should.
+
+        Args:
+            x: (member or 1, feature, row).
+            context: (member or 1, context, row).
+        """
+        self.base.fit(self._unbent(x, context)[0])
+
+    def _unbent(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (member, feature, row * draw) what is bent into x, and (member, row * draw) the log of the slope."""
         context = self.summary(context)
         draws = x.shape[-1] // context.shape[-1]
         x = x.expand(self.members, -1, -1)
@@ -65,7 +84,7 @@ class FlowEnsemble(nn.Module):
         for coupling in self.couplings:
             x, gained = coupling(x, context, draws)
             log_slope = log_slope + gained
-        return log_slope + _normal(x)
+        return x, log_slope
 
     @torch.no_grad()
     def sample(self, noise: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +96,7 @@ class FlowEnsemble(nn.Module):
         """
         context = self.summary(context)
         draws = noise.shape[-1] // context.shape[-1]
-        x, log_density = noise, _normal(noise)
+        x, log_density = self.base.bend(noise)
         for coupling in reversed(self.couplings):
             x, gained = coupling(x, context, draws, inverse=True)
             log_density = log_density - gained
@@ -106,11 +125,6 @@ class _Coupling(nn.Module):
         knots = knots.unflatten(1, (3 * self.bins - 1, len(self.bent)))
         right, log_slope = spline(right, knots, self.bins, steep=True, inverse=inverse)
         return torch.cat([left, right], dim=1)[:, self.back], log_slope.sum(dim=1)
-
-
-def _normal(x: Tensor) -> Tensor:
-    """Return (member, row) the log of the standard normal density."""
-    return -0.5 * (x * x + math.log(2 * math.pi)).sum(dim=1)
 
 
 def _givens(features: int, layers: int) -> list[list[int]]:

@@ -186,4 +186,6 @@ def train(
         log=log,
         checkpoint=checkpoint,
     )
+    if isinstance(trained, FlowEnsemble) and len(split.validation):
+        trained.widen(*(part.cpu() for part in held_back))
     return Trained(settings.architecture, trained, config, history)

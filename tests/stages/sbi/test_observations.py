@@ -165,6 +165,19 @@ class TestObserving:
         expected = np.array([[np.nan, 1, 2], [3, 2, 1], [np.nan, np.nan, 3]], np.float32)
         assert np.array_equal(found.data, expected, equal_nan=True)
 
+    def test_all_sources_of_a_tile_are_a_set(self):
+        """Those that belong to another tile, or lack a value, are not in it."""
+        sources = self.sources()
+        given = {"columns": ["r_kron_flux", "ra"], "rows": 3}
+        found = run(ObserveSources, given, sources=sources, photometry=self.photometry())["observations"]
+        expected = np.array([[[1, 2], [2, 1], [np.nan, np.nan]]], np.float32)
+        assert np.array_equal(found.data, expected, equal_nan=True)
+        assert (found.about, found.ids.tolist(), found.names) == ("tile", [7], ("r_kron_flux", "ra"))
+        others = sources.replace(primary=np.array([True, False, True]))
+        assert np.isfinite(run(ObserveSources, given, sources=others, photometry=self.photometry())["observations"].data).sum() == 2
+        with pytest.raises(DataError, match="3 sources, and a set has room for 2: raise `rows`"):
+            run(ObserveSources, {"columns": ["ra"], "rows": 2}, sources=sources)
+
     def test_what_is_wrong_is_said(self):
         with pytest.raises(DataError, match="did you mean 'r_kron_flux'"):
             run(ObserveSources, {"columns": ["r_kron_fluxx"]}, sources=self.sources(), photometry=self.photometry())

@@ -92,7 +92,8 @@ def test_tuning_recovers_what_a_weak_summary_threw_away(untuned, tuned, tmp_path
     assert told["tuning_gain"] == pytest.approx(gain.mean(), abs=4 * gain.std() / np.sqrt(200))
     curve = tuned["calibration"].curves["tuning"]
     assert curve["step"][0] == 0
-    assert told["surprise"] == min(curve["surprise.validation"]) == pytest.approx(curve["surprise.validation"][0] - told["tuning_gain"])
+    assert told["surprise"] == pytest.approx(curve["surprise.validation"][0] - told["tuning_gain"])
+    assert told["surprise"] == pytest.approx(min(curve["surprise.validation"]), abs=0.03)  # the width is fitted anew after that
     assert told["calibration_p"] > 1e-3
 
 

@@ -43,7 +43,7 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
         raise DataError(f"{len(split.training)} simulations without missing values are too few to learn from; at least {FEWEST} are needed")
     axis = 0 if config.channels else len(simulations.shape) - 1 if kind == "deep_set" or len(simulations.shape) == 1 else None
     some = split.training[: max(1, BLOCK // int(np.prod(simulations.shape)))]
-    scaling = FieldScaling.learnt(simulations.take(some), axis)
+    scaling = FieldScaling.learnt(simulations.take(some), axis, sets=kind == "deep_set")
     shape = list(simulations.shape)
     network = {"kind": kind, "shape": shape, "features": config.features, "parameters": len(simulations.prior)}
     network |= {"channels": config.channels, "stem": list(config.stem) if config.stem is not None else None}

@@ -23,7 +23,7 @@ class Outputs:
 
     Attributes:
         rows: the same.
-        seen: features of the data (none of sets, whose rows have no order), and summaries.
+        seen: features of the data (of sets, whose rows have no order, summaries and sizes), and summaries.
     """
 
     def __init__(self, network: Summariser, simulations: Simulations, rows: np.ndarray) -> None:
@@ -32,7 +32,8 @@ class Outputs:
         for some in simulations.blocks(rows):
             block = simulations.take(some)
             outputs.append(network.outputs(block))
-            data.append(outputs[-1][:, : network.features] if network.sets else features(block))
+            summary = outputs[-1][:, : network.features]
+            data.append(network.data.with_sizes(summary, block) if network.sets else features(block))
         self._inputs, summary = network.inputs(np.concatenate(outputs))
         self.seen = Seen(np.concatenate(data), summary)
 

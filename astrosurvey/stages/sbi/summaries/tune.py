@@ -94,14 +94,17 @@ def tune(
         with torch.autocast(ctx.device, enabled=False):
             return {"surprise": -net(*batch).mean()}
 
-    @torch.no_grad()
+    def context(net: JointFlow) -> Tensor:
+        return torch.cat([net.context(read(rows)) for rows in np.array_split(held, -(-len(held) // config.batch))], dim=2)
+
     def validation(net: nn.Module) -> Mapping[str, float]:
-        blocks = np.array_split(held, -(-len(held) // config.batch))
-        members = torch.cat([net(theta[None, :, rows], read(rows)) for rows in blocks], dim=1).double()
+        assert isinstance(net, JointFlow)
+        members = net.flow(theta[None, :, held], context(net)).double()
         return {"surprise": float(np.log(flow.members) - torch.logsumexp(members, dim=0).mean())}
 
     steps = config.epochs * batches.epoch
-    before = validation(joint)["surprise"]
+    with torch.no_grad():
+        before = validation(joint)["surprise"]
     untuned = deepcopy(joint)
     tuned, history = fit(
         joint,
@@ -114,19 +117,21 @@ def tune(
         log=lambda line: ctx.log.info("tuning: %s", line),
         checkpoint=ctx.checkpoint / "tuning" if ctx.checkpoint is not None else None,
     )
-    better = history.best[0] < before
-    if better:
-        ctx.log.info("tuning: the surprise of simulations kept back fell from %.4f to %.4f", before, history.best[0])
-    else:
-        ctx.log.warning(
-            "tuning: the surprise of simulations kept back did not fall below %.4f; flow and summaries stay as they were", before
-        )
-    chosen = tuned if better else untuned.cpu()
+    chosen = tuned.to(ctx.device)
     assert isinstance(chosen, JointFlow)
+    with torch.no_grad():
+        if len(split.validation):
+            chosen.flow.widen(theta[None, :, held], context(chosen))
+        after = validation(chosen)["surprise"]
+    if after < before:
+        ctx.log.info("tuning: the surprise of simulations kept back fell from %.4f to %.4f", before, after)
+    else:
+        chosen, after = untuned, before
+        message = "tuning: the surprise of simulations kept back did not fall below %.4f; flow and summaries stay as they were"
+        ctx.log.warning(message, before)
     first = {"step": 0.0, "rate": 0.0, "surprise.validation": before}
     curves = {name: [first.get(name), *values] for name, values in history.curves.items()}
-    network = replace(network, network=chosen.summary.to(ctx.device).eval())
-    return Tuned(chosen.flow.eval(), network, curves, history.stopped, before, min(before, history.best[0]))
+    return Tuned(chosen.flow, replace(network, network=chosen.summary.eval()), curves, history.stopped, before, after)
 
 
 def _scale(scaling: DataScaling, device: str) -> Callable[[Tensor], Tensor]:
