@@ -30,7 +30,7 @@ class Summary:
     Attributes:
         quantiles: (m, p, level) at `LEVELS`.
         mean, std, best: (m, p); the last is the most probable of the draws.
-        log_density: (m,) at the mean.
+        log_density: (m,) at `Prior.centre` of mean and best.
         number: (m,) draws that there are.
         flags: (m,) bits of `catalog.flags.SBI`.
     """
@@ -66,11 +66,13 @@ def summarised(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> 
         mean[rows], std[rows] = theta.mean(axis=1), theta.std(axis=1)
         chosen = np.argsort(-drawn.log_density[rows, :count], axis=1, kind="stable")[:, :CANDIDATES]
         candidates = np.take_along_axis(theta, chosen[..., None], 1)
-        log = opened.estimator.log_prob(np.concatenate([mean[rows, None], candidates], axis=1), x[rows])
-        log_density[rows] = log[:, 0] - drawn.log_scale[rows]
-        best[rows] = np.take_along_axis(candidates, log[:, 1:].argmax(axis=1)[:, None, None], 1)[:, 0]
+        log = opened.estimator.log_prob(candidates, x[rows])
+        best[rows] = np.take_along_axis(candidates, log.argmax(axis=1)[:, None, None], 1)[:, 0]
     if (exact := drawn.moments) is not None:
         quantiles, mean, std = exact.quantiles, exact.mean, exact.std
+    some = np.flatnonzero(number)
+    centre = opened.estimator.prior.centre(mean[some], best[some])
+    log_density[some] = opened.estimator.log_prob(centre[:, None], x[some])[:, 0] - drawn.log_scale[some]
     return Summary(quantiles, mean, std, best, log_density, number, _flags(opened, x, drawn, ood))
 
 

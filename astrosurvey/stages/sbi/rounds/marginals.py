@@ -94,7 +94,8 @@ class MarginalRatio:
                 cells = np.stack([np.interp(places[:, q], found.below[row, q], self._edges) for q in range(p)], axis=1)
                 theta[k] = self.prior.quantile(cells)
                 log[k] = self._log_density(found, row, self.prior.probability(theta[k]), everything) + self.prior.log_density(theta[k])
-        return Drawn(theta, log, np.ones(m), np.full(m, np.nan), np.zeros(m), moments)
+        accepted = np.where(np.isfinite(moments.mean).all(axis=1), 1.0, np.nan)
+        return Drawn(theta, log, accepted, np.full(m, np.nan), np.zeros(m), moments)
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
         """Return (m, draws, p) draws alone."""
