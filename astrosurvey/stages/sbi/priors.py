@@ -39,6 +39,14 @@ def normal_unit(text: str) -> str:
             raise ValueError(f"{text!r} is no unit; write it as VOUnit does, such as 'km.s**-1', or '' for none") from error
 
 
+def spelt_unit(text: str) -> str:
+    """Return a unit as `normal_unit` does; one that is none as it is."""
+    try:
+        return normal_unit(text)
+    except ValueError:
+        return text
+
+
 class ParameterPrior(StageConfig):
     """The prior of one parameter: one of the distributions below, and a unit."""
 
