@@ -31,24 +31,28 @@ class SinhArsinh(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return (member, row) logs of the density of (member, feature, row) numbers."""
-        return _log(z, *self.shape)
+        return _log_density(z, *self.shape)
 
     def bend(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return (member, feature, row) draws, of standard normal numbers, and the (member, row) logs of their density."""
         width, tails = self.shape
-        z = width * (tails * noise.asinh()).sinh()
-        return z, self(z)
+        apart = (tails * noise.asinh()).sinh()
+        return width * apart, _log(noise, apart, width * tails)
 
     @torch.no_grad()
     def fit(self, z: Tensor) -> None:
         """Choose the most probable width and tails of (member, feature, row) numbers."""
         shapes = torch.cartesian_prod(WIDTHS, TAILS).to(z)
-        log = torch.stack([_log(z, *shape).mean(dim=0).sum() for shape in shapes])
+        log = torch.stack([_log_density(z, *shape).mean(dim=0).sum() for shape in shapes])
         self.shape.copy_(shapes[(log - 0.5 * (shapes.log() / PRIOR).square().sum(dim=1)).argmax()])
 
 
-def _log(z: Tensor, width: Tensor, tails: Tensor) -> Tensor:
+def _log_density(z: Tensor, width: Tensor, tails: Tensor) -> Tensor:
     apart = z / width
-    n = (apart.asinh() / tails).sinh()
-    slope = 0.5 * (n.square().log1p() - apart.square().log1p()) - (width * tails).log()  # log of that of n over z
+    return _log((apart.asinh() / tails).sinh(), apart, width * tails)
+
+
+def _log(n: Tensor, apart: Tensor, scale: Tensor) -> Tensor:
+    """Return the log density, by the normal numbers and what they are bent into before the width."""
+    slope = 0.5 * (n.square().log1p() - apart.square().log1p()) - scale.log()  # log of that of n over z
     return (slope - 0.5 * (n.square() + math.log(2 * math.pi))).sum(dim=1)

@@ -94,6 +94,11 @@ def reweighted(opened: Opened, card: Mapping[str, Any]) -> Opened:
     prior, flow = opened.estimator.prior, opened.estimator
     if not isinstance(flow, PosteriorFlow):
         raise DataError(f"`reweight` needs draws of a known density, as a model of sbi.npe gives them, and this one is of {opened.method}")
+    if opened.network is not None:
+        raise DataError(
+            "`reweight` needs the likelihood of what the flow takes, and this one takes the summaries of a network: leave `reweight` out, "
+            "or train sbi.npe without `summary_model`"
+        )
     if unlike := [m.name for m in prior.marginals if m.kind in ("joint", "categorical")]:
         raise DataError(f"`reweight` needs the density of every parameter's prior, and {unlike[0]!r} has none: leave `reweight` out")
     simulator = _installed(card.get("simulator", {}))
