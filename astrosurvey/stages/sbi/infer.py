@@ -278,6 +278,7 @@ def calibrated(ctx: Context, estimator: Estimator, simulations: Simulations, row
     if config.calibration == "off":
         return Calibration(OFF)
     names = simulations.prior.names
+    ctx.log.info("posteriors are tested on %d simulations that were kept back", len(rows))
     found = calibrate(estimator, simulations.theta[rows], x, names=names, rng=ctx.rng, draws=config.draws)
     if found.failed:
         ctx.log.warning("posteriors are %s by %d tests: %s", found.verdict, found.tests, "; ".join(found.faults) or f"p = {found.p:.3g}")

@@ -72,7 +72,8 @@ OBSERVED = np.array([[0.2, 1.0, 4.0], [np.nan, 0.0, 4.0], [60.0, -60.0, 4.0], [1
 @pytest.mark.parametrize("method", ["sbi.npe", "sbi.nle", "sbi.nre"])
 def test_posteriors_are_right_and_dirt_is_flagged(method, trained, surroundings):
     model = trained[method]["posterior_model"]
-    observations = Observations(OBSERVED, np.array([11, 12, 13, 14]), "source", ("x", "y", "c"))
+    gap = np.array([[0.0, 0.0, np.nan]], np.float32)  # in the feature that tells nothing
+    observations = Observations(np.concatenate([OBSERVED, gap]), np.array([11, 12, 13, 14, 15]), "source", ("x", "y", "c"))
     began = time.process_time()
     found = Posterior(Posterior.Config(draws=400, keep=10)).run(surroundings(), posterior_model=model, observations=observations)
     assert time.process_time() - began < 5
@@ -89,20 +90,20 @@ def test_posteriors_are_right_and_dirt_is_flagged(method, trained, surroundings)
     flags = table.column("flags")
     off = SBI["CALIBRATION_OFF"] if method == "sbi.nle" else 0
     assert flags[0] == off
-    assert flags[1] == off | SBI["INVALID_INPUT"]
-    assert np.isnan(mean[1]).all()
+    assert (flags[[1, 4]] == off | SBI["INVALID_INPUT"]).all()
+    assert np.isnan(mean[[1, 4]]).all()
     assert flags[3] & SBI["PRIOR_EDGE"]
     assert flags[2] & SBI["OUT_OF_DISTRIBUTION"]
     assert not flags[0] & SBI["OUT_OF_DISTRIBUTION"]
     assert np.isfinite(mean[2]).all() or table.column("n_draw")[2] == 0
     if method == "sbi.npe":  # what the flow makes of data far beyond all simulations lies beyond the prior
         assert flags[2] & SBI["LOW_ACCEPTANCE"]
-    assert table.column("n_draw")[[0, 1, 3]].tolist() == [400, 0, 400]
-    assert table.column("source_id").tolist() == [11, 12, 13, 14]
+    assert table.column("n_draw")[[0, 1, 3, 4]].tolist() == [400, 0, 400, 0]
+    assert table.column("source_id").tolist() == [11, 12, 13, 14, 15]
     drawn = np.array(found["posterior_sample"].rows.column("parameters").to_pylist())
     assert drawn.shape == (10 * (table.column("n_draw") > 0).sum(), 2)
     assert (np.abs(drawn[:, 0]) <= 1).all()
-    assert table.rows.column("log_evidence").null_count == (0 if method == "sbi.nle" else 4)
+    assert table.rows.column("log_evidence").null_count == (0 if method == "sbi.nle" else 5)
 
 
 def test_calibration_is_part_of_the_model(trained):
