@@ -117,9 +117,11 @@ def prepared(ctx: Context, observations: Tiles[Observations], config: Any, *, of
         of_data: they are for a likelihood, or its ratio to the evidence.
 
     Raises:
-        DataError: too many have missing values, or there is no likelihood to learn.
+        DataError: too many have missing values, there is no likelihood to learn, or no prior density to multiply it by.
     """
     found = Simulations(observations)
+    if of_data and not found.prior.has_density:
+        raise DataError("a likelihood needs the prior's density, which is not known of a joint prior; use sbi.npe, or independent priors")
     require(ctx, found, config.max_missing)
     split = found.split(config.keep_back)
     if not len(split.training):
