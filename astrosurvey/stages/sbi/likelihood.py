@@ -37,7 +37,7 @@ class LikelihoodFlow:
         self._network, self._parameters, self._data, self._device = network.to(device).eval(), parameters, data, device
         self.prior = parameters.prior
 
-    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator, first: int = 0) -> Drawn:
         """Return draws given (m, …) observations; none depends on how many observations there are."""
         start_seed, seed = (int(s) for s in rng.integers(2**62, size=2))
         m, p = len(x), len(self.prior)
@@ -47,13 +47,13 @@ class LikelihoodFlow:
         evidence, accepted = np.full(m, np.nan), np.full(m, np.nan)
         scaled, slope = self._seen(x)
         known = np.flatnonzero(np.isfinite(scaled).all(axis=1))
-        for first in range(0, len(known), TOGETHER):
-            rows = known[first : first + TOGETHER]
+        for begin in range(0, len(known), TOGETHER):
+            rows = known[begin : begin + TOGETHER]
             walked = walk(
                 np.broadcast_to(start, (len(rows), n, p)),
-                rows,
+                first + rows,
                 lambda z, _: self._log_prior(z),
-                lambda z, rows: self._log_likelihood(z, scaled[rows]) + slope[rows, None],
+                lambda z, numbers: self._log_likelihood(z, scaled[numbers - first]) + slope[numbers - first, None],
                 draws,
                 seed,
             )

@@ -16,6 +16,7 @@ from astrosurvey.catalog.flags import SBI
 from astrosurvey.core.product import Tiles
 from astrosurvey.core.stage import DataError
 from astrosurvey.products import Observations
+from astrosurvey.stages.sbi import answer
 from astrosurvey.stages.sbi import data as data_module
 from astrosurvey.stages.sbi import train as train_module
 from astrosurvey.stages.sbi.data import Batches, Simulations
@@ -220,3 +221,17 @@ def test_tiles_of_other_priors_do_not_mix():
     other = Prior.declared({"slope": {"uniform": [-2, 2]}, "zero": {"normal": [0, 1]}})
     with pytest.raises(DataError, match="another prior"):
         Simulations(gathered(simulations(10), simulations(10, parameters=other.samples(other.draw(rng, 10)))))
+
+
+@pytest.mark.parametrize("method", ["sbi.npe", "sbi.nle", "sbi.nre"])
+def test_an_answer_does_not_depend_on_how_many_are_dealt_with_at_a_time(method, trained, surroundings, monkeypatch):
+    model = trained[method]["posterior_model"]
+    data = np.resize(OBSERVED, (7, 3)) + np.linspace(0, 0.3, 7, dtype=np.float32)[:, None] * [1, 1, 0]
+    observations = Observations(data.astype(np.float32), np.arange(7), "source")
+    found = []
+    for rows in (7, 2):
+        monkeypatch.setattr(answer, "VALUES", rows * 120 * 2)
+        found.append(Posterior(Posterior.Config(draws=120)).run(surroundings(), posterior_model=model, observations=observations))
+    whole, parts = found
+    for name in ("posterior", "posterior_sample"):
+        assert str(whole[name].rows.to_pydict()) == str(parts[name].rows.to_pydict()), name
