@@ -117,9 +117,11 @@ def prepared(ctx: Context, observations: Tiles[Observations], config: Any, *, of
         of_data: they are for a likelihood, or its ratio to the evidence.
 
     Raises:
-        DataError: too many have missing values, or there is no likelihood to learn.
+        DataError: too many have missing values, there is no likelihood to learn, or no prior density to multiply it by.
     """
     found = Simulations(observations)
+    if of_data and not found.prior.has_density:
+        raise DataError("a likelihood needs the prior's density, which is not known of a joint prior; use sbi.npe, or independent priors")
     require(ctx, found, config.max_missing)
     split = found.split(config.keep_back)
     if not len(split.training):
@@ -279,6 +281,7 @@ def calibrated(ctx: Context, estimator: Estimator, simulations: Simulations, row
     if config.calibration == "off":
         return Calibration(OFF)
     names = simulations.prior.names
+    ctx.log.info("posteriors are tested on %d simulations that were kept back", len(rows))
     found = calibrate(estimator, simulations.theta[rows], x, names=names, rng=ctx.rng, draws=config.draws)
     if found.failed:
         ctx.log.warning("posteriors are %s by %d tests: %s", found.verdict, found.tests, "; ".join(found.faults) or f"p = {found.p:.3g}")
