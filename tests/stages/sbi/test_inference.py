@@ -169,7 +169,7 @@ def test_parameters_of_a_joint_prior_have_posteriors(surroundings):
     assert (draws[1, :, 0] < draws[1, :, 1]).mean() > 0.85
     assert np.isfinite(found["posterior"].column("log_density")).all()
     for stage in (NeuralLikelihood, NeuralRatio):
-        with pytest.raises(DataError, match="joint prior; use sbi.npe"):
+        with pytest.raises(DataError, match="of a joint prior; use sbi.npe"):
             stage().run(surroundings(), observations=made)
 
 
