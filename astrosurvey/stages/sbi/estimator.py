@@ -11,7 +11,7 @@ import torch
 from ...networks.conditional_flow import FlowEnsemble
 from .data import whole
 from .priors import Prior
-from .rows import RowRandom
+from .rows import RandomOfRows
 from .scaling import DataScaling, ParameterScaling
 
 BLOCK = 1 << 13
@@ -79,8 +79,12 @@ class Estimator(Protocol):
 
     prior: Prior
 
-    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
-        """Return draws given (m, …) observations."""
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator, first: int = 0) -> Drawn:
+        """Return draws given (m, …) observations.
+
+        Observations are asked about in blocks, with a generator of the same state for each. `first` is the number of a block's first
+        observation: random numbers are told apart by the observation's number (`RowRandom`), so that no answer depends on the blocks.
+        """
         ...
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -105,7 +109,7 @@ class PosteriorFlow:
         self._network, self._parameters, self._data, self._device = network.to(device).eval(), parameters, data, device
         self.prior = parameters.prior
 
-    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator, first: int = 0) -> Drawn:
         """Return draws given (m, …) observations; none depends on how many observations there are.
 
         Draws beyond the prior are drawn again, `ROUNDS` times at most.
@@ -119,9 +123,9 @@ class PosteriorFlow:
             for count in np.unique(number):
                 alike = rows[number == count]
                 step = max(1, BLOCK // int(count))
-                for first in range(0, len(alike), step):
-                    some = alike[first : first + step]
-                    found, log = self._draw(x[some], some, int(count), seed + again)
+                for start in range(0, len(alike), step):
+                    some = alike[start : start + step]
+                    found, log = self._draw(x[some], some + first, int(count), seed + again)
                     inside = self.prior.inside(found)
                     accepted[some] += inside.sum(axis=1)
                     asked[some] += count
@@ -158,12 +162,9 @@ class PosteriorFlow:
         """Return (n, draws, p) draws, in turn by each member, and (n, draws) their log densities by that member."""
         members, p, n = self._network.members, len(self.prior), len(rows)
         each = -(-draws // members)
-        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-        noise = np.concatenate([RowRandom(seed, run[0], run[-1] + 1).normal(each, members, p) for run in runs])
-        seen = (
-            torch.from_numpy(np.ascontiguousarray(noise.transpose(2, 3, 0, 1), np.float32)).to(self._device).reshape(members, p, n * each)
-        )
-        z, log = self._network.sample(seen.to(self._device), self._context(x))
+        noise = RandomOfRows(seed, rows).normal(each, members, p).transpose(2, 3, 0, 1)
+        seen = torch.from_numpy(np.ascontiguousarray(noise, np.float32).reshape(members, p, n * each)).to(self._device)
+        z, log = self._network.sample(seen, self._context(x))
         found = z.cpu().numpy().reshape(members, p, n, each).transpose(2, 3, 0, 1).reshape(n, each * members, p)
         density = log.cpu().numpy().reshape(members, n, each).transpose(1, 2, 0).reshape(n, each * members)
         # The first draws are another member's for each observation, so that few draws too are the mixture's.

@@ -86,7 +86,7 @@ class Beside:
     def __init__(self, shift):
         self.shift = shift
 
-    def posterior(self, x, draws, rng):
+    def posterior(self, x, draws, rng, first=0):
         theta = self.shift + np.sqrt(VARIANCE) * rng.standard_normal((len(x), draws, len(PRIOR)))
         return Drawn(theta, self.log_prob(theta, x), np.ones(len(x)), np.full(len(x), np.nan), np.zeros(len(x)))
 
