@@ -259,6 +259,16 @@ def test_an_answer_does_not_depend_on_how_many_are_dealt_with_at_a_time(method, 
         assert str(whole[name].rows.to_pydict()) == str(parts[name].rows.to_pydict()), name
 
 
+@pytest.mark.parametrize(("method", "expected"), [("sbi.npe", [5]), ("sbi.nre", [2, 4, 5])])
+def test_walkers_say_how_far_they_are(method, expected, trained, surroundings, monkeypatch):
+    monkeypatch.setattr(answer, "SLOW", 2)
+    said = []
+    observations = Observations(np.resize(OBSERVED[:1], (5, 3)), np.arange(5))
+    ctx = replace(surroundings(), progress=lambda done, total: said.append(done))
+    Posterior(Posterior.Config(draws=10)).run(ctx, posterior_model=trained[method]["posterior_model"], observations=observations)
+    assert said == expected
+
+
 def test_a_model_is_opened_once_for_all_tiles(trained, surroundings):
     model, observations = trained["sbi.npe"]["posterior_model"], Observations(OBSERVED, np.arange(4))
     stage = Posterior(Posterior.Config(draws=10))
