@@ -9,6 +9,7 @@ import torch
 
 from ...networks.conditional_flow import FlowEnsemble
 from ...networks.ratio import RatioNetwork
+from .data import whole
 from .estimator import Drawn
 from .sampler import walk
 from .scaling import DataScaling, ParameterScaling
@@ -46,7 +47,7 @@ class LikelihoodFlow:
         theta, log = np.full((m, draws, p), np.nan), np.full((m, draws), np.nan)
         evidence, accepted = np.full(m, np.nan), np.full(m, np.nan)
         scaled, slope = self._seen(x)
-        known = np.flatnonzero(np.isfinite(scaled).all(axis=1))
+        known = np.flatnonzero(whole(x, sets=False))
         for begin in range(0, len(known), TOGETHER):
             rows = known[begin : begin + TOGETHER]
             walked = walk(

@@ -17,7 +17,7 @@ from .calibration.misspecification import Detector, Seen, among_weights, parted
 from .data import Simulations
 from .estimator import Estimator, PosteriorFlow
 from .likelihood import LikelihoodFlow, LikelihoodRatio
-from .priors import Prior, spelt_unit
+from .priors import Prior, same_unit
 from .rounds.marginals import MarginalRatio
 from .scaling import DataScaling, ParameterScaling
 from .sets import alike
@@ -105,7 +105,7 @@ def require_alike(
     if not alike(there, shape, sets=sets):
         raise DataError(f"an observation has the shape {there}, and the model was trained on {shape}: observe what was simulated")
     for name, ours, theirs in zip(observations.names or names, observations.units, units, strict=False):
-        if ours and theirs and spelt_unit(ours) != spelt_unit(theirs):
+        if ours and theirs and not same_unit(ours, theirs):
             raise DataError(
                 f"{name!r} is observed in {ours!r}, and the model was trained on {theirs!r}: convert it, or simulate in {ours!r}"
             )
@@ -166,16 +166,14 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
     if card.get("task") == moments.TASK:
         return _of_moments(model, device)
     if card.get("task") != TASK:
-        raise DataError(
-            f"the model is for {card.get('task', 'something')!r}, not for {TASK!r}: wire the output of sbi.npe, sbi.nle or sbi.nre"
-        )
+        raise DataError(f"the model is for {card.get('task', 'something')!r}, not for {TASK!r}: wire the output of a stage such as sbi.npe")
     if missing := [key for key in NEEDS if key not in card]:
-        raise DataError(f"the model's card says nothing of {', '.join(missing)}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it")
+        raise DataError(f"the model's card says nothing of {', '.join(missing)}: wire a model as the stage that trains it writes it")
     architecture, build, answers = _method(card["method"])
     try:
         data = DataScaling.from_arrays(_those(model, _SCALING))
     except KeyError as error:
-        raise DataError(f"the model lacks {_SCALING}{error.args[0]}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
+        raise DataError(f"the model lacks {_SCALING}{error.args[0]}: wire a model as the stage that trains it writes it") from error
     detector, others = parted(model.weights)
     weights = {name: array for name, array in others.items() if not name.startswith((_SCALING, _SUMMARY))}
     if model.architecture != architecture:

@@ -39,12 +39,12 @@ def normal_unit(text: str) -> str:
             raise ValueError(f"{text!r} is no unit; write it as VOUnit does, such as 'km.s**-1', or '' for none") from error
 
 
-def spelt_unit(text: str) -> str:
-    """Return a unit as `normal_unit` does; one that is none as it is."""
+def same_unit(one: str, other: str) -> bool:
+    """Tell whether two texts mean one unit, however they are spelt; what is no unit means nothing but itself."""
     try:
-        return normal_unit(text)
+        return one == other or normal_unit(one) == normal_unit(other)
     except ValueError:
-        return text
+        return False
 
 
 class ParameterPrior(StageConfig):

@@ -212,7 +212,7 @@ def test_which_parameters_are_learnt_together():
 
 def test_a_joint_prior_is_refused_before_anything_is_learnt(surroundings):
     joint = Prior.from_json([{"name": name, "unit": "", "kind": "joint", "args": [-9, 9]} for name in "abc"])
-    with pytest.raises(DataError, match=r"a joint prior does not allow; use sbi\.npe"):
+    with pytest.raises(DataError, match="of a joint prior; use sbi.npe"):
         TruncatedMarginals().run(
             surroundings(),
             observations=gathered(simulations(parameters=joint.samples(PRIOR.draw(np.random.default_rng(1), 1500)))),
@@ -266,3 +266,19 @@ def test_other_models_leave_no_prior(surroundings):
     model = NeuralPosterior(config).run(surroundings(), observations=gathered(simulations(60)))["posterior_model"]
     with pytest.raises(DataError, match=r"a model of sbi\.npe cuts no prior"):
         Truncate().run(surroundings(), posterior_model=model)
+
+
+def test_only_what_is_known_together_is_evaluated_together(first, surroundings):
+    model, seen = first["posterior_model"], simulations(60, seed=7)
+    config = Posterior.Config(draws=60, keep=60)
+    found = Posterior(config).run(surroundings(), posterior_model=model, observations=seen)
+    tables = {name: gathered(found[name]) for name in ("posterior", "posterior_sample")}
+    metrics = EvaluatePosterior().run(
+        surroundings(), **tables, observations=gathered(seen), posterior_model=model, sources=None, truth=None
+    )["metrics"]
+    assert "parts" in metrics.meta["regions"]
+    assert metrics.meta["calibration"]["verdict"] == "calibrated"
+    # The score is that of all parameters, from whose density the draws are.
+    estimator = opened(model, "cpu").estimator
+    exact = estimator.log_prob(seen.parameters.draws[:, None], seen.data)[:, 0]
+    assert metrics["log_score"].value == pytest.approx(exact.mean(), abs=0.01)

@@ -13,7 +13,7 @@ from ....core.product import optional
 from ....core.stage import Context, DataError, StageConfig
 from ....products import Observations, Samples
 from ...simulate.colours import BANDS, REFERENCE, galaxy_log_light
-from ..priors import spelt_unit
+from ..priors import same_unit
 from ..rows import RowRandom
 from ..simulator import Simulator
 
@@ -133,7 +133,7 @@ class SimulateSed(Simulator):
         if missing := [name for name in wanted if name not in observations.names]:
             raise DataError(f"the observations have no column {missing[0]!r}; name it in `columns` of sbi.observe")
         units = dict(zip(observations.names, observations.units, strict=False))
-        if others := [name for name in wanted if units.get(name) and spelt_unit(units[name]) != "nJy"]:
+        if others := [name for name in wanted if units.get(name) and not same_unit(units[name], "nJy")]:
             raise DataError(f"{others[0]!r} is in {units[others[0]]!r}, and simulated fluxes are in 'nJy'; convert the observations")
         errors = np.asarray(observations.data[:, [observations.names.index(name) for name in wanted]], float)
         errors = errors[np.isfinite(errors).all(axis=1) & (errors > 0).all(axis=1)]
