@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 import astrosurvey
 from astrosurvey import Catalog, Export, Metrics, Model, Observations, Samples, Spectra, report
+from astrosurvey.catalog.flags import SBI
 from astrosurvey.stages.sbi.priors import Prior
 from tools import fast_food
 
@@ -38,6 +39,7 @@ OPEN_CLUSTERS = ROOT / "examples" / "open-clusters.yaml"
 GROUPS = ROOT / "examples" / "groups.yaml"
 TWO_MOONS = ROOT / "examples" / "two-moons.yaml"
 STREAM_ROUNDS = ROOT / "examples" / "stream-rounds.yaml"
+PHOTOMETRIC_REDSHIFTS = ROOT / "examples" / "photometric-redshifts.yaml"
 OF_CATALOGUES = [OPEN_CLUSTERS, GROUPS]
 WITHOUT_SOURCES = [
     *OF_SPECTRA,
@@ -56,7 +58,6 @@ SMALL = ["tiles.count=2", "tiles.size=256"]
 FEWER = {
     "network": ["net.samples=2", "why.count=1"],
     "emmi-network": ["why.count=1"],
-    "photometric-redshifts": ["prior.number=200", "infer.epochs=2", "infer.members=1", "infer.tests=20", "infer.draws=20"],
 }
 """What saves a test from doing one thing many times."""
 
@@ -71,7 +72,7 @@ def run(example, folder, overrides=()):
 
 @pytest.mark.parametrize(
     "example",
-    [path for path in EXAMPLES if path not in NEEDS_DATA + WITHOUT_SOURCES and path.stem not in TRAINING],
+    [path for path in EXAMPLES if path not in [*NEEDS_DATA, *WITHOUT_SOURCES, PHOTOMETRIC_REDSHIFTS] and path.stem not in TRAINING],
     ids=lambda path: path.stem,
 )
 def test_examples_without_data(example, tmp_path):
@@ -163,6 +164,24 @@ def test_the_example_of_open_clusters(real_data, tmp_path, monkeypatch):
         metrics = result.read(stage, "metrics", Metrics)
         assert metrics["ari"].value > 0.95
         assert metrics["recovered"].value == 1
+
+
+def test_the_example_of_photometric_redshifts(tmp_path):
+    few = ["prior.number=400", "infer.epochs=6", "infer.members=1", "infer.tests=20", "infer.draws=20"]
+    result = astrosurvey.run(astrosurvey.load(PHOTOMETRIC_REDSHIFTS, overrides=[*SMALL, *few]), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    table = Table.read(result.read("table", "files", Export).folder / "catalog.fits")
+    merged = result.read("survey", "sources", Catalog).column("source_id")
+    assert len(merged) > 50
+    np.testing.assert_array_equal(np.sort(table["source_id"]), np.sort(merged))
+    measured = (np.asarray(table["sbi_flag"]) & SBI["INVALID_INPUT"]) == 0
+    assert measured.mean() > 0.9
+    for column in ("sbi_redshift_mean", "sbi_redshift_q05", "sbi_log_mass_std"):
+        assert np.isfinite(np.asarray(table[column])[measured]).all()
+    scores = result.read("score", "metrics", Metrics)
+    # Most of the galaxies are matched to their truth, and redshifts are within a prior that is half a unit wide.
+    assert scores.meta["tested"] > 0.5 * measured.sum()
+    assert scores["redshift.rmse"].value < 0.8
 
 
 def test_the_example_of_two_moons(tmp_path):

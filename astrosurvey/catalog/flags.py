@@ -189,6 +189,6 @@ SBI = FlagSet(
     (3, "OUT_OF_DISTRIBUTION", "the data are unlike all simulations that the estimator was trained on"),
     (4, "CALIBRATION_FAILED", "posteriors of this estimator do not mean what they say, as simulations that were kept back show"),
     (5, "CALIBRATION_OFF", "nobody has tested whether the posteriors mean what they say: switched off, or too few simulations"),
-    (6, "LOW_EFFICIENCY", "fewer than a hundred draws are effective after they were weighed by the likelihood"),
+    (6, "LOW_EFFICIENCY", "weighed by the likelihood fewer than a hundred draws are effective, or the tail of the weights is too heavy"),
 )
 """Bits of the column `flags` of the table `posterior`."""

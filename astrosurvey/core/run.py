@@ -291,8 +291,8 @@ class _Coordinator:
             self.store.clear_failure(*task.name)
         facts = task.record.facts if task.record and state in (State.DONE, State.EMPTY) else {}
         data: dict[str, Any] = {key: facts[key] for key in ("seconds", "peak_bytes", "warnings", "attempt") if key in facts}
-        if task.reason:
-            data["message"] = task.reason
+        if message := task.reason or facts.get("why"):
+            data["message"] = message
         self.events.emit("task_finished", *task.name, {"state": str(state), **data})
 
     def on_progress(self, name: tuple[str, str | None], done: int, total: int) -> None:

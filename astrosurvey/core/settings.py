@@ -96,6 +96,13 @@ def _explain(model: type[BaseModel], place: Place, detail: Any) -> tuple[str, st
         case "extra_forbidden":
             settings = ", ".join(map(str, known)) or "none"
             return "unknown setting", did_you_mean(str(place[-1]), map(str, known), otherwise=f"the settings are {settings}")
+        case "missing" if place and isinstance(place[-1], int):
+            text = "a value is missing here"
+        case "too_short" | "too_long":
+            least = detail["type"] == "too_short"
+            number = detail["ctx"]["min_length" if least else "max_length"]
+            items = "item" if number == 1 else "items"
+            text = f"must have at {'least' if least else 'most'} {number} {items}, not {detail['ctx']['actual_length']}"
         case "missing":
             what = known[place[-1]].description if place and place[-1] in known else ""
             return "this setting is required", f"give {place[-1]}: {what}".rstrip(": ")

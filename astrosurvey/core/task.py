@@ -175,10 +175,10 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
         try:
             inputs = _inputs(stage, order)
             made: Mapping[str, Any] = stage.run(context, **inputs)
-            state = "done"
+            state, why = "done", {}
         except NoWork as nothing:
             log.info("no work: %s", nothing)
-            made, state = {}, "empty"
+            made, state, why = {}, "empty", {"why": str(nothing)}
         outputs = _store(stage, made, folder) if state == "done" else {}
         facts = {
             "seconds": round(time.perf_counter() - started, 4),
@@ -191,6 +191,7 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
             "pid": os.getpid(),
             "warnings": lines.warnings,
             "log": lines.lines[:200],
+            **why,
         }
         record = Record(order.key, order.fields, state, outputs, facts)
         (folder / RECORD).write_bytes(record.as_json())

@@ -28,7 +28,7 @@ class Observations:
         data: (n, …) float32 or float16, one row an observation; NaN: missing, never infinite.
         ids: (n,) int64, each once.
         about: what the ids name: "source", "spectrum", "tile"; "" for simulations.
-        names: those of the features when the data are (n, feature); else empty.
+        names: those of the features when the data are (n, feature), or of the columns when they are sets, (n, row, column); may be empty.
         parameters: of length n, the parameters that made the data, in the same order; None: nobody knows them.
         meta: JSON values that travel along: the simulator with its version and settings, how many simulations failed.
     """
@@ -64,8 +64,9 @@ class Observations:
             raise ProductError("Observations.ids must be int64")
         if self.about not in ABOUT:
             raise ProductError(f"Observations.about must be one of {', '.join(map(repr, ABOUT))}, not {self.about!r}")
-        if self.names and (len({*self.names}) != len(self.names) or self.data.shape[1:] != (len(self.names),) or not all(self.names)):
-            raise ProductError(f"Observations.names must be a different name for each of the features, not {self.names}")
+        named = self.data.ndim in (2, 3) and self.data.shape[-1] == len(self.names)
+        if self.names and (not named or len({*self.names}) != len(self.names) or not all(self.names)):
+            raise ProductError(f"Observations.names must be a different name for each of the features or columns, not {self.names}")
         if self.parameters is not None:
             if len(self.parameters.draws) != len(self.data):
                 raise ProductError(f"Observations.parameters has {len(self.parameters.draws)} rows for {len(self.data)} observations")

@@ -1,5 +1,5 @@
 -- Generated from schemas/astrosurvey.yaml by `python -m astrosurvey.catalog.generate`; do not edit.
--- astrosurvey 1.5.0
+-- astrosurvey 1.6.0
 CREATE TABLE "run" (
     "run_id" VARCHAR NOT NULL,
     "title" VARCHAR,
@@ -416,6 +416,7 @@ CREATE TABLE "posterior" (
     "n_draw" BIGINT NOT NULL,
     "acceptance" FLOAT,
     "n_effective" FLOAT,
+    "pareto_k" FLOAT,
     "log_evidence" DOUBLE,
     "log_evidence_err" DOUBLE,
     "calibration_error" FLOAT,
@@ -447,6 +448,7 @@ COMMENT ON COLUMN "posterior"."log_density" IS 'natural logarithm of the posteri
 COMMENT ON COLUMN "posterior"."n_draw" IS 'number of draws that the posterior was summarised from';
 COMMENT ON COLUMN "posterior"."acceptance" IS 'fraction of the draws that the prior allowed, or of the moves that were accepted';
 COMMENT ON COLUMN "posterior"."n_effective" IS 'effective number of independent draws after they were weighed by the likelihood; null where they were not weighed';
+COMMENT ON COLUMN "posterior"."pareto_k" IS 'shape of the generalised Pareto distribution of the largest of these weights; beyond 0.7 nothing that rests on them can be trusted';
 COMMENT ON COLUMN "posterior"."log_evidence" IS 'natural logarithm of the evidence';
 COMMENT ON COLUMN "posterior"."log_evidence_err" IS 'standard error of the log-evidence';
 COMMENT ON COLUMN "posterior"."calibration_error" IS 'largest difference between nominal and empirical coverage found when the method was tested';

@@ -91,9 +91,12 @@ def test_a_task_is_not_charged_with_the_memory_of_what_ran_before(toy_pipeline, 
 
 def test_no_work_is_success_and_passes_on(toy_pipeline, tmp_path):
     stages = broken("empty", add={"use": "toy.add", "in": "break"}, total={"use": "toy.total", "in": "add"})
-    result = run_pipeline(toy_pipeline(tiles={"count": 3}, stages=stages), tmp_path)
+    seen = []
+    result = run_pipeline(toy_pipeline(tiles={"count": 3}, stages=stages), tmp_path, listeners=[seen.append])
     assert result.exit_code == ExitCode.OK
     assert states(result, "add") == {State.DONE: 2, State.EMPTY: 1}
+    (why,) = [e.data["message"] for e in seen if e.kind == "task_finished" and e.stage == "break" and e.data["state"] == "empty"]
+    assert "nothing" in why
     assert result.read("total", "number", Number).value == 2 + 4
     again = run_pipeline(toy_pipeline(tiles={"count": 3}, stages=stages), tmp_path)
     assert states(again, "break") == {State.CACHED: 2, State.EMPTY: 1}

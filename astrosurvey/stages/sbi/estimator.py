@@ -42,10 +42,12 @@ class Importance:
 
     Attributes:
         effective: (m,) effective number of independent draws; 0 where no draw explains the data.
+        tail: (m,) Pareto's k of the largest weights; beyond `pareto.LIMIT` they are too heavy for the other numbers to be trusted.
         log_likelihood: (m, draw) of the draws.
     """
 
     effective: np.ndarray
+    tail: np.ndarray
     log_likelihood: np.ndarray
 
 

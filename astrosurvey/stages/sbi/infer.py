@@ -108,7 +108,7 @@ def prepared(ctx: Context, observations: Tiles[Observations], config: Any, *, of
     if not len(split.training):
         split = Split(np.flatnonzero(found.usable), *(np.empty(0, np.int64),) * 2)
     if not len(split.validation):
-        ctx.log.warning("only %d simulations: none is kept back, and nobody can tell what the posteriors are worth", len(found))
+        ctx.log.warning("of %d simulations none is kept back to choose the best weights by: simulate more", len(found))
     parameters, data = ParameterScaling(found.prior), DataScaling.learnt(found.sample(split.training))
     if not data.varies.all():
         ctx.log.warning("%d of %d features are the same in all simulations, and are passed over", (~data.varies).sum(), data.varies.size)
@@ -203,7 +203,8 @@ def calibrated(ctx: Context, estimator: Estimator, simulations: Simulations, row
     if found.failed:
         ctx.log.warning("posteriors are %s by %d tests: %s", found.verdict, found.tests, "; ".join(found.faults) or f"p = {found.p:.3g}")
     if found.verdict == UNTESTED:
-        ctx.log.warning("only %d simulations were kept back to test posteriors on, and %d are needed: simulate more", found.tests, FEWEST)
+        few = "nobody can tell what posteriors are worth: %d of %d simulations were kept back to test them on, and %d are needed"
+        ctx.log.warning(few, found.tests, len(simulations), FEWEST)
     return found
 
 

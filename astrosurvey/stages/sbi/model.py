@@ -20,6 +20,7 @@ from .likelihood import LikelihoodFlow, LikelihoodRatio
 from .priors import Prior
 from .rounds.marginals import MarginalRatio
 from .scaling import DataScaling, ParameterScaling
+from .sets import alike
 from .summaries import model as moments
 from .summaries.blocks import summarised
 from .summaries.normal import NormalPosterior
@@ -71,25 +72,33 @@ class Opened:
         said = summarised(ctx, Observations(data, np.arange(len(data))), names, self.network.told, sets=self.network.sets).data
         summary, x = np.split(said, [self.network.features], axis=1)
         # Rows of sets have no order, and what is learnt of their features one by one would mean nothing.
-        return x, Seen(summary if self.network.sets else data, summary)
+        return x, Seen(self.network.data.with_sizes(summary, data) if self.network.sets else data, summary)
 
     def require(self, observations: Observations) -> None:
         """Raise `DataError` unless the observations are of the kind that the model was trained on."""
-        there = observations.data.shape[1:]
-        if there != self.shape:
-            raise DataError(f"an observation has the shape {there}, and the model was trained on {self.shape}")
-        if observations.names and self.names and observations.names != self.names:
-            raise DataError(
-                f"the observations' features are {', '.join(observations.names)}, and the model was trained on "
-                f"{', '.join(self.names)}, in this order"
-            )
+        require_alike(observations, self.shape, self.names, sets=self.network is not None and self.network.sets)
 
     def doubt(self, observations: Observations) -> str:
         """Return what `require` cannot see: the order of features of which one side has no names; "" where there is nothing to doubt."""
-        if len(self.shape) != 1 or self.shape[0] == 1 or bool(observations.names) == bool(self.names):
+        if self.shape[-1] == 1 or bool(observations.names) == bool(self.names):
             return ""
         mute, named = ("the simulator does", observations.names) if observations.names else ("the observations do", self.names)
         return f"{mute} not name the features, so nobody has checked that they are {', '.join(named)}, in this order"
+
+
+def require_alike(observations: Observations, shape: tuple[int, ...], names: tuple[str, ...], *, sets: bool = False) -> None:
+    """Raise `DataError` unless an observation has the shape and, where both sides have names, the features of a simulation.
+
+    Of sets only the columns count.
+    """
+    if observations.names and names and observations.names != names:
+        raise DataError(
+            f"the observations' features are {', '.join(observations.names)}, and the model was trained on {', '.join(names)}, in this "
+            "order: name the columns that are meant where observations are read, or simulate these"
+        )
+    there = observations.data.shape[1:]
+    if not alike(there, shape, sets=sets):
+        raise DataError(f"an observation has the shape {there}, and the model was trained on {shape}: observe what was simulated")
 
 
 def to_model(

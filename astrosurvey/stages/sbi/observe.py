@@ -1,4 +1,4 @@
-"""`sbi.observe`: columns of a catalogue, as the data from which each source's parameters are inferred."""
+"""`sbi.observe`: columns of a catalogue, as the data from which parameters of each source, or of all together, are inferred."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from ...products import Catalog, Observations
 
 
 class ObserveSources(Stage):
-    """Take columns of a catalogue, fluxes and their errors say, as one observation for each source.
+    """Take columns of a catalogue as one observation for each source, or as one for all sources of a tile.
 
     Columns are those of the table `source`, of photometry as `r_kron_flux`, `redshift`, and those of plugins by their short names, as in
-    clustering. A value that a source lacks is NaN.
+    clustering. A value that a source lacks is NaN. With `rows`, the primary sources of a tile that lack none are one set, (row, column),
+    whose order means nothing; `sbi.moments` with `network: deep_set` learns from such.
     """
 
     name, version, scope = "sbi.observe", 1, "tile"
@@ -32,6 +33,9 @@ class ObserveSources(Stage):
         """Which columns."""
 
         columns: list[str] = Field(min_length=1, description="columns, in the order of the simulator's features, such as r_kron_flux")
+        rows: int | None = Field(
+            None, ge=1, le=1_000_000, description="room for sources in the set that a tile is, NaN where there are fewer; unset: no sets"
+        )
 
         @field_validator("columns")
         @classmethod
@@ -41,8 +45,9 @@ class ObserveSources(Stage):
             return value
 
     def run(self, ctx: Context, *, sources: Catalog, photometry: Catalog | None, redshifts: Catalog | None) -> Mapping[str, Any]:
-        """Return the tile's observations, by ascending source id."""
+        """Return the tile's observations, by ascending source id, or the one that they are together."""
         from ..clustering.features import catalog_of, numbers, resolved
+        from .sets import padded
 
         if len(sources) == 0:
             raise NoWork("there are no sources")
@@ -54,7 +59,12 @@ class ObserveSources(Stage):
         if np.isinf(data).any():
             name = self.config.columns[int(np.isinf(data).any(axis=0).argmax())]
             raise DataError(f"column {name!r} holds values beyond single precision")
-        return {"observations": Observations(data, np.array(catalog.column("source_id")), "source", tuple(self.config.columns))}
+        names = tuple(self.config.columns)
+        if self.config.rows is None:
+            return {"observations": Observations(data, np.array(catalog.column("source_id")), "source", names)}
+        assert ctx.tile is not None
+        one = padded(data[catalog.column("primary")], self.config.rows, "sources")
+        return {"observations": Observations(one, np.array([ctx.tile.number]), "tile", names)}
 
 
 def _alone(catalog: Catalog) -> Tiles[Catalog]:

@@ -22,6 +22,7 @@ from scipy.special import logsumexp
 from ...core.stage import DataError
 from .estimator import Drawn, Importance, PosteriorFlow
 from .model import Opened
+from .pareto import tail_shape
 from .rows import RowRandom
 from .sampler import resampled
 from .simulator import Simulator
@@ -44,7 +45,7 @@ class Reweighted:
         drawn = self._flow.posterior(x, draws, rng)
         seed = int(rng.integers(2**62))
         theta, log, likelihood = drawn.theta.copy(), drawn.log_density.copy(), np.full(drawn.log_density.shape, np.nan)
-        evidence, effective = np.full(len(x), np.nan), np.full(len(x), np.nan)
+        evidence, effective, tail = (np.full(len(x), np.nan) for _ in range(3))
         for row in np.flatnonzero(np.isfinite(drawn.log_density).any(axis=1)).tolist():
             count = int(np.isfinite(drawn.log_density[row]).sum())
             some = theta[row, :count]
@@ -56,13 +57,13 @@ class Reweighted:
                 effective[row] = 0.0
                 continue
             evidence[row], effective[row] = total - np.log(count), np.exp(2 * total - logsumexp(2 * weight))
+            tail[row] = tail_shape(weight)
             random = RowRandom(seed, row, row + 1)
             # In an order of chance, so that the first ones stand for all.
             chosen = resampled(weight[None], random.uniform(1))[0][np.argsort(random.uniform(count)[0])]
             theta[row, :count], log[row, :count], likelihood[row, :count] = some[chosen], height[chosen], likelihood[row, chosen]
-        return replace(
-            drawn, theta=theta, log_density=log, log_evidence=evidence, log_scale=evidence, importance=Importance(effective, likelihood)
-        )
+        importance = Importance(effective, tail, likelihood)
+        return replace(drawn, theta=theta, log_density=log, log_evidence=evidence, log_scale=evidence, importance=importance)
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
         """Return (m, draws, p) draws alone."""
@@ -124,7 +125,12 @@ def _installed(made_by: Mapping[str, Any]) -> Simulator:
         raise DataError(
             f"the model was trained on version {made_by.get('version')} of {name}, and version {cls.version} is installed: train anew"
         )
+    if made_by.get("files"):
+        raise DataError(f"{name} reads files, which the model's card does not hold: {leave}")
     try:
-        return cls(cls.Config.model_validate(made_by.get("settings", {})))
+        simulator = cls(cls.Config.model_validate(made_by.get("settings", {})))
     except ValidationError as error:
         raise DataError(f"{name} does not know the settings of the model's card ({error.errors()[0]['msg']}): train anew") from error
+    if simulator.identity()["digest"] != made_by.get("digest"):
+        raise DataError(f"the source of {name} has changed since the model's simulations were made: simulate and train anew, or {leave}")
+    return simulator

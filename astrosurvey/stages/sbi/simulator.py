@@ -9,6 +9,7 @@ import numpy as np
 
 from ...catalog.ids import object_ids
 from ...catalog.schema import suggestion
+from ...core.digests import digest_of
 from ...core.settings import keyed_settings
 from ...core.stage import Context, DataError, Stage
 from ...products import Observations, Samples
@@ -16,9 +17,10 @@ from ...products._npy import NpyWriter, map_npy
 from .prior_stage import DrawPrior
 from .priors import Prior, normal_unit
 from .rows import RowRandom
+from .source import file_digest, source_digest
 
 SIMULATOR, FAILED = "simulator", "failed"
-"""Keys of `Observations.meta`: what simulated (name, version, settings), and how many simulations are NaN."""
+"""Keys of `Observations.meta`: what simulated (see `Simulator.identity`), and how many simulations are NaN."""
 
 Simulate = Callable[[np.ndarray, RowRandom], np.ndarray]
 
@@ -114,8 +116,20 @@ class Simulator(Stage):
         if failed:
             ctx.log.warning("%d of %d simulations failed; they are kept as NaN", failed, count)
         tile = ctx.tile.number if ctx.tile is not None else 0
-        meta = {SIMULATOR: {"name": self.name, "version": self.version, "settings": keyed_settings(self.config)}, FAILED: failed}
+        meta = {SIMULATOR: self.identity(), FAILED: failed}
         return {"observations": Observations(map_npy(path), object_ids(tile, count), "", self.feature_names(), parameters, meta)}
+
+    def identity(self) -> dict[str, Any]:
+        """Return what stands with the simulations, and on the cards of models that learn from them.
+
+        Name, version and settings, paths blank; `files`, the digests of those that settings name, where there are some; and `digest`, of
+        all this and of the source, which is another when the simulator is.
+        """
+        made_of = [cls.__module__ for cls in type(self).__mro__ if issubclass(cls, Simulator) and cls is not Simulator]
+        said: dict[str, Any] = {"name": self.name, "version": self.version, "settings": keyed_settings(self.config)}
+        if paths := self.config.paths():
+            said["files"] = [file_digest(path) for path in paths]
+        return {**said, "digest": digest_of({**said, "source": source_digest(tuple(dict.fromkeys(made_of)))})}
 
     def _rows(self, simulate: Simulate, theta: np.ndarray, random: RowRandom) -> np.ndarray:
         """Return (n, …) data as they are stored, NaN all over where a simulation is infinite anywhere."""

@@ -84,7 +84,7 @@ class NeuralPosterior(EstimatorStage):
     arXiv:1906.04032; Hermans et al. (2021), arXiv:2110.06581 (why calibration is not optional).
     """
 
-    name, version = "sbi.npe", 1
+    name, version = "sbi.npe", 2
 
     class Config(FlowConfig):
         """Settings of `sbi.npe`."""
@@ -100,7 +100,7 @@ class NeuralLikelihood(EstimatorStage):
     Braak (2006), Stat. Comput. 16, 239.
     """
 
-    name, version = "sbi.nle", 1
+    name, version = "sbi.nle", 2
 
     class Config(FlowConfig):
         """Settings of `sbi.nle`."""
@@ -121,7 +121,7 @@ class NeuralRatio(EstimatorStage):
     Forré (2022), arXiv:2210.06170 (the contrast that is learnt from).
     """
 
-    name, version = "sbi.nre", 1
+    name, version = "sbi.nre", 2
 
     class Config(CalibratedConfig):
         """Settings of `sbi.nre`."""
@@ -139,7 +139,7 @@ class Posterior(Stage):
     References: Cranmer, Brehmer & Louppe (2020), arXiv:1911.01429; Dax et al. (2023), arXiv:2210.05686 (draws weighed by importance).
     """
 
-    name, version, scope = "sbi.posterior", 1, "tile"
+    name, version, scope = "sbi.posterior", 2, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {"posterior_model": Model, "observations": Observations}
     outputs: ClassVar[Mapping[str, Any]] = {
         "posterior": Catalog.of("posterior"),

@@ -11,6 +11,7 @@ from .calibration.check import OFF, UNTESTED
 from .data import whole
 from .estimator import LEVELS, Drawn
 from .model import Opened
+from .pareto import LIMIT as HEAVIEST
 from .scaling import ParameterScaling
 
 CANDIDATES = 8
@@ -82,7 +83,8 @@ def _flags(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> np.n
     flags[~invalid & ood] |= SBI["OUT_OF_DISTRIBUTION"]
     flags[_at_edge(ParameterScaling(opened.estimator.prior), drawn.theta)] |= SBI["PRIOR_EDGE"]
     if drawn.importance is not None:
-        flags[drawn.importance.effective < FEWEST_EFFECTIVE] |= SBI["LOW_EFFICIENCY"]
+        few, heavy = drawn.importance.effective < FEWEST_EFFECTIVE, drawn.importance.tail > HEAVIEST
+        flags[few | heavy] |= SBI["LOW_EFFICIENCY"]
     if opened.calibration.failed:
         flags |= SBI["CALIBRATION_FAILED"]
     if opened.calibration.verdict in (OFF, UNTESTED):

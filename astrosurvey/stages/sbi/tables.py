@@ -35,7 +35,11 @@ def rows(
         with np.errstate(divide="ignore", invalid="ignore"):
             # Draws that the prior rejected had no weight, and count as proposals.
             scatter = np.sqrt(1 / effective - drawn.acceptance / summary.number)
-        weighed = {"n_effective": effective, "log_evidence_err": np.where(np.isfinite(drawn.log_evidence), scatter, np.nan)}
+        weighed = {
+            "n_effective": effective,
+            "pareto_k": drawn.importance.tail,
+            "log_evidence_err": np.where(np.isfinite(drawn.log_evidence), scatter, np.nan),
+        }
     return Catalog.from_columns(
         "posterior",
         {

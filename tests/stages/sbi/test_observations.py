@@ -55,6 +55,11 @@ class TestReading:
         assert np.array_equal(read(tmp_path / "x.fits", about="tile").data[0], image)
         assert read(tmp_path / "x.fits", hdu="T").data.tolist() == [[1]]
 
+    def test_an_array_must_have_an_axis(self, tmp_path):
+        np.save(tmp_path / "x.npy", np.float32(3))
+        with pytest.raises(DataError, match="holds a single number"):
+            read(tmp_path / "x.npy")
+
     @pytest.mark.parametrize(
         ("text", "settings", "message"),
         [
@@ -159,6 +164,19 @@ class TestObserving:
         assert found.about == "source"
         expected = np.array([[np.nan, 1, 2], [3, 2, 1], [np.nan, np.nan, 3]], np.float32)
         assert np.array_equal(found.data, expected, equal_nan=True)
+
+    def test_all_sources_of_a_tile_are_a_set(self):
+        """Those that belong to another tile, or lack a value, are not in it."""
+        sources = self.sources()
+        given = {"columns": ["r_kron_flux", "ra"], "rows": 3}
+        found = run(ObserveSources, given, sources=sources, photometry=self.photometry())["observations"]
+        expected = np.array([[[1, 2], [2, 1], [np.nan, np.nan]]], np.float32)
+        assert np.array_equal(found.data, expected, equal_nan=True)
+        assert (found.about, found.ids.tolist(), found.names) == ("tile", [7], ("r_kron_flux", "ra"))
+        others = sources.replace(primary=np.array([True, False, True]))
+        assert np.isfinite(run(ObserveSources, given, sources=others, photometry=self.photometry())["observations"].data).sum() == 2
+        with pytest.raises(DataError, match="3 sources, and a set has room for 2: raise `rows`"):
+            run(ObserveSources, {"columns": ["ra"], "rows": 2}, sources=sources)
 
     def test_what_is_wrong_is_said(self):
         with pytest.raises(DataError, match="did you mean 'r_kron_flux'"):

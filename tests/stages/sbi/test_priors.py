@@ -13,6 +13,7 @@ from astrosurvey.core.settings import validate
 from astrosurvey.products import Samples
 from astrosurvey.stages.sbi.prior_stage import DrawPrior
 from astrosurvey.stages.sbi.priors import Prior
+from astrosurvey.stages.sbi.rounds.stage import TruncatedMarginals
 
 from ..running import run
 
@@ -137,3 +138,14 @@ def test_a_prior_of_ones_own_is_known_by_where_it_lies():
         Prior.of(Samples(samples.draws, ("a", "b"), ("", "")))
     with pytest.raises(DataError, match="the parameters are a, c"):
         Prior.of(Samples(samples.draws, ("a", "c"), ("", ""), None, samples.meta))
+
+
+def test_lists_of_the_wrong_length_are_said_in_plain_words():
+    found = []
+    values = {"pairs": [["a", "b", "c"], ["a"]], "hidden": []}
+    validate(TruncatedMarginals.Config, values, lambda place, text, hint: found.append((place, text)))
+    assert sorted(found) == [
+        (("hidden",), "must have at least 1 item, not 0"),
+        (("pairs", 0), "must have at most 2 items, not 3"),
+        (("pairs", 1, 1), "a value is missing here"),
+    ]

@@ -27,9 +27,8 @@ ORDER = [PRIOR.names.index(name) for name in GaussianLinear.parameters]
 
 def simulations(number, seed):
     theta = PRIOR.draw(np.random.default_rng(seed), number)
-    made_by = {"name": SIMULATOR.name, "version": SIMULATOR.version, "settings": {}}
     data = SIMULATOR.draw(theta[:, ORDER], seed)
-    return Observations(data, np.arange(number), "", SIMULATOR.features, PRIOR.samples(theta), {"simulator": made_by})
+    return Observations(data, np.arange(number), "", SIMULATOR.features, PRIOR.samples(theta), {"simulator": SIMULATOR.identity()})
 
 
 def log_evidence(x):
@@ -53,6 +52,7 @@ def test_posterior_and_evidence_are_exact_though_the_flow_is_poor(poor):
     )
     for product in after.values():
         product.check()
+    assert poor.card["simulator"] == SIMULATOR.identity()
 
     def off(tables):
         mean, std = (np.array(tables["posterior"].rows.column(name).to_pylist())[:8] for name in ("mean", "std"))
@@ -66,6 +66,7 @@ def test_posterior_and_evidence_are_exact_though_the_flow_is_poor(poor):
     assert np.sqrt((pull**2).mean()) < 2
     exact = -0.5 * len(PRIOR) * np.log(np.pi * VARIANCE)
     assert np.allclose(table.column("log_density")[:8], exact, atol=0.15)
+    assert (table.column("pareto_k")[:8] < 0.7).all()
     assert ((table.column("n_effective")[:8] > 100) & (table.column("n_effective")[:8] < 4000)).all()
     assert not (table.column("flags")[:8] & SBI["LOW_EFFICIENCY"]).any()
     assert table.column("flags")[8] & SBI["INVALID_INPUT"]
@@ -123,8 +124,10 @@ def test_an_answer_does_not_depend_on_who_else_is_asked(poor):
         ({"simulator": {"name": "sbi.prior"}}, "which is not installed here"),
         ({"simulator": {"name": "simulate.stream", "version": 1}}, "has no formula for its likelihood"),
         ({"simulator": {"name": "simulate.gaussian_linear", "version": 7}}, "train anew"),
-        ({"simulator": {"name": "simulate.gaussian_linear", "version": 1, "settings": {"a": 1}}}, "does not know the settings"),
-        ({"simulator": {"name": "simulate.gaussian_mixture", "version": 1}}, "takes theta_1, theta_2"),
+        ({"simulator": {**SIMULATOR.identity(), "settings": {"a": 1}}}, "does not know the settings"),
+        ({"simulator": {**SIMULATOR.identity(), "digest": "f00d"}}, "source of simulate.gaussian_linear has changed"),
+        ({"simulator": {**SIMULATOR.identity(), "files": ["f00d"]}}, "reads files, which the model's card does not hold"),
+        ({"simulator": SpikeAndSlab().identity()}, "takes theta_1, theta_2"),
         ({"data": {"shape": [10], "names": [f"summary_{k}" for k in range(10)]}}, "without summaries between"),
         ({"prior": [m | {"kind": "joint", "args": [-2, 2]} for m in PRIOR.to_json()]}, "has none"),
     ],

@@ -217,6 +217,9 @@ def test_what_is_observed_counts_once_and_must_be_there(surroundings):
     with pytest.raises(DataError, match="every observation of `target` has missing values"):
         config = TruncatedMarginals.Config(members=1, hidden=[4], epochs=1, calibration="off", pairs=[])
         TruncatedMarginals(config).run(surroundings(), observations=gathered(simulations(60)), target=gathered(blind))
+    wide = Observations(np.zeros((1, 4), np.float32), np.array([5]))
+    with pytest.raises(DataError, match=r"shape \(4,\), and the model was trained on \(3,\)"):
+        TruncatedMarginals().run(surroundings(), observations=gathered(simulations(60)), target=gathered(wide))
 
 
 def test_only_rounds_of_one_inference_are_pooled(surroundings):

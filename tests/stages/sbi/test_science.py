@@ -52,6 +52,19 @@ class TestEnrichment:
         assert counts.shape == (1, 108)
         assert counts.sum() == 50
 
+    def test_simulations_may_have_different_numbers_of_stars(self):
+        theta = np.tile(self.THETA, (400, 1))
+        all_there, some, counted = (
+            Enrichment(Enrichment.Config(stars=20, **more)).draw(theta, 3)
+            for more in ({"data": "stars"}, {"data": "stars", "fewest": 5}, {"fewest": 5})
+        )
+        there = np.isfinite(some).all(axis=2)
+        np.testing.assert_array_equal(some[there], all_there[there])
+        np.testing.assert_array_equal(np.unique(there.sum(axis=1)), np.arange(5, 21))
+        np.testing.assert_array_equal(counted.sum(axis=1), there.sum(axis=1))
+        with pytest.raises(ValueError, match="`fewest` is 30"):
+            Enrichment.Config(stars=20, fewest=30)
+
 
 class TestStream:
     def test_a_subhalo_tears_a_gap_where_it_passed(self):

@@ -127,6 +127,29 @@ def test_sets_may_have_missing_rows():
     assert np.flatnonzero(flags & SBI["INVALID_INPUT"]).tolist() == [5]
 
 
+def test_sets_of_other_sizes_are_answered_and_strange_sizes_are_flagged():
+    """An observed set has as many rows as there happen to be; those that are left over change nothing."""
+    rng = np.random.default_rng(8)
+    simulated = observed(700, (12, 2), rng)
+    data = simulated.data.copy()
+    data[np.arange(12) >= rng.integers(4, 13, 700)[:, None]] = np.nan
+    sets = replace(simulated, data=data, names=("x", "y"))
+    settings = {"network": "deep_set", "features": 3, "epochs": 2, "keep_back": 0.4, "calibration": "off"}
+    model = run(TrainMoments, settings, observations=tiles_of(t=sets))["summary_model"]
+    few = replace(sets, data=data[:5, :4].copy(), ids=np.arange(5), parameters=None)
+    more = replace(few, data=np.full((5, 40, 2), np.nan, np.float32))
+    more.data[:, 7:39:8] = few.data[:, ::-1]
+    said = [run(Summarise, {}, summary_model=model, observations=seen)["observations"].data for seen in (few, more)]
+    np.testing.assert_allclose(*said, atol=1e-5)
+    many = replace(few, data=rng.normal(size=(5, 40, 2)).astype(np.float32))
+    flags = [run(Posterior, {}, posterior_model=model, observations=seen)["posterior"].column("flags") for seen in (more, many)]
+    assert not (flags[0] & SBI["OUT_OF_DISTRIBUTION"]).any()
+    assert (flags[1] & SBI["OUT_OF_DISTRIBUTION"]).all()
+    for wrong, message in ((replace(few, names=("y", "x")), "the observations' features are y, x"), (observed(3, (12, 3), rng), "shape")):
+        with pytest.raises(DataError, match=message):
+            run(Posterior, {}, posterior_model=model, observations=wrong)
+
+
 @pytest.mark.parametrize("symmetry", ["mirror", "square"])
 def test_summaries_do_not_depend_on_the_position(symmetry):
     images = observed(50, (8, 8), np.random.default_rng(3))

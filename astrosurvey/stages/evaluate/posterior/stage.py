@@ -25,7 +25,7 @@ class EvaluatePosterior(Stage):
     359 (log score and CRPS); Talts et al. (2018), arXiv:1804.06788; Lemos et al. (2023), arXiv:2302.03026.
     """
 
-    name, version = "evaluate.posterior", 1
+    name, version = "evaluate.posterior", 2
     scope = "survey"
     inputs = {
         "posterior": Tiles.of(Catalog.of("posterior")),

@@ -68,6 +68,8 @@ def _array(path: Path, config: Config) -> np.ndarray:
         array = map_npy(path)
     except ProductError as error:
         raise DataError(str(error)) from error
+    if not array.ndim:
+        raise BadInput(path, "holds a single number", fix="save an array with a row for each observation")
     return array[None] if array.ndim == 1 or config.about == "tile" else array
 
 

@@ -16,7 +16,7 @@ from ....networks.determinism import threads
 from ....products import Metric, Observations
 from ..answer import answer
 from ..infer import Material, fitted, prepared
-from ..model import opened
+from ..model import opened, require_alike
 from ..priors import Prior
 from .box import KEY, Box, to_card
 from .marginals import MarginalRatio
@@ -37,10 +37,11 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
     """
     seen = observed(target)
     material = prepared(ctx, by_id(observations), config, of_data=True)
+    # What is wrong with the target is said before hours of training, not after them.
+    require_alike(seen, material.simulations.shape, material.simulations.names)
+    x = telling(ctx, seen)
     model, metrics = fitted(ctx, material, config, "sbi.tmnre", subsets=subsets(material.simulations.prior, config.pairs))
     ready = opened(model, ctx.device)
-    ready.require(seen)
-    x = telling(ctx, seen)
     estimator = ready.estimator
     assert isinstance(estimator, MarginalRatio)
     with threads(1):

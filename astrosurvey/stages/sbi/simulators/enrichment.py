@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ....core.stage import StageConfig
 from ..rows import RowRandom
@@ -31,7 +31,7 @@ class Enrichment(Simulator):
     References: Weinberg, Andrews & Freudenburg (2017), ApJ 837, 183 (equations and constants); Andrews et al. (2017), ApJ 835, 224.
     """
 
-    name, version, scope = "simulate.enrichment", 1, "tile"
+    name, version, scope = "simulate.enrichment", 2, "tile"
     parameters: ClassVar[Mapping[str, str]] = {"yields": "", "ia_yields": "", "depletion_time": "Gyr", "outflow": "", "history": "Gyr"}
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "yields": {"log_uniform": [0.5, 2]},
@@ -44,12 +44,25 @@ class Enrichment(Simulator):
     class Config(StageConfig):
         """The stars that are observed."""
 
-        stars: int = Field(200, ge=1, le=100_000, description="stars in each simulation")
+        stars: int = Field(200, ge=1, le=100_000, description="stars in each simulation, or most of them")
+        fewest: int | None = Field(
+            None,
+            ge=1,
+            description="each simulation has so many stars or more, up to `stars`, all numbers as probable; unset: always `stars`",
+        )
         age: float = Field(12.5, gt=0.5, le=14, description="Gyr from the first stars to now")
         errors: tuple[float, float] = Field((0.05, 0.03), description="dex, standard errors of [Fe/H] and [O/Fe]")
         data: Literal["histogram", "stars"] = Field(
-            "histogram", description="histogram: counts on a grid of [Fe/H] and [O/Fe], as a vector; stars: both abundances of each star"
+            "histogram",
+            description="histogram: counts on a grid of [Fe/H] and [O/Fe], as a vector; stars: both abundances of each star, NaN where "
+            "there are fewer than `stars`",
         )
+
+        @model_validator(mode="after")
+        def _fewest_first(self) -> Self:
+            if self.fewest is not None and self.fewest > self.stars:
+                raise ValueError(f"`fewest` is {self.fewest}, more than the {self.stars} `stars`")
+            return self
 
     def at_once(self) -> int:
         """Return fewer simulations when they have many stars."""
@@ -71,13 +84,22 @@ class Enrichment(Simulator):
         feh, oh = ((1 - part) * np.take_along_axis(z, k, 1) + part * np.take_along_axis(z, k + 1, 1) for z in (feh, oh))
         noise = random.normal(2, self.config.stars)
         feh, ratio = feh + self.config.errors[0] * noise[:, 0], oh - feh + self.config.errors[1] * noise[:, 1]
+        number = self._number(random, len(theta))
+        there = np.arange(self.config.stars) < number[:, None]
         if self.config.data == "stars":
-            return np.stack([feh, ratio], axis=2)
+            return np.where(there[..., None], np.stack([feh, ratio], axis=2), np.nan)
         # What lies beyond the grid counts in its outermost cells.
         i, j = (np.clip(np.searchsorted(e, v) - 1, 0, len(e) - 2) for e, v in ((_IRON_EDGES, feh), (_RATIO_EDGES, ratio)))
         cells = (len(_IRON_EDGES) - 1) * (len(_RATIO_EDGES) - 1)
         where = np.arange(len(theta))[:, None] * cells + i * (len(_RATIO_EDGES) - 1) + j
-        return np.bincount(where.ravel(), minlength=len(theta) * cells).reshape(len(theta), cells).astype(float)
+        return np.bincount(where[there], minlength=len(theta) * cells).reshape(len(theta), cells).astype(float)
+
+    def _number(self, random: RowRandom, simulations: int) -> np.ndarray:
+        """Return (n,) how many stars there are in each simulation."""
+        if self.config.fewest is None:
+            return np.full(simulations, self.config.stars)
+        share = random.uniform(1)[:, 0]
+        return self.config.fewest + (share * (self.config.stars - self.config.fewest + 1)).astype(np.int64)
 
 
 def tracks(theta: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ class GaussianLinear(Simulator):
     References: Lueckmann et al. (2021), arXiv:2101.04653, task T.1.
     """
 
-    name, version, scope = "simulate.gaussian_linear", 1, "tile"
+    name, version, scope = "simulate.gaussian_linear", 2, "tile"
     parameters: ClassVar[Mapping[str, str]] = {f"theta_{k + 1}": "" for k in range(DIMENSION)}
     features: ClassVar[tuple[str, ...]] = tuple(f"x_{k + 1}" for k in range(DIMENSION))
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {name: {"normal": [0, VARIANCE**0.5]} for name in parameters}

@@ -22,7 +22,7 @@ class SpikeAndSlab(Simulator):
     References: Sisson et al. (2007), PNAS 104, 1760; Lueckmann et al. (2021), arXiv:2101.04653, task T.7.
     """
 
-    name, version, scope = "simulate.gaussian_mixture", 1, "tile"
+    name, version, scope = "simulate.gaussian_mixture", 2, "tile"
     parameters: ClassVar[Mapping[str, str]] = {"theta_1": "", "theta_2": ""}
     features: ClassVar[tuple[str, ...]] = ("x_1", "x_2")
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {name: {"uniform": [-_BOUND, _BOUND]} for name in ("theta_1", "theta_2")}

@@ -28,7 +28,7 @@ class LightCone(OneMode):
     Furlanetto, Zaldarriaga & Hernquist (2004), ApJ 613, 1 (bubbles where the smoothed density is high).
     """
 
-    name, version, scope = "simulate.lightcone", 1, "tile"
+    name, version, scope = "simulate.lightcone", 2, "tile"
     parameters: ClassVar[Mapping[str, str]] = {"amplitude": "mK", "slope": "", "mean": "mK"}
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "amplitude": {"log_uniform": [2, 20], "unit": "mK"},

@@ -24,7 +24,7 @@ class LotkaVolterra(OneMode):
     References: Lotka (1920), PNAS 6, 410; Volterra (1926), Nature 118, 558; Lueckmann et al. (2021), arXiv:2101.04653, task T.10.
     """
 
-    name, version, scope = "simulate.lotka_volterra", 1, "tile"
+    name, version, scope = "simulate.lotka_volterra", 2, "tile"
     parameters: ClassVar[Mapping[str, str]] = {"alpha": "", "beta": "", "gamma": "", "delta": ""}
     features: ClassVar[tuple[str, ...]] = tuple(f"{who}_{k + 1}" for who in ("prey", "hunters") for k in range(len(TIMES)))
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {

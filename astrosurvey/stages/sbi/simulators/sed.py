@@ -39,7 +39,7 @@ class SimulateSed(Simulator):
     Kroupa's mass function); Ivezić et al. (2019), ApJ 873, 111 (depths).
     """
 
-    name, version, scope = "simulate.sed", 1, "tile"
+    name, version, scope = "simulate.sed", 2, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {**Simulator.inputs, "observations": optional(Observations)}
     parameters: ClassVar[Mapping[str, str]] = {"redshift": "", "log_mass": "", "galaxy_type": ""}
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -23,7 +23,7 @@ class Sir(OneMode):
     References: Kermack & McKendrick (1927), Proc. R. Soc. A 115, 700; Lueckmann et al. (2021), arXiv:2101.04653, task T.9.
     """
 
-    name, version, scope = "simulate.sir", 1, "tile"
+    name, version, scope = "simulate.sir", 2, "tile"
     parameters: ClassVar[Mapping[str, str]] = {"contact_rate": "d**-1", "recovery_rate": "d**-1"}
     features: ClassVar[tuple[str, ...]] = tuple(f"infected_{day:.0f}" for day in DAYS)
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {

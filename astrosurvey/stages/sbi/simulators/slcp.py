@@ -26,7 +26,7 @@ class Slcp(Simulator):
     References: Papamakarios, Sterratt & Murray (2019), arXiv:1805.07226; Lueckmann et al. (2021), arXiv:2101.04653, task T.3.
     """
 
-    name, version, scope = "simulate.slcp", 1, "tile"
+    name, version, scope = "simulate.slcp", 2, "tile"
     parameters: ClassVar[Mapping[str, str]] = {f"theta_{k + 1}": "" for k in range(5)}
     features: ClassVar[tuple[str, ...]] = tuple(f"{axis}_{k + 1}" for k in range(POINTS) for axis in "xy")
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {f"theta_{k + 1}": {"uniform": [-_BOUND, _BOUND]} for k in range(5)}

@@ -32,7 +32,7 @@ class Stream(Simulator):
     Alvey, Gerdes & Weniger (2023), arXiv:2304.02032 (inference).
     """
 
-    name, version, scope = "simulate.stream", 1, "tile"
+    name, version, scope = "simulate.stream", 2, "tile"
     parameters: ClassVar[Mapping[str, str]] = {
         "age": "Gyr",
         "dispersion": "km/s",

@@ -22,7 +22,7 @@ class TwoMoons(Simulator):
     References: Greenberg et al. (2019), arXiv:1905.07488; Lueckmann et al. (2021), arXiv:2101.04653, task T.8.
     """
 
-    name, version, scope = "simulate.two_moons", 1, "tile"
+    name, version, scope = "simulate.two_moons", 2, "tile"
     parameters: ClassVar[Mapping[str, str]] = {"theta_1": "", "theta_2": ""}
     features: ClassVar[tuple[str, ...]] = ("x_1", "x_2")
     prior: ClassVar[Mapping[str, Mapping[str, Any]]] = {"theta_1": {"uniform": [-1, 1]}, "theta_2": {"uniform": [-1, 1]}}

@@ -45,7 +45,7 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
         raise DataError(f"{len(split.training)} simulations without missing values are too few to learn from; at least {FEWEST} are needed")
     axis = 0 if config.channels else len(simulations.shape) - 1 if kind == "deep_set" or len(simulations.shape) == 1 else None
     some = split.training[: max(1, BLOCK // int(np.prod(simulations.shape)))]
-    scaling = FieldScaling.learnt(simulations.take(some), axis)
+    scaling = FieldScaling.learnt(simulations.take(some), axis, sets=kind == "deep_set")
     shape = list(simulations.shape)
     network = {"kind": kind, "shape": shape, "features": config.features, "parameters": len(simulations.prior)}
     network |= {"channels": config.channels, "stem": list(config.stem) if config.stem is not None else None}
@@ -100,7 +100,7 @@ class Said:
 
     Attributes:
         rows: the same.
-        seen: features of the data (none of sets, whose rows have no order), and summaries.
+        seen: features of the data (of sets, whose rows have no order, summaries and sizes), and summaries.
     """
 
     def __init__(self, network: Moments, simulations: Simulations, rows: np.ndarray) -> None:
@@ -109,7 +109,8 @@ class Said:
         for some in simulations.blocks(rows):
             block = simulations.take(some)
             told.append(network.told(block))
-            data.append(told[-1][:, : network.features] if network.sets else features(block))
+            summary = told[-1][:, : network.features]
+            data.append(network.data.with_sizes(summary, block) if network.sets else features(block))
         summary, self._moments = np.split(np.concatenate(told), [network.features], axis=1)
         self.seen = Seen(np.concatenate(data), summary)
 

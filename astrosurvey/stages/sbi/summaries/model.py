@@ -19,6 +19,7 @@ from ...models.load import to_network
 from ..calibration.misspecification import parted
 from ..priors import Prior
 from ..scaling import ParameterScaling
+from ..sets import alike
 from .scale import FieldScaling
 
 ARCHITECTURE = "moment network"
@@ -73,7 +74,7 @@ class Moments:
 
     @torch.no_grad()
     def _mean(self, x: np.ndarray, ask: Callable[[Tensor], Tensor]) -> np.ndarray:
-        if x.shape[1:] != self.shape:
+        if not alike(x.shape[1:], self.shape, sets=self.sets):
             raise DataError(f"the network was trained on data of the shape {self.shape}, and these have {x.shape[1:]}")
         with prediction_threads(torch.float32):
             seen = torch.from_numpy(self.data(x)).to(self.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
 from ....core.product import Tiles
@@ -25,7 +26,7 @@ class TrainMoments(Stage):
         Schosser, Heneka & Plehn (2024), arXiv:2401.04174 (pre-training of summaries).
     """
 
-    name, version, scope = "sbi.moments", 1, "survey"
+    name, version, scope = "sbi.moments", 2, "survey"
     inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
     outputs: ClassVar[Mapping[str, Any]] = {"summary_model": Model, "metrics": Metrics}
 
@@ -94,4 +95,15 @@ class Summarise(Stage):
 
         moments = opened(summary_model, ctx.device)
         names = tuple(f"summary_{k}" for k in range(moments.features))
-        return {"observations": summarised(ctx, observations, names, moments.summaries, sets=moments.sets)}
+        strange = 0
+
+        def summaries(block: np.ndarray) -> np.ndarray:
+            nonlocal strange
+            strange += int(np.count_nonzero(moments.data.beyond(block)) if moments.sets else 0)
+            return moments.summaries(block)
+
+        found = summarised(ctx, observations, names, summaries, sets=moments.sets)
+        if strange:
+            message = "%d of %d sets have fewer or more rows than all simulations: what is inferred from them means nothing"
+            ctx.log.warning(message, strange, len(observations))
+        return {"observations": found}
