@@ -6,7 +6,8 @@ before `sbi.npe`; all are the product's own stages:
 
 - `cube/power`, `image/power`: `sbi.powerspectrum`;
 - `cube/convolutions`, `image/convolutions`: `sbi.moments` and `sbi.summarise`;
-- `image/scattering`: `sbi.scattering`.
+- `image/scattering`: `sbi.scattering`;
+- `cube/joint`: `sbi.moments`, whose network `sbi.npe` tunes together with the flow in the end; `untuned` are flow and network before that.
 
 `offset` is the posterior's mean less the exact one in exact standard deviations, root mean square over the observations and, beside it, the
 median of its size; `width` the ratio of standard deviations, its median and the range of the middle 80 % of observations; both in the order
@@ -35,7 +36,7 @@ from scipy.stats import truncnorm
 from astrosurvey import Context, Simulator
 from astrosurvey.core.product import Tiles
 from astrosurvey.networks.determinism import threads
-from astrosurvey.products import Observations
+from astrosurvey.products import Model, Observations
 from astrosurvey.stages.sbi.model import opened
 from astrosurvey.stages.sbi.rows import RowRandom
 from astrosurvey.stages.sbi.simulators.lightcone import LightCone, wave_numbers
@@ -47,7 +48,7 @@ from astrosurvey.stages.sbi.summaries.scattering_stage import Scattering
 HERE = Path(__file__).parent
 NOISE = 5.0
 SHAPES = {"cube": (16, 16, 16), "image": (64, 64)}
-PARTS = ("cube/power", "cube/convolutions", "image/power", "image/scattering", "image/convolutions")
+PARTS = ("cube/power", "cube/convolutions", "image/power", "image/scattering", "image/convolutions", "cube/joint")
 GRID, ZOOMS, REACH = 81, 6, 6.0
 """Points of the grid along amplitude and slope; times that it closes in on the posterior; and to how many standard deviations."""
 
@@ -120,45 +121,41 @@ def simulated(kind: str, number: int, seed: int) -> Observations:
     return Observations(data, np.arange(number, dtype=np.int64), "", (), prior.samples(theta), {})
 
 
+def pretrained(simulations: Observations, seed: int, folder: Path, settings: dict[str, Any]) -> Model:
+    """Return a moment network."""
+    config = TrainMoments.Config(symmetry="torus", **settings)
+    made = TrainMoments(config).run(context(seed, folder), observations=Tiles(["t"], lambda name: simulations))
+    print("  ", {metric.name: round(metric.value, 4) for metric in made["metrics"].values}, flush=True)
+    return made["summary_model"]
+
+
 def summariser(
     method: str, simulations: Observations, seed: int, folder: Path, settings: dict[str, Any]
 ) -> Callable[[Observations], Observations]:
     """Return what turns observations into summaries; trained on simulations, if it learns."""
     if method == "convolutions":
-        config = TrainMoments.Config(symmetry="torus", **settings)
-        made = TrainMoments(config).run(context(seed, folder), observations=Tiles(["t"], lambda name: simulations))
-        print("  ", {metric.name: round(metric.value, 4) for metric in made["metrics"].values}, flush=True)
-        model = made["summary_model"]
+        model = pretrained(simulations, seed, folder, settings)
         return lambda seen: Summarise().run(context(seed, folder), summary_model=model, observations=seen)["observations"]
     stage = {"power": PowerSpectrum, "scattering": Scattering}[method]
     return lambda seen: stage(stage.Config(**settings)).run(context(seed, folder), observations=seen)["observations"]
 
 
-def measured(part: str, seed: int, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return the figures of one training."""
-    kind, _, method = part.partition("/")
-    seconds = {}
+def beside_exact(made: Mapping[str, Any], tests: Observations, seen: Observations, draws: int, folder: Path) -> dict[str, Any]:
+    """Return how posteriors of tests compare with exact ones.
 
-    def timed(name: str, began: float) -> None:
-        seconds[name] = round(time.process_time() - began, 1)
-
-    with threads(1):
-        began = time.process_time()
-        simulations = simulated(kind, arguments.simulations, seed)
-        timed("simulate", began)
-        began = time.process_time()
-        summarise = summariser(method, simulations, seed, folder, dict(arguments.summary))
-        seen = summarise(simulations)
-        timed("summarise", began)
-        began = time.process_time()
-        config = NeuralPosterior.Config(**dict(arguments.set))
-        made = NeuralPosterior(config).run(context(seed, folder), observations=Tiles(["t"], lambda name: seen))
-        timed("train", began)
-        tests = simulated(kind, arguments.observations, 991)
-        draws = opened(made["posterior_model"], "cpu").estimator.sample(summarise(tests).data, arguments.draws, np.random.default_rng(5))
+    Args:
+        made: what `sbi.npe` has made.
+        tests: fields.
+        seen: the same as the model takes them.
+        draws: from each posterior.
+        folder: for temporary files.
+    """
+    ready = opened(made["posterior_model"], "cpu")
+    x, _ = ready.heard(context(5, folder), seen.data)
+    drawn = ready.estimator.sample(x, draws, np.random.default_rng(5))
     bounds = np.transpose(LightCone.usual_prior().bounds)
     mean, spread = (np.stack(rows) for rows in zip(*(exact(field, bounds) for field in tests.data), strict=True))
-    offset, width = (draws.mean(axis=1) - mean) / spread, draws.std(axis=1) / spread
+    offset, width = (drawn.mean(axis=1) - mean) / spread, drawn.std(axis=1) / spread
     within = (np.abs(offset) <= 0.2) & (np.abs(width - 1) <= 0.15)
     calibration = {metric.name: metric.value for metric in made["calibration"].values}
     return {
@@ -169,10 +166,51 @@ def measured(part: str, seed: int, arguments: argparse.Namespace, folder: Path) 
         "within": within.mean(axis=0).round(3).tolist(),
         "coverage_90": round(calibration["coverage_90"], 3),
         "calibration_p": round(calibration["calibration_p"], 4),
+        "surprise": round(calibration["surprise"], 3),
+    }
+
+
+def measured(part: str, seed: int, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return the figures of one training."""
+    kind, _, method = part.partition("/")
+    seconds = {}
+    settings = dict(arguments.summary)
+
+    def timed(name: str, began: float) -> None:
+        seconds[name] = round(time.process_time() - began, 1)
+
+    def npe(seen: Observations, **more: Any) -> Mapping[str, Any]:
+        began = time.process_time()
+        stage = NeuralPosterior(NeuralPosterior.Config.model_validate({**dict(arguments.set), **more.pop("settings", {})}))
+        made = stage.run(context(seed, folder), observations=Tiles(["t"], lambda name: seen), **more)
+        timed("train" if stage.config.tuning is None else "train and tune", began)
+        return made
+
+    with threads(1):
+        began = time.process_time()
+        simulations = simulated(kind, arguments.simulations, seed)
+        tests = simulated(kind, arguments.observations, 991)
+        timed("simulate", began)
+        began = time.process_time()
+        found: dict[str, Any] = {}
+        if method == "joint":
+            model = pretrained(simulations, seed, folder, settings)
+            timed("summarise", began)
+            untuned = npe(simulations, summary_model=model)
+            found["untuned"] = beside_exact(untuned, tests, tests, arguments.draws, folder)
+            made, seen = npe(simulations, summary_model=model, settings={"tuning": dict(arguments.tuning)}), tests
+        else:
+            summarise = summariser(method, simulations, seed, folder, settings)
+            told = summarise(simulations)
+            timed("summarise", began)
+            made, seen = npe(told), summarise(tests)
+        found |= beside_exact(made, tests, seen, arguments.draws, folder)
+    return {
+        **found,
         "cpu_s": seconds,
         "simulations": arguments.simulations,
         "observations": arguments.observations,
-        "settings": {"summary": dict(arguments.summary), "npe": dict(arguments.set)},
+        "settings": {"summary": settings, "npe": dict(arguments.set), "tuning": dict(arguments.tuning)},
     }
 
 
@@ -188,9 +226,10 @@ def main() -> None:
     another = {"nargs": 2, "action": "append", "default": [], "metavar": ("SETTING", "VALUE")}
     parser.add_argument("--set", help="another setting of sbi.npe", **another)
     parser.add_argument("--summary", help="another setting of the stage that summarises", **another)
+    parser.add_argument("--tuning", help="another setting of the joint tuning", **another)
     parser.add_argument("--again", action="store_true", help="forget the chosen parts")
     arguments = parser.parse_args()
-    for options in ("set", "summary"):
+    for options in ("set", "summary", "tuning"):
         setattr(arguments, options, [(name, json.loads(value)) for name, value in getattr(arguments, options)])
     figures: dict[str, dict[str, Any]] = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     for part in arguments.part:

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from drawing import Drawing, device_name, seconds_a_step
 
-from astrosurvey import Model
+from astrosurvey import DataError, Model
 from astrosurvey.networks.spectrum import SpectrumEnsemble
 from astrosurvey.networks.train import Recipe
 from astrosurvey.stages.models.load import to_model
@@ -156,7 +156,7 @@ def resumed(source: Fresh, held: Batch, recipe: Recipe, settings: Any, say: Call
                     log=say,
                     checkpoint=Path(folder),
                 )
-            except FloatingPointError as error:
+            except DataError as error:
                 if attempt or not state.is_file():
                     raise
                 say(f"{error}; the last checkpoint is taken")

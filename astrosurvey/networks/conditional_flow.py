@@ -10,14 +10,14 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .perceptron import Linear, Perceptron
+from .perceptron import Linear, Perceptron, filled
+from .sinh_arsinh import SinhArsinh
 from .spline import spline
 
 
@@ -49,6 +49,7 @@ class FlowEnsemble(nn.Module):
         self.features, self.members = features, members
         self.summary = Perceptron(members, (context, *summary)) if summary else nn.Identity()
         heard = summary[-1] if summary else context
+        self.base = SinhArsinh()
         self.couplings = nn.ModuleList(_Coupling(given, features, heard, members, bins, hidden) for given in _givens(features, layers))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
@@ -58,14 +59,31 @@ class FlowEnsemble(nn.Module):
             x: (member or 1, feature, row * draw), with the draws of a row side by side.
             context: (member or 1, context, row).
         """
-        context = self.summary(context)
-        draws = x.shape[-1] // context.shape[-1]
-        x = x.expand(self.members, -1, -1)
+        z, log_slope = self._unbent(x, context)
+        return (log_slope + self.base(z))[..., : x.shape[-1]]
+
+    @torch.no_grad()
+    def widen(self, x: Tensor, context: Tensor) -> None:
+        """Choose width and tails of what is bent, so that each member finds vectors that were kept back most probable.
+
+        Trained flows are too sure of themselves, in the tails above all. That the members, rather than their mixture, decide makes
+        the mixture a little wider than is most probable, and its regions of high density cover what they should.
+
+        Args:
+            x: (member or 1, feature, row).
+            context: (member or 1, context, row).
+        """
+        self.base.fit(self._unbent(x, context)[0][..., : x.shape[-1]])
+
+    def _unbent(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (member, feature, row * draw) what is bent into x, and (member, row * draw) the log of the slope, both `filled`."""
+        whose = _whose(x, context)
+        x, context = filled(x).expand(self.members, -1, -1), self.summary(filled(context))
         log_slope = x.new_zeros(())
         for coupling in self.couplings:
-            x, gained = coupling(x, context, draws)
+            x, gained = coupling(x, context, whose)
             log_slope = log_slope + gained
-        return log_slope + _normal(x)
+        return x, log_slope
 
     @torch.no_grad()
     def sample(self, noise: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,13 +93,13 @@ class FlowEnsemble(nn.Module):
             noise: (member, feature, row * draw) standard normal numbers, with the draws of a row side by side.
             context: (member or 1, context, row).
         """
-        context = self.summary(context)
-        draws = noise.shape[-1] // context.shape[-1]
-        x, log_density = noise, _normal(noise)
+        rows, whose = noise.shape[-1], _whose(noise, context)
+        context = self.summary(filled(context))
+        x, log_density = self.base.bend(filled(noise))
         for coupling in reversed(self.couplings):
-            x, gained = coupling(x, context, draws, inverse=True)
+            x, gained = coupling(x, context, whose, inverse=True)
             log_density = log_density - gained
-        return x, log_density
+        return x[..., :rows], log_density[..., :rows]
 
 
 class _Coupling(nn.Module):
@@ -96,21 +114,22 @@ class _Coupling(nn.Module):
         self.sees = nn.Parameter(Linear(members, len(given), hidden[0]).weight.detach())
         self.knots = Perceptron(members, (*hidden, len(self.bent) * (3 * bins - 1)), zero=True)
 
-    def forward(self, x: Tensor, context: Tensor, draws: int, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Return the features, bent, and (member, row * draw) the log of the slope."""
+    def forward(self, x: Tensor, context: Tensor, whose: Tensor | None, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the features, bent, and (member, row) the log of the slope; `whose` is each row's row of the context, None for its own."""
         left, right = x[:, self.given], x[:, self.bent]
         heard = self.hears(context)  # the same for all draws of a row
-        if draws != 1:
-            heard = heard.repeat_interleave(draws, dim=-1)
+        if whose is not None:
+            heard = heard.index_select(-1, whose)
         knots = self.knots(functional.silu(torch.baddbmm(heard, self.sees, left)))
         knots = knots.unflatten(1, (3 * self.bins - 1, len(self.bent)))
         right, log_slope = spline(right, knots, self.bins, steep=True, inverse=inverse)
         return torch.cat([left, right], dim=1)[:, self.back], log_slope.sum(dim=1)
 
 
-def _normal(x: Tensor) -> Tensor:
-    """Return (member, row) the log of the standard normal density."""
-    return -0.5 * (x * x + math.log(2 * math.pi)).sum(dim=1)
+def _whose(x: Tensor, context: Tensor) -> Tensor | None:
+    """Return of which row of the context each of (…, row * draw) is when it is `filled`; None where there is one draw of each row."""
+    rows, draws = context.shape[-1], x.shape[-1] // context.shape[-1]
+    return None if draws == 1 else (torch.arange(filled(x[:1, :1]).shape[-1], device=x.device) // draws).clamp_max(rows - 1)
 
 
 def _givens(features: int, layers: int) -> list[list[int]]:

@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+TOGETHER = 32
+"""Rows come in multiples of this where a row's answer must not depend, in its last bit, on how many others there are: BLAS and vector
+instructions round what is left over otherwise."""
+
 
 class Linear(nn.Module):
     """A linear layer of every member.
@@ -32,6 +36,12 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's answer."""
         return torch.baddbmm(self.bias, self.weight, x.expand(len(self.weight), -1, -1))
+
+
+def filled(x: Tensor) -> Tensor:
+    """Return (…, row) numbers with rows of zeros behind them, up to a multiple of `TOGETHER`."""
+    missing = -x.shape[-1] % TOGETHER
+    return functional.pad(x, (0, missing)) if missing else x
 
 
 class Perceptron(nn.Module):

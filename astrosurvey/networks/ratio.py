@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .perceptron import Linear, Perceptron
+from .perceptron import Linear, Perceptron, filled
 
 CONTRASTS = 8
 """Pairs of which one may be right; fewer in minibatches of fewer than twice as many rows."""
@@ -69,7 +69,9 @@ class RatioNetwork(nn.Module):
 
     def forward(self, data: Tensor, theta: Tensor) -> Tensor:
         """Return the log ratios."""
-        return self._judged(self._heard(data), theta)
+        heard = self._heard(filled(data))
+        heard = heard[..., :1] if data.shape[-1] == 1 else heard
+        return self._judged(heard, filled(theta))[..., : theta.shape[-1]]
 
     def contrast(self, data: Tensor, theta: Tensor) -> Tensor:
         """Return the loss of a minibatch, the mean of all members: rows of both belong together, and are wrong pairs for each other.

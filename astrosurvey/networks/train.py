@@ -20,6 +20,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ..core.stage import DataError
+
 Losses = Mapping[str, Tensor]
 """Terms of the loss by name; what is minimised is their sum."""
 
@@ -114,7 +116,7 @@ def fit(
         checkpoint: a folder in which the state is kept, and from which training goes on; also holds metrics.jsonl.
 
     Raises:
-        FloatingPointError: the loss is no longer finite.
+        DataError: the loss is no longer finite, as it would be again at the same step.
     """
     network.to(device).train()
     for weight in network.parameters():
@@ -138,7 +140,7 @@ def fit(
             terms = loss(network, batch(step))
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
-            raise FloatingPointError(f"the loss is {float(total.detach())} at step {step}: lower the learning rate")
+            raise DataError(f"the loss is {float(total.detach())} at step {step}: lower the learning rate")
         optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)

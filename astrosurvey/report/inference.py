@@ -29,6 +29,8 @@ OWN = ("tests by rank", "difference by place", "coverage by level", "central cov
 """First words of curves that this section draws, so that the metrics' need not."""
 MOODS = {"calibrated": "good", "off": "warn", "untested": "warn"}
 BAND = "95 % of right posteriors"
+ABOUT = {"source_id": "source", "spectrum_id": "spectrum", "tile_id": "tile"}
+"""Columns that say what a posterior is of, and what that is called."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,9 @@ def _answers(run: Run, stage: str) -> Answers:
     priors = _priors(run, stage)
     each = max(1, MOST_CORNERS // max(len(tiles), 1))
     for tile, paths in tiles.items():
-        posterior = pq.read_table(paths["posterior"], columns=["posterior_id", "parameter_names", "parameter_units", "flags"])
+        wanted = ["posterior_id", "parameter_names", "parameter_units", "flags", *ABOUT]
+        there = pq.read_schema(paths["posterior"]).names
+        posterior = pq.read_table(paths["posterior"], columns=[name for name in wanted if name in there])
         number += posterior.num_rows
         flags.append(posterior.column("flags").to_numpy())
         if len(corners) < MOST_CORNERS and "posterior_sample" in paths and posterior.num_rows:
@@ -217,10 +221,13 @@ def _corners(posterior: Any, sample: Any, truth: Samples | None, priors: dict[st
     if truth is not None and set(names) <= set(truth.parameters):
         true = truth.draws[:, [truth.parameters.index(name) for name in names]]
     made = []
+    known_ids = [name for name in ABOUT if name in posterior.column_names and not posterior.column(name).null_count]
+    about, of = (known_ids[0], ABOUT[known_ids[0]]) if known_ids else ("posterior_id", "posterior")
     for row, number in enumerate(posterior.column("posterior_id").to_numpy()[:most].tolist()):
         known = true[row] if true is not None and len(true) == posterior.num_rows else None
         said = ", ".join(SBI.decode(int(posterior.column("flags")[row].as_py())))
-        made.append(Picture(str(number), corner(flat[owner == number], labels, known, [priors.get(name) for name in names]), said))
+        title = f"{of} {posterior.column(about)[row].as_py()}"
+        made.append(Picture(title, corner(flat[owner == number], labels, known, [priors.get(name) for name in names]), said))
     return made
 
 

@@ -444,7 +444,7 @@ COMMENT ON COLUMN "posterior"."quantiles" IS 'quantiles in the units of paramete
 COMMENT ON COLUMN "posterior"."mean" IS 'mean of each parameter, in the units of parameter_units';
 COMMENT ON COLUMN "posterior"."std" IS 'standard deviation of each parameter, in the units of parameter_units';
 COMMENT ON COLUMN "posterior"."map" IS 'the most probable of the draws (maximum a posteriori), in the units of parameter_units';
-COMMENT ON COLUMN "posterior"."log_density" IS 'natural logarithm of the posterior density at the mean; where the evidence is unknown to a method, up to a constant';
+COMMENT ON COLUMN "posterior"."log_density" IS 'natural logarithm of the posterior density at the mean, and at the map of categorical parameters; where the evidence is unknown to a method, up to a constant';
 COMMENT ON COLUMN "posterior"."n_draw" IS 'number of draws that the posterior was summarised from';
 COMMENT ON COLUMN "posterior"."acceptance" IS 'fraction of the draws that the prior allowed, or of the moves that were accepted';
 COMMENT ON COLUMN "posterior"."n_effective" IS 'effective number of independent draws after they were weighed by the likelihood; null where they were not weighed';

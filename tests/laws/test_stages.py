@@ -470,6 +470,20 @@ class _Infers:
 class TestNeuralPosterior(_Infers, StageLaws):
     stage = NeuralPosterior
 
+    def wrong_tuning(self):
+        return Example({"observations": [two_moons(0)]}, {**self.SMALL, "tuning": {}})
+
+    def wrong_summary(self):
+        return Example({"observations": [two_moons(0)], "summary_model": small_summary()}, self.SMALL)
+
+
+class TestNeuralPosteriorTuned(_Infers, StageLaws):
+    stage = NeuralPosterior
+
+    def example(self):
+        inputs = {"observations": [lumpy(count=40), lumpy(count=40, seed=7)], "summary_model": small_summary()}
+        return Example(inputs, {**self.SMALL, "max_missing": 0.1, "tuning": {"epochs": 1}})
+
 
 class TestNeuralLikelihood(_Infers, StageLaws):
     stage = NeuralLikelihood

@@ -44,3 +44,15 @@ def test_one_feature_is_bent_by_the_context_alone():
     log = made(torch.zeros(1, 1, 2, dtype=torch.float64), CONTEXT)
     assert log.shape == (2, 2)
     assert not torch.allclose(log[:, 0], log[:, 1])
+
+
+def test_the_width_of_what_is_bent_follows_what_was_kept_back():
+    torch.manual_seed(3)
+    flow = FlowEnsemble(2, 1, members=2, layers=2, hidden=(8,))
+    context = torch.zeros(1, 1, 4000)
+    before = flow(1.3 * torch.randn(1, 2, 4000), context).mean()
+    flow.widen(1.3 * torch.randn(1, 2, 4000), context)
+    assert flow(1.3 * torch.randn(1, 2, 4000), context).mean() > before + 0.05
+    x, log_density = flow.sample(torch.randn(2, 2, 4000), context)
+    assert x.std() == pytest.approx(1.3, abs=0.05)
+    assert torch.allclose(log_density, flow(x, context), atol=1e-4)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from astrosurvey import DataError
 from astrosurvey.networks.train import Recipe, fit
 
 
@@ -73,7 +74,7 @@ def test_a_diverging_loss_is_an_error():
     def broken(net, examples):
         return {"error": loss(net, examples)["error"] * float("nan")}
 
-    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+    with pytest.raises(DataError, match="lower the learning rate"):
         fit(network(), batch, broken, Recipe(10))
 
 

@@ -83,6 +83,7 @@ def test_section(tmp_path):
     assert len(answers.corners) == MOST_CORNERS
     assert "no draws" in answers.corners[0].svg
     assert answers.corners[0].note == "PRIOR_EDGE, OUT_OF_DISTRIBUTION"
+    assert answers.corners[0].title == "posterior 0"
     assert answers.corners[1].svg.count('class="truth"') == 3
     assert answers.corners[1].svg.count('class="prior"') == 1  # one parameter is of a few values
     # Ranks are a histogram in front of where those of right posteriors would be.
@@ -158,6 +159,13 @@ def test_numbers_under_a_corner_touch_neither_another_nor_the_edge():
     assert len(said) >= 5
     assert all(left[1] <= right[0] for left, right in itertools.pairwise(ends))
     assert ends[-1][1] <= float(svg.partition('viewBox="0 0 ')[2].split()[0])
+
+
+def test_a_posterior_is_called_by_what_it_is_of(tmp_path):
+    tables = posteriors()
+    put(made(tmp_path / "run"), "answer", "t1", tables | {"posterior": tables["posterior"].replace(source_id=np.arange(N) + 70)})
+    (answers,) = make_inference(gather(tmp_path / "run")).answers
+    assert [corner.title for corner in answers.corners][2:4] == ["posterior 2", "source 70"]
 
 
 def test_tiles_that_are_unlike_the_simulations_as_a_whole_are_counted(tmp_path):

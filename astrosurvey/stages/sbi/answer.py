@@ -1,6 +1,8 @@
-"""The posteriors of a tile's observations, some thousands at a time."""
+"""The posteriors of a tile's observations, block by block, so that memory does not depend on how many there are."""
 
 from __future__ import annotations
+
+from copy import deepcopy
 
 import numpy as np
 
@@ -10,10 +12,12 @@ from ...products import Catalog, Metric, Metrics, Model, Observations
 from ..models.load import digest
 from . import tables
 from .calibration.misspecification import LEVEL
-from .estimator import Drawn
 from .model import opened
 from .reweight import reweighted
-from .summary import summarised
+from .summary import Summary, summarised
+
+VALUES = 1 << 22
+"""Numbers, at most, that the draws in memory are made of."""
 
 
 def answer(
@@ -25,7 +29,7 @@ def answer(
         ctx: the task's surroundings.
         model: trained by `sbi.npe` or `sbi.nle`.
         observations: real or simulated.
-        draws: from each posterior.
+        draws: from each posterior; none depends on how many observations are dealt with at a time.
         keep: draws of each that are given back.
         reweight: by the simulator's likelihood.
     """
@@ -38,14 +42,20 @@ def answer(
     x, seen = ready.heard(ctx, observations.data)
     score = ready.detector.highest(seen) if ready.detector else np.full(len(x), np.nan)
     p = ready.detector.ranked(score) if ready.detector else score
-    with threads(1):
-        drawn: Drawn = ready.estimator.posterior(x, draws, ctx.rng)
-        summary = summarised(ready, x, drawn, p <= LEVEL)
     tile = ctx.tile.number if ctx.tile is not None else 0
+    summaries, samples = [], []
+    step = max(1, round(VALUES * ctx.batch) // (draws * len(ready.estimator.prior)))
+    with threads(1):
+        for first in range(0, len(x), step):
+            some = slice(first, first + step)
+            drawn = ready.estimator.posterior(x[some], draws, deepcopy(ctx.rng), first)
+            summaries.append(summarised(ready, x[some], drawn, p[some] <= LEVEL))
+            samples.append(tables.sample_rows(drawn, tile, first, keep))
+            ctx.progress(min(first + step, len(x)), len(x))
     together = ready.detector.together(seen, ctx.rng) if ready.detector else float("nan")
     return (
-        tables.rows(ready, digest(model), observations, drawn, summary, score, p, tile),
-        tables.sample_rows(drawn, tile, keep),
+        tables.rows(ready, digest(model), observations, Summary.joined(summaries), score, p, tile),
+        Catalog.concatenate(samples),
         Metrics(_likeness(p, together)),
     )
 

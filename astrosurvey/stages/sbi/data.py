@@ -108,11 +108,14 @@ class Simulations:
     def split(self, keep_back: float) -> Split:
         """Return which of the usable rows are learnt from, and which are kept back: half to validate, half to test.
 
+        Neighbouring rows of the same parameters, such as maps of one simulation, stay together.
+
         Args:
             keep_back: fraction of them.
         """
         rows = np.flatnonzero(self.usable)
-        place = scattered(self.ids[rows])
+        first = np.flatnonzero(np.append(True, (self.theta[1:] != self.theta[:-1]).any(axis=1)))
+        place = scattered(self.ids[first[np.searchsorted(first, rows, side="right") - 1]])
         return Split(rows[place >= keep_back], rows[place < keep_back / 2], rows[(place >= keep_back / 2) & (place < keep_back)])
 
     def sample(self, rows: np.ndarray) -> np.ndarray:

@@ -79,8 +79,12 @@ class Estimator(Protocol):
 
     prior: Prior
 
-    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
-        """Return draws given (m, …) observations."""
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator, first: int = 0) -> Drawn:
+        """Return draws given (m, …) observations.
+
+        Observations are asked about in blocks, with a generator of the same state for each. `first` is the number of a block's first
+        observation: random numbers are told apart by the observation's number (`RowRandom`), so that no answer depends on the blocks.
+        """
         ...
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -105,7 +109,7 @@ class PosteriorFlow:
         self._network, self._parameters, self._data, self._device = network.to(device).eval(), parameters, data, device
         self.prior = parameters.prior
 
-    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator, first: int = 0) -> Drawn:
         """Return draws given (m, …) observations; none depends on how many observations there are.
 
         Draws beyond the prior are drawn again, `ROUNDS` times at most.
@@ -119,9 +123,9 @@ class PosteriorFlow:
             for count in np.unique(number):
                 alike = rows[number == count]
                 step = max(1, BLOCK // int(count))
-                for first in range(0, len(alike), step):
-                    some = alike[first : first + step]
-                    found, log = self._draw(x[some], some, int(count), seed + again)
+                for start in range(0, len(alike), step):
+                    some = alike[start : start + step]
+                    found, log = self._draw(x[some], some + first, int(count), seed + again)
                     inside = self.prior.inside(found)
                     accepted[some] += inside.sum(axis=1)
                     asked[some] += count

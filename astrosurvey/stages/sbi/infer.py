@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.product import Tiles
 from ...core.stage import Context, DataError
+from ...networks.conditional_flow import FlowEnsemble
 from ...networks.determinism import threads
 from ...products import Metric, Metrics, Model, Observations
 from .calibration.calibrate import calibrate
@@ -19,8 +20,12 @@ from .calibration.misspecification import Detector, Seen, learn
 from .calibration.product import to_metrics
 from .data import Simulations, Split
 from .estimator import Estimator
-from .model import METHODS, to_model
+from .model import METHODS, opened, to_model
 from .scaling import DataScaling, ParameterScaling
+from .summaries import blocks
+from .summaries.model import Summariser
+from .summaries.outputs import detector_and_outputs
+from .summaries.tune import tune
 from .train import FLOW, RATIO, Pairs, Settings, Trained, train
 
 LOSSES = {
@@ -43,15 +48,19 @@ class Material:
         simulations: of all tiles.
         split: their rows.
         parameters, data: the scales on which a network sees them.
+        condensed: raw data, of which these are summaries, and the network that makes them; None where these are the data themselves.
     """
 
     simulations: Simulations
     split: Split
     parameters: ParameterScaling
     data: DataScaling
+    condensed: tuple[Simulations, Summariser] | None = None
 
 
-def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: str) -> tuple[Model, Metrics]:
+def infer(
+    ctx: Context, observations: Tiles[Observations], config: Any, method: str, summary_model: Model | None = None
+) -> tuple[Model, Metrics]:
     """Return a trained and calibrated estimator, and what is known of it.
 
     Args:
@@ -59,8 +68,13 @@ def infer(ctx: Context, observations: Tiles[Observations], config: Any, method: 
         observations: simulations of all tiles, with their parameters.
         config: the stage's settings.
         method: the stage's name, a key of `model.METHODS`.
+        summary_model: condenses the data first, and is then a part of the estimator.
     """
-    return fitted(ctx, prepared(ctx, observations, config, of_data=method != "sbi.npe"), config, method)
+    if summary_model is None:
+        material = prepared(ctx, observations, config, of_data=method != "sbi.npe")
+    else:
+        material = summarised(ctx, observations, config, summary_model)
+    return fitted(ctx, material, config, method)
 
 
 def fitted(ctx: Context, material: Material, config: Any, method: str, **network: Any) -> tuple[Model, Metrics]:
@@ -74,8 +88,9 @@ def fitted(ctx: Context, material: Material, config: Any, method: str, **network
     """
     settings = settings_of(config, METHODS[method][0])
     with threads(1):  # more cost more than they give in networks this small, and round differently
+        pairs = Pairs(material.simulations, material.parameters, material.data, ctx.rng, ctx.device)
         trained = train(
-            Pairs(material.simulations, material.parameters, material.data, ctx.rng, ctx.device),
+            pairs,
             material.split,
             replace(settings, network={**settings.network, **network}),
             of_data=method != "sbi.npe",
@@ -85,6 +100,8 @@ def fitted(ctx: Context, material: Material, config: Any, method: str, **network
             log=ctx.log.info,
             checkpoint=ctx.checkpoint,
         )
+        if material.condensed is not None and config.tuning is not None:
+            material, trained = tuned(ctx, material, trained, pairs, config.tuning)
         estimator = METHODS[method][1](trained.network, material.parameters, material.data, ctx.device)
         told = {"learning_rate": config.learning_rate, "batch": config.batch}
         return finished(ctx, material, trained, estimator, config, method, LOSSES[trained.architecture], told)
@@ -100,9 +117,11 @@ def prepared(ctx: Context, observations: Tiles[Observations], config: Any, *, of
         of_data: they are for a likelihood, or its ratio to the evidence.
 
     Raises:
-        DataError: too many have missing values, or there is no likelihood to learn.
+        DataError: too many have missing values, there is no likelihood to learn, or no prior density to multiply it by.
     """
     found = Simulations(observations)
+    if of_data and not found.prior.has_density:
+        raise DataError("a likelihood needs the prior's density, which is not known of a joint prior; use sbi.npe, or independent priors")
     require(ctx, found, config.max_missing)
     split = found.split(config.keep_back)
     if not len(split.training):
@@ -115,6 +134,57 @@ def prepared(ctx: Context, observations: Tiles[Observations], config: Any, *, of
     if of_data and not data.varies.any():
         raise DataError("all simulations are the same: there is no likelihood to learn; simulate more")
     return Material(found, split, parameters, data)
+
+
+def summarised(ctx: Context, observations: Tiles[Observations], config: Any, summary_model: Model) -> Material:
+    """Return summaries of simulations as training takes them; each is computed once, and all are kept in memory.
+
+    Args:
+        ctx: the task's surroundings.
+        observations: raw simulations of all tiles, with their parameters.
+        config: the stage's settings.
+        summary_model: that condenses them.
+
+    Raises:
+        DataError: the model does not summarise, or does other data than these.
+    """
+    ready = opened(summary_model, ctx.device)
+    network = ready.network
+    if network is None:
+        raise DataError(f"`summary_model` is a model of {ready.method} that summarises nothing: wire the output of sbi.moments")
+    raw = Simulations(observations, sets=network.sets)
+    names = tuple(f"summary_{k}" for k in range(network.features))
+
+    parts: dict[str, Observations] = {}
+    for tile, part in observations.items():
+        if len(part):
+            ready.require(part)
+            parts[tile] = blocks.summarised(ctx, part, names, network.summaries, sets=network.sets)
+    if ready.estimator.prior.names != raw.prior.names:
+        theirs, ours = (", ".join(prior.names) for prior in (ready.estimator.prior, raw.prior))
+        ctx.log.warning("the network summarises what tells of %s, and these are simulations of %s", theirs, ours)
+    material = prepared(ctx, Tiles(tuple(parts), parts.__getitem__), config, of_data=False)
+    return replace(material, condensed=(raw, network.bare))
+
+
+def tuned(ctx: Context, material: Material, trained: Trained, pairs: Pairs, config: Any) -> tuple[Material, Trained]:
+    """Return material and flows after summary network and flows have been trained on the raw data together.
+
+    Args:
+        ctx: the task's surroundings.
+        material: summaries, and the raw data.
+        trained: flows, on the summaries.
+        pairs: these, by row.
+        config: `TuningConfig`.
+    """
+    assert material.condensed is not None
+    assert isinstance(trained.network, FlowEnsemble)
+    raw, network = material.condensed
+    seed = int(ctx.rng.integers(2**31))
+    found = tune(ctx, trained.network, network, raw, pairs.theta, material.split, material.data, config, seed)
+    best = (found.best, trained.history.best[1])
+    trained = replace(trained, network=found.flow, history=replace(trained.history, best=best), tuning=found)
+    return replace(material, condensed=(raw, found.network)), trained
 
 
 def finished(
@@ -141,7 +211,13 @@ def finished(
     """
     found, split = material.simulations, material.split
     tests = split.test[: config.tests]
-    calibration = calibrated(ctx, estimator, found, tests, found.take(tests), config)
+    if material.condensed is None:
+        network, x, detector = None, found.take(tests), _detector(found, split)
+    else:
+        found, network = material.condensed
+        detector, known = detector_and_outputs(network, found, split)
+        x = known.of(tests)
+    calibration = calibrated(ctx, estimator, found, tests, x, config)
     trained.network.cpu()
     training = {
         "simulations": len(found),
@@ -151,13 +227,18 @@ def finished(
         loss[0]: round(trained.history.best[0], 5),
         **told,
     }
-    model = to_model(trained, method, found, material.data, calibration, _detector(found, split), training)
     values = [
         Metric(loss[0], trained.history.best[0], better="lower", description=loss[1]),
         Metric("simulations", len(found), description="that it was trained and tested on"),
         Metric("missing", int((~found.usable).sum()), better="lower", description="simulations with missing values, left out"),
     ]
-    return model, to_metrics(calibration, values, {"training": trained.history.curves})
+    curves: dict[str, Mapping[str, Sequence[float | None]]] = {"training": trained.history.curves}
+    if (tuning := trained.tuning) is not None:
+        curves["tuning"] = tuning.curves
+        training["tuning"] = {"steps": tuning.steps, "before": round(tuning.before, 5)}
+        values.append(Metric("tuning_gain", tuning.before - tuning.best, description="by how much joint tuning lowered the surprise"))
+    model = to_model(trained, method, found, material.data, calibration, detector, training, network)
+    return model, to_metrics(calibration, values, curves)
 
 
 def settings_of(config: Any, architecture: str) -> Settings:
@@ -199,6 +280,7 @@ def calibrated(ctx: Context, estimator: Estimator, simulations: Simulations, row
     if config.calibration == "off":
         return Calibration(OFF)
     names = simulations.prior.names
+    ctx.log.info("posteriors are tested on %d simulations that were kept back", len(rows))
     found = calibrate(estimator, simulations.theta[rows], x, names=names, rng=ctx.rng, draws=config.draws)
     if found.failed:
         ctx.log.warning("posteriors are %s by %d tests: %s", found.verdict, found.tests, "; ".join(found.faults) or f"p = {found.p:.3g}")

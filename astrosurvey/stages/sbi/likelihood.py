@@ -9,6 +9,7 @@ import torch
 
 from ...networks.conditional_flow import FlowEnsemble
 from ...networks.ratio import RatioNetwork
+from .data import whole
 from .estimator import Drawn
 from .sampler import walk
 from .scaling import DataScaling, ParameterScaling
@@ -37,7 +38,7 @@ class LikelihoodFlow:
         self._network, self._parameters, self._data, self._device = network.to(device).eval(), parameters, data, device
         self.prior = parameters.prior
 
-    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator, first: int = 0) -> Drawn:
         """Return draws given (m, …) observations; none depends on how many observations there are."""
         start_seed, seed = (int(s) for s in rng.integers(2**62, size=2))
         m, p = len(x), len(self.prior)
@@ -46,14 +47,14 @@ class LikelihoodFlow:
         theta, log = np.full((m, draws, p), np.nan), np.full((m, draws), np.nan)
         evidence, accepted = np.full(m, np.nan), np.full(m, np.nan)
         scaled, slope = self._seen(x)
-        known = np.flatnonzero(np.isfinite(scaled).all(axis=1))
-        for first in range(0, len(known), TOGETHER):
-            rows = known[first : first + TOGETHER]
+        known = np.flatnonzero(whole(x, sets=False))
+        for begin in range(0, len(known), TOGETHER):
+            rows = known[begin : begin + TOGETHER]
             walked = walk(
                 np.broadcast_to(start, (len(rows), n, p)),
-                rows,
+                first + rows,
                 lambda z, _: self._log_prior(z),
-                lambda z, rows: self._log_likelihood(z, scaled[rows]) + slope[rows, None],
+                lambda z, numbers: self._log_likelihood(z, scaled[numbers - first]) + slope[numbers - first, None],
                 draws,
                 seed,
             )

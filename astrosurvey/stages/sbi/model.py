@@ -35,8 +35,10 @@ METHODS: dict[str, tuple[str, Callable[..., Estimator]]] = {
     "sbi.tmnre": (RATIO, MarginalRatio),
 }
 """By the stage that trained it, the network's architecture, and what answers."""
+SUMMARY = "summary"
+"""Where the card of a model that summarises raw data by itself says how."""
 NEEDS = ("method", "prior", "data", "calibration")
-_SCALING = "scaling."
+_SCALING, _SUMMARY = "scaling.", "summary_network."
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Opened:
         calibration: whether its posteriors mean what they say.
         simulator: name of the simulator; "" if nobody knows.
         detector: tells data unlike the simulations; None where no simulation was kept back.
-        network: whose moments the estimator takes in place of data; None where it takes the data themselves.
+        network: of whose answers the estimator takes a part in place of data; None where it takes the data themselves.
     """
 
     estimator: Estimator
@@ -61,16 +63,16 @@ class Opened:
     calibration: Calibration
     simulator: str
     detector: Detector | None
-    network: moments.Moments | None = None
+    network: moments.Summariser | None = None
 
     def heard(self, ctx: Context, data: np.ndarray) -> tuple[np.ndarray, Seen]:
         """Return (m, …) float32 what the estimator takes of (m, …) data, and what the detector does."""
         if self.network is None:
             x = np.asarray(data, np.float32)
             return x, Seen(x)
-        names = tuple(f"said_{k}" for k in range(self.network.features + 2 * len(self.network.prior)))
-        said = summarised(ctx, Observations(data, np.arange(len(data))), names, self.network.told, sets=self.network.sets).data
-        summary, x = np.split(said, [self.network.features], axis=1)
+        names = tuple(f"output_{k}" for k in range(self.network.length))
+        outputs = summarised(ctx, Observations(data, np.arange(len(data))), names, self.network.outputs, sets=self.network.sets).data
+        x, summary = self.network.inputs(outputs)
         # Rows of sets have no order, and what is learnt of their features one by one would mean nothing.
         return x, Seen(self.network.data.with_sizes(summary, data) if self.network.sets else data, summary)
 
@@ -109,6 +111,7 @@ def to_model(
     calibration: Calibration,
     detector: Detector | None,
     training: Mapping[str, Any],
+    network: moments.Summariser | None = None,
 ) -> Model:
     """Return what was trained as a Model; its weights in single precision, since narrow posteriors need their digits.
 
@@ -120,10 +123,15 @@ def to_model(
         calibration: on simulations that were kept back.
         detector: learnt from the simulations.
         training: what the card shall say of it.
+        network: whose summaries it was trained on; None where it has seen the data themselves.
     """
     weights = {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in trained.network.state_dict().items()}
     weights |= {f"{_SCALING}{name}": array for name, array in data.to_arrays().items()}
     weights |= among_weights(detector)
+    summary: dict[str, Any] = {}
+    if network is not None:
+        summary = {SUMMARY: network.to_card()}
+        weights |= {f"{_SUMMARY}{name}": np.array(tensor.detach().cpu().numpy()) for name, tensor in network.network.state_dict().items()}
     card = {
         "task": TASK,
         "method": method,
@@ -135,6 +143,7 @@ def to_model(
         "calibration": calibration.to_card(),
         "limits": "posteriors are right, if at all, for data that the simulator could have made with parameters from the prior",
         "licence": "that of the simulations",
+        **summary,
     }
     return Model(trained.architecture, trained.config, weights, card)
 
@@ -160,14 +169,15 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
     except KeyError as error:
         raise DataError(f"the model lacks {_SCALING}{error.args[0]}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
     detector, others = parted(model.weights)
-    weights = {name: array for name, array in others.items() if not name.startswith(_SCALING)}
+    weights = {name: array for name, array in others.items() if not name.startswith((_SCALING, _SUMMARY))}
     if model.architecture != architecture:
         raise DataError(f"the model is of the architecture {model.architecture!r}, and {card['method']} is one of a {architecture}")
     network = to_network(Model(model.architecture, model.config, weights, card), build)
     estimator = answers(network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
     shape, names = tuple(card["data"]["shape"]), tuple(card["data"]["names"])
     calibration = Calibration.from_card(card["calibration"])
-    return Opened(estimator, card["method"], shape, names, calibration, _simulator(model), detector)
+    hears = moments.Summariser.from_card(card[SUMMARY], _those(model, _SUMMARY), device) if SUMMARY in card else None
+    return Opened(estimator, card["method"], shape, names, calibration, _simulator(model), detector, hears)
 
 
 def _of_moments(model: Model, device: Literal["cpu", "cuda"]) -> Opened:

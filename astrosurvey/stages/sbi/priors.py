@@ -11,7 +11,6 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from ...catalog.schema import suggestion
 from ...core.stage import DataError, StageConfig
 from ...products import Samples
 from .distributions import KINDS, Marginal
@@ -94,13 +93,15 @@ class Prior:
         """Return the prior that parameter draws were made from.
 
         Raises:
-            DataError: they do not say, or what they say is about other parameters.
+            DataError: they do not say, what they say is about other parameters, or they are weighted, and so draws of something else.
         """
         if META not in samples.meta:
             raise DataError(
                 "the parameters do not say which prior they were drawn from (meta['prior']); draw them with sbi.prior, "
                 "or have the stage that makes them write it"
             )
+        if samples.weights is not None:
+            raise DataError("the parameters are weighted, and estimators learn from plain draws; draw them anew by weight")
         prior = cls.from_json(samples.meta[META])
         if prior.names != samples.parameters:
             raise DataError(f"the prior is one of {', '.join(prior.names)}, and the parameters are {', '.join(samples.parameters)}")
@@ -153,6 +154,10 @@ class Prior:
         """Return (…,) bool: where the density at (…, p) points is positive. NaN is outside."""
         return np.asarray(np.all([m.inside(theta[..., k]) for k, m in enumerate(self.marginals)], axis=0))
 
+    def centre(self, mean: np.ndarray, likely: np.ndarray) -> np.ndarray:
+        """Return (…, p) where a posterior's density is told: at its mean; of categorical parameters, which have none, at a likely value."""
+        return np.where([m.kind == "categorical" for m in self.marginals], likely, mean)
+
     def to_base(self, theta: np.ndarray) -> np.ndarray:
         """Return (…, p) the places of parameters on the scales on which the prior is even or normal, such as the logarithm."""
         return np.stack([KINDS[m.kind].base(theta[..., k], m.args) for k, m in enumerate(self.marginals)], axis=-1)
@@ -200,14 +205,3 @@ class Prior:
         if len({m.name for m in marginals}) != len(marginals):
             raise DataError(f"the prior names a parameter twice: {', '.join(m.name for m in marginals)}")
         return cls(marginals)
-
-    def matched(self, names: Sequence[str]) -> Prior:
-        """Return the prior with the parameters in another order, or fewer of them.
-
-        Raises:
-            DataError: it has no such parameter.
-        """
-        there = {m.name: m for m in self.marginals}
-        if unknown := [name for name in names if name not in there]:
-            raise DataError(f"the prior has no parameter {unknown[0]!r}{suggestion(unknown[0], there)}")
-        return replace(self, marginals=tuple(there[name] for name in names))

@@ -40,9 +40,9 @@ class Reweighted:
         self._flow, self._simulator, self.prior = flow, simulator, flow.prior
         self._order = [self.prior.names.index(name) for name in simulator.parameters]
 
-    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator, first: int = 0) -> Drawn:
         """Return draws given (m, …) observations; of one that no draw can explain, they are those of the flow."""
-        drawn = self._flow.posterior(x, draws, rng)
+        drawn = self._flow.posterior(x, draws, rng, first)
         seed = int(rng.integers(2**62))
         theta, log, likelihood = drawn.theta.copy(), drawn.log_density.copy(), np.full(drawn.log_density.shape, np.nan)
         evidence, effective, tail = (np.full(len(x), np.nan) for _ in range(3))
@@ -58,7 +58,7 @@ class Reweighted:
                 continue
             evidence[row], effective[row] = total - np.log(count), np.exp(2 * total - logsumexp(2 * weight))
             tail[row] = tail_shape(weight)
-            random = RowRandom(seed, row, row + 1)
+            random = RowRandom(seed, first + row, first + row + 1)
             # In an order of chance, so that the first ones stand for all.
             chosen = resampled(weight[None], random.uniform(1))[0][np.argsort(random.uniform(count)[0])]
             theta[row, :count], log[row, :count], likelihood[row, :count] = some[chosen], height[chosen], likelihood[row, chosen]
@@ -94,6 +94,11 @@ def reweighted(opened: Opened, card: Mapping[str, Any]) -> Opened:
     prior, flow = opened.estimator.prior, opened.estimator
     if not isinstance(flow, PosteriorFlow):
         raise DataError(f"`reweight` needs draws of a known density, as a model of sbi.npe gives them, and this one is of {opened.method}")
+    if opened.network is not None:
+        raise DataError(
+            "`reweight` needs the likelihood of what the flow takes, and this one takes the summaries of a network: leave `reweight` out, "
+            "or train sbi.npe without `summary_model`"
+        )
     if unlike := [m.name for m in prior.marginals if m.kind in ("joint", "categorical")]:
         raise DataError(f"`reweight` needs the density of every parameter's prior, and {unlike[0]!r} has none: leave `reweight` out")
     simulator = _installed(card.get("simulator", {}))

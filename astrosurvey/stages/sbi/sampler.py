@@ -41,8 +41,8 @@ class Walked:
     Attributes:
         places: (m, draw, p).
         log_likelihood: (m, draw).
-        log_evidence: (m,) log of the mean likelihood under the prior.
-        accepted: (m,) fraction of the last moves that were accepted.
+        log_evidence: (m,) log of the mean likelihood under the prior; NaN where the temperature ran out of steps.
+        accepted: (m,) fraction of the last moves that were accepted; 0 where the draws are of a likelihood that was raised to less than 1.
     """
 
     places: np.ndarray
@@ -90,6 +90,8 @@ def walk(start: np.ndarray, rows: np.ndarray, log_prior: Density, log_likelihood
         heights.append(likelihood)
     every, height = np.concatenate(taken, axis=1), np.concatenate(heights, axis=1)
     order = np.argsort(random.uniform(every.shape[1]), axis=1)[:, :draws]
+    there = power == 1.0
+    evidence, accepted = np.where(there, evidence, np.nan), np.where(there, accepted, 0.0)
     return Walked(np.take_along_axis(every, order[..., None], 1), np.take_along_axis(height, order, 1), evidence, accepted)
 
 

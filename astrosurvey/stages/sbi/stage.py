@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ...core.product import Tiles
-from ...core.stage import Context, NoWork, Stage, StageConfig
+from ...core.product import Tiles, optional
+from ...core.stage import Context, DataError, NoWork, Stage, StageConfig
 from ...products import Catalog, Metrics, Model, Observations
+
+UNTUNABLE = "`tuning` trains a summary network further, and there is none", "wire the output of sbi.moments to `summary_model`"
+"""What is wrong, and what to do."""
 
 
 class KeepBackConfig(StageConfig):
@@ -74,6 +77,14 @@ class EstimatorStage(Stage):
         return infer(ctx, observations, self.config, self.name)
 
 
+class TuningConfig(StageConfig):
+    """How a summary network and the flows that hear it are trained together."""
+
+    epochs: int = Field(10, ge=1, description="times that all simulations are seen")
+    batch: int = Field(64, ge=2, description="simulations in a step")
+    learning_rate: float = Field(1e-3, gt=0, description="highest learning rate")
+
+
 class NeuralPosterior(EstimatorStage):
     """Learn the posterior from simulations: a flow over parameters given data (neural posterior estimation).
 
@@ -85,9 +96,29 @@ class NeuralPosterior(EstimatorStage):
     """
 
     name, version = "sbi.npe", 2
+    inputs: ClassVar[Mapping[str, Any]] = {**EstimatorStage.inputs, "summary_model": optional(Model)}
 
     class Config(FlowConfig):
         """Settings of `sbi.npe`."""
+
+        tuning: TuningConfig | None = Field(
+            None, description="train the network of `summary_model` together with the flow in the end, on the data themselves; unset: not"
+        )
+
+    @classmethod
+    def check_inputs(cls, config: Any, wired: Mapping[str, tuple[type[Stage], Any]]) -> Iterable[tuple[str, str]]:
+        """Yield what is wrong with a tuning that has nothing to tune."""
+        if config.tuning is not None and "summary_model" not in wired:
+            yield UNTUNABLE
+
+    def run(self, ctx: Context, *, observations: Tiles[Observations], summary_model: Model | None = None) -> Mapping[str, Any]:
+        """Return the model and its calibration."""
+        from .infer import infer
+
+        if self.config.tuning is not None and summary_model is None:
+            raise DataError(": ".join(UNTUNABLE))
+        model, metrics = infer(ctx, observations, self.config, self.name, summary_model)
+        return {"posterior_model": model, "calibration": metrics}
 
 
 class NeuralLikelihood(EstimatorStage):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -30,8 +32,10 @@ class Summary:
     Attributes:
         quantiles: (m, p, level) at `LEVELS`.
         mean, std, best: (m, p); the last is the most probable of the draws.
-        log_density: (m,) at the mean.
+        log_density: (m,) at `Prior.centre` of mean and best.
         number: (m,) draws that there are.
+        acceptance, log_evidence: (m,) as `Drawn` has them.
+        effective, tail: (m,) as `Importance` has them; None where no likelihood has corrected the draws.
         flags: (m,) bits of `catalog.flags.SBI`.
     """
 
@@ -41,7 +45,21 @@ class Summary:
     best: np.ndarray
     log_density: np.ndarray
     number: np.ndarray
+    acceptance: np.ndarray
+    log_evidence: np.ndarray
+    effective: np.ndarray | None
+    tail: np.ndarray | None
     flags: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence[Summary]) -> Summary:
+        """Return the posteriors of several blocks of observations, one block after the other."""
+
+        def every(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            return None if values[0] is None else np.concatenate(values)
+
+        return cls(**{field.name: every(field.name) for field in fields(cls)})
 
 
 def summarised(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> Summary:
@@ -66,12 +84,16 @@ def summarised(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> 
         mean[rows], std[rows] = theta.mean(axis=1), theta.std(axis=1)
         chosen = np.argsort(-drawn.log_density[rows, :count], axis=1, kind="stable")[:, :CANDIDATES]
         candidates = np.take_along_axis(theta, chosen[..., None], 1)
-        log = opened.estimator.log_prob(np.concatenate([mean[rows, None], candidates], axis=1), x[rows])
-        log_density[rows] = log[:, 0] - drawn.log_scale[rows]
-        best[rows] = np.take_along_axis(candidates, log[:, 1:].argmax(axis=1)[:, None, None], 1)[:, 0]
+        log = opened.estimator.log_prob(candidates, x[rows])
+        best[rows] = np.take_along_axis(candidates, log.argmax(axis=1)[:, None, None], 1)[:, 0]
     if (exact := drawn.moments) is not None:
         quantiles, mean, std = exact.quantiles, exact.mean, exact.std
-    return Summary(quantiles, mean, std, best, log_density, number, _flags(opened, x, drawn, ood))
+    if len(some := np.flatnonzero(number)):
+        centre = opened.estimator.prior.centre(mean[some], best[some])
+        log_density[some] = opened.estimator.log_prob(centre[:, None], x[some])[:, 0] - drawn.log_scale[some]
+    effective, tail = (None, None) if drawn.importance is None else (drawn.importance.effective, drawn.importance.tail)
+    flags = _flags(opened, x, drawn, ood)
+    return Summary(quantiles, mean, std, best, log_density, number, drawn.acceptance, drawn.log_evidence, effective, tail, flags)
 
 
 def _flags(opened: Opened, x: np.ndarray, drawn: Drawn, ood: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ KEYS = {"source": "source_id", "spectrum": "spectrum_id", "tile": "tile_id"}
 
 
 def rows(
-    opened: Opened, digest: str, observations: Observations, drawn: Drawn, summary: Summary, ood: np.ndarray, ood_p: np.ndarray, tile: int
+    opened: Opened, digest: str, observations: Observations, summary: Summary, ood: np.ndarray, ood_p: np.ndarray, tile: int
 ) -> Catalog:
     """Return a row for each observation.
 
@@ -23,22 +23,21 @@ def rows(
         opened: the model.
         digest: of its weights.
         observations: what the posteriors are about.
-        drawn, summary: the posteriors.
+        summary: the posteriors.
         ood, ood_p: (m,) score and p-value of the data among the simulations; NaN where nobody has asked.
         tile: number of the tile.
     """
     m, prior = len(observations), opened.estimator.prior
     about = {KEYS[observations.about]: observations.ids} if observations.about else {}
     error, weighed = opened.calibration.error, {}
-    if drawn.importance is not None:
-        effective = drawn.importance.effective
+    if summary.effective is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             # Draws that the prior rejected had no weight, and count as proposals.
-            scatter = np.sqrt(1 / effective - drawn.acceptance / summary.number)
+            scatter = np.sqrt(1 / summary.effective - summary.acceptance / summary.number)
         weighed = {
-            "n_effective": effective,
-            "pareto_k": drawn.importance.tail,
-            "log_evidence_err": np.where(np.isfinite(drawn.log_evidence), scatter, np.nan),
+            "n_effective": summary.effective,
+            "pareto_k": summary.tail,
+            "log_evidence_err": np.where(np.isfinite(summary.log_evidence), scatter, np.nan),
         }
     return Catalog.from_columns(
         "posterior",
@@ -56,8 +55,8 @@ def rows(
             "map": summary.best,
             "log_density": summary.log_density,
             "n_draw": summary.number,
-            "acceptance": drawn.acceptance,
-            **({"log_evidence": drawn.log_evidence} if np.isfinite(drawn.log_evidence).any() else {}),
+            "acceptance": summary.acceptance,
+            **({"log_evidence": summary.log_evidence} if np.isfinite(summary.log_evidence).any() else {}),
             **weighed,
             **({"calibration_error": error} if np.isfinite(error) else {}),
             **({"ood_score": ood, "ood_p": ood_p} if np.isfinite(ood).any() else {}),
@@ -67,8 +66,8 @@ def rows(
     )
 
 
-def sample_rows(drawn: Drawn, tile: int, kept: int) -> Catalog:
-    """Return a row for each of the first `kept` draws of each posterior, of those that there are."""
+def sample_rows(drawn: Drawn, tile: int, first: int, kept: int) -> Catalog:
+    """Return a row for each of the first `kept` draws of each posterior, of those that there are; `first` is the first one's number."""
     m, _, p = drawn.theta.shape
     theta = drawn.theta[:, :kept]
     there = np.isfinite(theta).all(axis=2)
@@ -76,7 +75,7 @@ def sample_rows(drawn: Drawn, tile: int, kept: int) -> Catalog:
     return Catalog.from_columns(
         "posterior_sample",
         {
-            "posterior_id": np.repeat(object_ids(tile, m), there.sum(axis=1)),
+            "posterior_id": np.repeat(object_ids(tile, first + m)[first:], there.sum(axis=1)),
             "draw": np.broadcast_to(np.arange(theta.shape[1], dtype=np.int32), there.shape)[there],
             "parameters": theta[there].reshape(-1, p),
             **weighed,

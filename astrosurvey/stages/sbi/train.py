@@ -18,6 +18,7 @@ from ...networks.train import History, Recipe, fit
 from ..models.load import ARCHITECTURES
 from .data import Batches, Simulations, Split
 from .scaling import DataScaling, ParameterScaling
+from .summaries.tune import Tuned
 
 FLOW, RATIO = "conditional flow", "ratio"
 """What is trained, as `models.load` names its architectures."""
@@ -61,12 +62,14 @@ class Trained:
         network: in evaluation mode, a `Network` or a plugin's.
         config: what it was built with.
         history: of the training.
+        tuning: of flows that were then tuned together with the network whose summaries they hear.
     """
 
     architecture: str
     network: nn.Module
     config: dict[str, Any]
     history: History
+    tuning: Tuned | None = None
 
 
 class Pairs:
@@ -183,4 +186,6 @@ def train(
         log=log,
         checkpoint=checkpoint,
     )
+    if isinstance(trained, FlowEnsemble) and len(split.validation):
+        trained.widen(*(part.cpu() for part in held_back))
     return Trained(settings.architecture, trained, config, history)

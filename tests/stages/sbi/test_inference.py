@@ -15,7 +15,8 @@ from astrosurvey import Context, Tile
 from astrosurvey.catalog.flags import SBI
 from astrosurvey.core.product import Tiles
 from astrosurvey.core.stage import DataError
-from astrosurvey.products import Observations
+from astrosurvey.products import Observations, Samples
+from astrosurvey.stages.sbi import answer
 from astrosurvey.stages.sbi import data as data_module
 from astrosurvey.stages.sbi import train as train_module
 from astrosurvey.stages.sbi.data import Batches, Simulations
@@ -72,7 +73,8 @@ OBSERVED = np.array([[0.2, 1.0, 4.0], [np.nan, 0.0, 4.0], [60.0, -60.0, 4.0], [1
 @pytest.mark.parametrize("method", ["sbi.npe", "sbi.nle", "sbi.nre"])
 def test_posteriors_are_right_and_dirt_is_flagged(method, trained, surroundings):
     model = trained[method]["posterior_model"]
-    observations = Observations(OBSERVED, np.array([11, 12, 13, 14]), "source", ("x", "y", "c"))
+    gap = np.array([[0.0, 0.0, np.nan]], np.float32)  # in the feature that tells nothing
+    observations = Observations(np.concatenate([OBSERVED, gap]), np.array([11, 12, 13, 14, 15]), "source", ("x", "y", "c"))
     began = time.process_time()
     found = Posterior(Posterior.Config(draws=400, keep=10)).run(surroundings(), posterior_model=model, observations=observations)
     assert time.process_time() - began < 5
@@ -89,20 +91,20 @@ def test_posteriors_are_right_and_dirt_is_flagged(method, trained, surroundings)
     flags = table.column("flags")
     off = SBI["CALIBRATION_OFF"] if method == "sbi.nle" else 0
     assert flags[0] == off
-    assert flags[1] == off | SBI["INVALID_INPUT"]
-    assert np.isnan(mean[1]).all()
+    assert (flags[[1, 4]] == off | SBI["INVALID_INPUT"]).all()
+    assert np.isnan(mean[[1, 4]]).all()
     assert flags[3] & SBI["PRIOR_EDGE"]
     assert flags[2] & SBI["OUT_OF_DISTRIBUTION"]
     assert not flags[0] & SBI["OUT_OF_DISTRIBUTION"]
     assert np.isfinite(mean[2]).all() or table.column("n_draw")[2] == 0
     if method == "sbi.npe":  # what the flow makes of data far beyond all simulations lies beyond the prior
         assert flags[2] & SBI["LOW_ACCEPTANCE"]
-    assert table.column("n_draw")[[0, 1, 3]].tolist() == [400, 0, 400]
-    assert table.column("source_id").tolist() == [11, 12, 13, 14]
+    assert table.column("n_draw")[[0, 1, 3, 4]].tolist() == [400, 0, 400, 0]
+    assert table.column("source_id").tolist() == [11, 12, 13, 14, 15]
     drawn = np.array(found["posterior_sample"].rows.column("parameters").to_pylist())
     assert drawn.shape == (10 * (table.column("n_draw") > 0).sum(), 2)
     assert (np.abs(drawn[:, 0]) <= 1).all()
-    assert table.rows.column("log_evidence").null_count == (0 if method == "sbi.nle" else 4)
+    assert table.rows.column("log_evidence").null_count == (0 if method == "sbi.nle" else 5)
 
 
 def test_calibration_is_part_of_the_model(trained):
@@ -148,6 +150,27 @@ def test_weights_are_the_same_whether_data_are_in_memory_or_read_as_they_are_nee
     assert found[0].keys() == found[1].keys()
     for name, array in found[0].items():
         assert np.array_equal(array, found[1][name]), name
+
+
+def test_parameters_of_a_joint_prior_have_posteriors(surroundings):
+    rng = np.random.default_rng(1)
+    theta = np.sort(rng.uniform(0, 1, (1500, 2)), axis=1)
+    card = [{"name": name, "unit": "", "kind": "joint", "args": [0, 1]} for name in ("low", "high")]
+    data = (theta + 0.1 * rng.standard_normal(theta.shape)).astype(np.float32)
+    made = gathered(Observations(data, np.arange(1500), "", ("x", "y"), Samples(theta, ("low", "high"), ("", ""), None, {"prior": card})))
+    config = NeuralPosterior.Config(**{**SMALL, "epochs": 20, "calibration": "off"})
+    model = NeuralPosterior(config).run(surroundings(), observations=made)["posterior_model"]
+    asked = Observations(np.array([[0.3, 0.7], [0.5, 0.5]], np.float32), np.arange(2), "", ("x", "y"))
+    found = Posterior(Posterior.Config(draws=500, keep=500)).run(surroundings(), posterior_model=model, observations=asked)
+    draws = np.array(found["posterior_sample"].rows.column("parameters").to_pylist()).reshape(2, 500, 2)
+    # Far from where both are equal the order tells nothing, there it parts them.
+    assert np.allclose(draws[0].mean(axis=0), [0.3, 0.7], atol=0.04)
+    assert np.allclose(draws[0].std(axis=0), 0.1, rtol=0.25)
+    assert (draws[1, :, 0] < draws[1, :, 1]).mean() > 0.85
+    assert np.isfinite(found["posterior"].column("log_density")).all()
+    for stage in (NeuralLikelihood, NeuralRatio):
+        with pytest.raises(DataError, match="joint prior; use sbi.npe"):
+            stage().run(surroundings(), observations=made)
 
 
 def test_missing_values_are_counted_and_too_many_are_refused(surroundings):
@@ -220,3 +243,17 @@ def test_tiles_of_other_priors_do_not_mix():
     other = Prior.declared({"slope": {"uniform": [-2, 2]}, "zero": {"normal": [0, 1]}})
     with pytest.raises(DataError, match="another prior"):
         Simulations(gathered(simulations(10), simulations(10, parameters=other.samples(other.draw(rng, 10)))))
+
+
+@pytest.mark.parametrize("method", ["sbi.npe", "sbi.nle", "sbi.nre"])
+def test_an_answer_does_not_depend_on_how_many_are_dealt_with_at_a_time(method, trained, surroundings, monkeypatch):
+    model = trained[method]["posterior_model"]
+    data = np.resize(OBSERVED, (7, 3)) + np.linspace(0, 0.3, 7, dtype=np.float32)[:, None] * [1, 1, 0]
+    observations = Observations(data.astype(np.float32), np.arange(7), "source")
+    found = []
+    for rows in (7, 2):
+        monkeypatch.setattr(answer, "VALUES", rows * 120 * 2)
+        found.append(Posterior(Posterior.Config(draws=120)).run(surroundings(), posterior_model=model, observations=observations))
+    whole, parts = found
+    for name in ("posterior", "posterior_sample"):
+        assert str(whole[name].rows.to_pydict()) == str(parts[name].rows.to_pydict()), name

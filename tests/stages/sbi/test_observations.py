@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from astropy.units import Unit
 
 from astrosurvey import Catalog, DataError, NoWork, ProductError
 from astrosurvey.products import Observations
 from astrosurvey.products._npy import map_npy, write_npy
 from astrosurvey.stages.io.observations.stage import ReadObservations
+from astrosurvey.stages.sbi.data import Simulations
 from astrosurvey.stages.sbi.observe import ObserveSources
+from astrosurvey.stages.sbi.priors import Prior
 from astrosurvey.stages.sbi.simulators.two_moons import TwoMoons
+from astrosurvey.stages.sbi.stage import NeuralPosterior
 from tests.products.test_round_trip import observations
 
-from ..running import run
+from ..running import run, tiles_of
 
 
 def read(path, **settings):
@@ -78,6 +82,62 @@ class TestReading:
         (tmp_path / "x.csv").write_text(text)
         with pytest.raises(DataError, match=message):
             read(tmp_path / "x.csv", **settings)
+
+    def test_simulations_that_exist_already_are_trained_on(self, tmp_path):
+        """As in CAMELS: maps, and a table with a row of parameters for each so many of them."""
+        rng = np.random.default_rng(1)
+        prior = {"omega_m": {"uniform": [0.1, 0.5]}, "h": {"log_uniform": [50, 100], "unit": "km.s**-1.Mpc**-1"}}
+        theta = Prior.declared(prior).draw(rng, 60)
+        Table({"h": theta[:, 1], "Omega_m": theta[:, 0], "run": np.arange(60)}).write(tmp_path / "p.ecsv")
+        write_npy(tmp_path / "maps.npy", rng.normal(np.repeat(theta[:, 0], 3)[:, None, None], 0.01, (180, 2, 2)))
+        settings = {"parameters": prior, "parameter_file": str(tmp_path / "p.ecsv")}
+        found = read(tmp_path / "maps.npy", **settings)
+        assert found.parameters.parameters == ("h", "omega_m")
+        np.testing.assert_array_equal(found.parameters.draws, np.repeat(theta[:, ::-1], 3, axis=0))
+        split = Simulations(tiles_of(t=found)).split(0.4)
+        kept = {row // 3 for row in split.test} | {row // 3 for row in split.validation}
+        assert len(kept) > 10
+        assert not kept & {row // 3 for row in split.training}
+        trained = run(NeuralPosterior, {"epochs": 1, "members": 1, "keep_back": 0.3}, observations=tiles_of(t=found))
+        assert trained["posterior_model"].card["prior"] == found.parameters.meta["prior"]
+
+    def test_parameters_stand_beside_the_data(self, tmp_path, caplog):
+        (tmp_path / "x.csv").write_text("flux,Age,err\n" + "".join(f"{k},{4 + k / 1000},{2}\n" for k in range(60)))
+        found = read(tmp_path / "x.csv", parameters={"age": {"uniform": [0, 10]}})
+        assert found.names == ("flux", "err")
+        assert found.parameters.draws[:2, 0].tolist() == [4, 4.001]
+        assert "age is not distributed as its prior says, uniform [0, 10]" in caplog.text.replace("[0.0, 10.0]", "[0, 10]")
+
+    @pytest.mark.parametrize(
+        ("prior", "more", "message"),
+        [
+            ({"a": {"uniform": [0, 2]}}, {}, r"row 3 holds 3 in 'a', beyond its prior, uniform \[0.0, 2.0\] \(1 of 3 rows lie beyond\)"),
+            ({"b": {"uniform": [0, 9]}}, {}, "row 2 holds no number in 'b'"),
+            ({"aa": {"uniform": [0, 9]}}, {}, "no column 'aa'; did you mean 'a'"),
+            ({"c": {"uniform": [0, 9], "unit": "Gyr"}}, {}, "is in 'Myr', and its prior in 'Gyr'"),
+            ({"a": {"uniform": [0, 9]}}, {"parameter_file": "two.csv"}, "2 rows of parameters for 3 observations"),
+        ],
+    )
+    def test_parameters_that_cannot_be_are_refused(self, prior, more, message, tmp_path):
+        columns = {"a": [1.0, 2, 3], "b": [1, np.nan, 3], "c": [1.0, 2, 3] * Unit("Myr"), "x": [1.0, 2, 3]}
+        Table(columns).write(tmp_path / "x.ecsv")
+        (tmp_path / "two.csv").write_text("a,b\n1,2\n1,3\n")
+        with pytest.raises(DataError, match=message):
+            read(tmp_path / "x.ecsv", columns=["x"], parameters=prior, **{key: str(tmp_path / name) for key, name in more.items()})
+        np.save(tmp_path / "x.npy", np.ones((3, 2)))
+        with pytest.raises(DataError, match="no columns of parameters"):
+            read(tmp_path / "x.npy", parameters=prior)
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"about": "tile", "parameters": {"a": {"uniform": [0, 1]}}}, "leave out `about`"),
+            ({"parameter_file": "p.csv"}, "which of its columns"),
+        ],
+    )
+    def test_settings_of_parameters_that_do_not_fit(self, settings, message):
+        with pytest.raises(ValueError, match=message):
+            ReadObservations.Config(**settings)
 
     @pytest.mark.parametrize(("about", "said"), [("", "says nothing"), ("tile", "the tile's number")])
     def test_ids_of_nobody_knows_what_are_refused(self, about, said):

@@ -16,6 +16,7 @@ from astrosurvey.networks.train import History
 from astrosurvey.stages.sbi.estimator import Drawn
 from astrosurvey.stages.sbi.infer import finished, prepared
 from astrosurvey.stages.sbi.priors import Prior
+from astrosurvey.stages.sbi.rows import RowRandom
 from astrosurvey.stages.sbi.stage import CalibrationConfig, Posterior
 from astrosurvey.stages.sbi.train import Trained
 
@@ -38,9 +39,9 @@ class Normal:
         self.prior, variance = parameters.prior, float(network.width.detach()) ** 2
         self._shrunk, self._std = 1 / (1 + variance), np.sqrt(variance / (1 + variance))
 
-    def posterior(self, x, draws, rng):
+    def posterior(self, x, draws, rng, first=0):
         m = len(x)
-        theta = (self._shrunk * x + self._std * rng.standard_normal((m, draws)))[..., None]
+        theta = (self._shrunk * x + self._std * RowRandom(int(rng.integers(2**62)), first, first + m).normal(draws))[..., None]
         return Drawn(theta, self.log_prob(theta, x), np.ones(m), np.full(m, np.nan), np.zeros(m))
 
     def sample(self, x, draws, rng):
@@ -98,7 +99,7 @@ def ctx(tmp_path):
 
 
 def simulations(number=3000):
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(2)
     theta = PRIOR.draw(rng, number)
     data = (theta + NOISE * rng.standard_normal(theta.shape)).astype(np.float32)
     return Observations(data, np.arange(number, dtype=np.int64), "", ("level",), PRIOR.samples(theta))

@@ -68,9 +68,6 @@ def test_categories():
 def test_a_prior_comes_back_from_json():
     prior = Prior.declared(EVERY).truncated([-0.5, 0.02, 1, 0, 10, 0.1, 2], [2, 1, 9, 1, 12, 5, 9])
     assert Prior.from_json(json.loads(json.dumps(prior.to_json()))) == prior
-    assert prior.matched(["c", "p1"]).names == ("c", "p1")
-    with pytest.raises(DataError, match="did you mean 'p1'"):
-        prior.matched(["p11"])
     with pytest.raises(DataError, match="nothing is left of the prior of 'p0' between 5 and 6"):
         Prior.declared({"p0": EVERY["p0"]}).truncated([5], [6])
 
@@ -121,7 +118,7 @@ def test_the_stage_draws_what_is_declared_and_says_so():
     assert samples.draws.shape == (50, 2)
     assert samples.parameters == ("v", "z")
     assert samples.units == ("km.s**-1", "")
-    assert Prior.of(samples) == Prior.declared(parameters).matched(["v", "z"])
+    assert Prior.of(samples) == Prior.declared({name: parameters[name] for name in ("v", "z")})
 
 
 def test_a_prior_of_ones_own_is_known_by_where_it_lies():
@@ -136,6 +133,8 @@ def test_a_prior_of_ones_own_is_known_by_where_it_lies():
             known(samples.draws)
     with pytest.raises(DataError, match="do not say which prior"):
         Prior.of(Samples(samples.draws, ("a", "b"), ("", "")))
+    with pytest.raises(DataError, match="weighted"):
+        Prior.of(Samples(samples.draws, ("a", "b"), ("", ""), np.arange(9.0), samples.meta))
     with pytest.raises(DataError, match="the parameters are a, c"):
         Prior.of(Samples(samples.draws, ("a", "c"), ("", ""), None, samples.meta))
 

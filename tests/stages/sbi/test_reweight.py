@@ -12,6 +12,7 @@ from astrosurvey.core.stage import DataError
 from astrosurvey.products import Observations
 from astrosurvey.stages.evaluate.posterior.stage import EvaluatePosterior
 from astrosurvey.stages.sbi.estimator import Drawn
+from astrosurvey.stages.sbi.priors import Prior
 from astrosurvey.stages.sbi.reweight import Reweighted
 from astrosurvey.stages.sbi.simulators.gaussian_linear import VARIANCE, GaussianLinear
 from astrosurvey.stages.sbi.simulators.gaussian_mixture import SpikeAndSlab
@@ -21,7 +22,7 @@ from astrosurvey.stages.sbi.stage import NeuralPosterior, Posterior
 from ..running import run, tiles_of
 
 SIMULATOR = GaussianLinear()
-PRIOR = SIMULATOR.usual_prior().matched(sorted(GaussianLinear.parameters))  # theta_10 comes second, as sbi.prior would have it
+PRIOR = Prior(tuple(sorted(SIMULATOR.usual_prior().marginals, key=lambda one: one.name)))  # theta_10 is second, as of sbi.prior
 ORDER = [PRIOR.names.index(name) for name in GaussianLinear.parameters]
 
 
@@ -85,7 +86,7 @@ class Beside:
     def __init__(self, shift):
         self.shift = shift
 
-    def posterior(self, x, draws, rng):
+    def posterior(self, x, draws, rng, first=0):
         theta = self.shift + np.sqrt(VARIANCE) * rng.standard_normal((len(x), draws, len(PRIOR)))
         return Drawn(theta, self.log_prob(theta, x), np.ones(len(x)), np.full(len(x), np.nan), np.zeros(len(x)))
 

@@ -13,6 +13,7 @@ from astrosurvey.catalog.flags import SBI
 from astrosurvey.core.product import Tiles
 from astrosurvey.core.stage import DataError
 from astrosurvey.products import Observations
+from astrosurvey.stages.evaluate.posterior.stage import EvaluatePosterior
 from astrosurvey.stages.sbi.model import opened
 from astrosurvey.stages.sbi.priors import Prior
 from astrosurvey.stages.sbi.rounds.box import Box
@@ -71,6 +72,9 @@ def first(surroundings):
 
 def test_marginals_are_right_and_draws_are_theirs(first):
     table = first["posterior"]
+    assert np.isnan(table.column("acceptance")).tolist() == [False, True]
+    # Its third parameter has values and no density at their mean.
+    assert np.isfinite(table.column("log_density")).tolist() == [True, False]
     mean, std = (np.array(table.rows.column(name).to_pylist()) for name in ("mean", "std"))
     width = NOISE / np.sqrt(1 + NOISE**2)
     best = 0.4 * width**2 / NOISE**2
@@ -135,6 +139,18 @@ def test_the_density_of_draws_is_that_of_draws(first):
     low, high = np.quantile(theta[:, :2], [0.1, 0.9], axis=0)
     inside = ((theta[:, :2] > low) & (theta[:, :2] < high)).all(axis=1) & (theta[:, 2] == 1)
     assert np.where(inside, np.exp(-log), 0).mean() == pytest.approx((high - low).prod(), rel=0.1)
+
+
+def test_densities_of_categories_are_judged_by_the_model(first, surroundings):
+    made = simulations(60, seed=9)
+    asked = {"posterior_model": first["posterior_model"], "observations": made}
+    answered = Posterior(Posterior.Config(draws=100)).run(surroundings(), **asked)
+    parts = {name: gathered(answered[name]) for name in ("posterior", "posterior_sample")} | {"observations": gathered(made)}
+    rest = {"posterior_model": first["posterior_model"], "sources": None, "truth": None}
+    judged = EvaluatePosterior().run(surroundings(), **parts, **rest)["metrics"]
+    # Entropies of normal posteriors of a and of b given a; of the third, noise leaves some doubt between three values.
+    expected = -np.log(2 * np.pi * np.e * NOISE * NOISE / np.sqrt(1 + NOISE**2))
+    assert judged["log_score"].value == pytest.approx(expected, abs=0.6)
 
 
 def test_only_what_is_learnt_together_is_tested_together(first):

@@ -57,3 +57,14 @@ def test_nobody_waits_for_who_needs_more_steps():
     assert np.array_equal(alone.places[0], among.places[0])
     assert alone.log_evidence[0] == among.log_evidence[0]
     assert among.places[1].std() < 0.01
+
+
+def test_who_does_not_get_there_says_so():
+    def of_each(places, rows):
+        return norm.logpdf(places, 0, np.where(rows == 1, 1e-9, 1.0)[:, None, None]).sum(axis=-1)
+
+    start = np.broadcast_to(np.random.default_rng(3).normal(0, WIDE, (1, 64, 6)), (2, 64, 6))
+    found = walk(start, np.array([0, 1]), log_prior, of_each, 100, seed=4)
+    assert found.accepted[0] > 0.05
+    assert found.accepted[1] == 0
+    assert np.isnan(found.log_evidence).tolist() == [False, True]

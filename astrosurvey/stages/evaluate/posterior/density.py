@@ -85,7 +85,7 @@ def of_model(
         ready = reweighted(ready, model.card)
     prior = ready.estimator.prior
     # A missing draw is not asked for; the truth stands in for it, and whoever ranks leaves it out.
-    asked = np.concatenate([answers.mean[:, None], truth[:, None], draws], axis=1)
+    asked = np.concatenate([prior.centre(answers.mean, answers.best)[:, None], truth[:, None], draws], axis=1)
     asked = np.where(np.isfinite(asked).all(axis=2, keepdims=True), asked, truth[:, None])
     log = np.full(asked.shape[:2], np.nan)
     step = max(1, BLOCK // asked[0].size) if len(asked) else 1
@@ -96,7 +96,7 @@ def of_model(
                 some = slice(first, min(first + step, here.stop))
                 x, _ = ready.heard(ctx, found.data[rows[some.start - here.start : some.stop - here.start]])
                 log[some] = ready.estimator.log_prob(asked[some], x)
-    # The table holds the density at the mean in full, and so the constant that the model leaves out.
+    # The table holds the density there in full, and so the constant that the model leaves out.
     normalised = log[:, 1] - log[:, 0] + answers.log_density
     gain = normalised - prior.log_density(truth) if prior.has_density else np.full(len(truth), np.nan)
     return LogDensity(log[:, 1], log[:, 2:], normalised, gain, "highest density of the model")

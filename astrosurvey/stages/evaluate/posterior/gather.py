@@ -32,8 +32,8 @@ class Answers:
         about: ids of what they are about, by kind; -1 where a posterior is of something else.
         flags: bits of `catalog.flags.SBI`.
         weighed: whether the draws were weighed by a likelihood.
-        mean: (n, p).
-        log_density: at the mean.
+        mean, best: (n, p); of whoever gives no most probable draw, it is NaN.
+        log_density: at the mean; see `Prior.centre`.
     """
 
     names: tuple[str, ...]
@@ -47,6 +47,7 @@ class Answers:
     flags: np.ndarray
     weighed: np.ndarray
     mean: np.ndarray
+    best: np.ndarray
     log_density: np.ndarray
 
     def __len__(self) -> int:
@@ -60,7 +61,9 @@ class Answers:
     def of(self, parameters: list[int]) -> Answers:
         """Return the same of some of the parameters."""
         names, units = (tuple(every[k] for k in parameters) for every in (self.names, self.units))
-        return replace(self, names=names, units=units, columns=tuple(parameters), mean=self.mean[:, parameters])
+        return replace(
+            self, names=names, units=units, columns=tuple(parameters), mean=self.mean[:, parameters], best=self.best[:, parameters]
+        )
 
     def by_tile(self) -> Iterator[tuple[str, slice]]:
         """Yield the name of each tile that has posteriors, and where they are."""
@@ -92,7 +95,8 @@ def posteriors(tiles: Tiles[Catalog]) -> Answers:
             "ids": catalog.column("posterior_id"),
             "flags": catalog.column("flags"),
             "weighed": rows.column("n_effective").is_valid().to_numpy(),
-            "mean": np.array(rows.column("mean").to_pylist(), np.float64),
+            "mean": (mean := np.array(rows.column("mean").to_pylist(), np.float64)),
+            "best": np.full_like(mean, np.nan) if (best := rows.column("map")).null_count else np.array(best.to_pylist(), np.float64),
             "log_density": rows.column("log_density").to_numpy(zero_copy_only=False).astype(np.float64),
         }
         columns |= {key: rows.column(key).fill_null(-1).to_numpy() for kind, key in KEYS.items()}

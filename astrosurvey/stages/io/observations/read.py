@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from ....catalog.ids import object_ids
-from ....catalog.schema import suggestion
 from ....core.product import ProductError
 from ....core.stage import DataError, NoWork
 from ....core.tiles import Tile
@@ -17,8 +17,10 @@ from ....products import Observations
 from ....products._fits import BadInput, FitsFile, escape
 from ....products._fits.guard import open_regular
 from ....products._npy import map_npy
-from ..catalog.formats import FileTable, opened
+from ..catalog.formats import opened
 from ..paths import path_of
+from .columns import called, is_number, require_numbers
+from .parameters import with_parameters
 
 if TYPE_CHECKING:
     from .stage import ReadObservations
@@ -28,31 +30,39 @@ if TYPE_CHECKING:
 _NUMPY = b"\x93NUMPY"
 
 
-def read_observations(config: Config, tile: Tile) -> Observations:
-    """Return the observations in a tile's file.
+def read_observations(config: Config, tile: Tile, log: logging.Logger) -> Observations:
+    """Return the observations in a tile's file, and the parameters that made them where settings say which these are.
 
     Raises:
         DataError: the file cannot be read, lacks a column, or holds what cannot be.
         NoWork: it has no rows.
     """
+    found = _read(config, tile)
+    return with_parameters(found, config, tile, log) if config.parameters else found
+
+
+def _read(config: Config, tile: Tile) -> Observations:
     path = Path(path_of(config.path, tile))
     with open_regular(path) as stream:
         start = stream.read(len(_NUMPY))
     if start == _NUMPY:
+        if config.parameters and config.parameter_file is None:
+            raise BadInput(path, "is an array, which has no columns of parameters", fix="name a table that has them in `parameter_file`")
         return _finished(path, config, tile, _array(path, config), (), None)
     if start.startswith((b"SIMPLE", b"\x1f\x8b")) and not config.columns and (image := _image(path, config)) is not None:
         return _finished(path, config, tile, image[None], (), None)
     with opened(path, config.hdu) as table:
-        names = [_called(path, table, name) for name in config.columns] if config.columns else None
-        own = _called(path, table, config.id) if config.id else None
+        names = [called(path, table, name) for name in config.columns] if config.columns else None
+        own = called(path, table, config.id) if config.id else None
         if not table.rows:
             raise NoWork(f"{escape(path.name)} has no rows")
         held = table.read(list(dict.fromkeys([*(names or table.names), *([own] if own else [])])), 0, table.rows)
     for name in names if names is not None else [name for name in held if name != own]:
-        _require_numbers(path, name, held[name], wanted=names is not None)
+        require_numbers(path, name, held[name], wanted=names is not None)
     if names is None:
-        names = [name for name in held if name != own and _is_number(held[name])]
-    if wrong := [name for name in names if not _is_number(held[name])]:
+        aside = {name.lower() for name in config.parameters} if config.parameter_file is None else set()
+        names = [name for name in held if name != own and name.lower() not in aside and is_number(held[name])]
+    if wrong := [name for name in names if not is_number(held[name])]:
         raise BadInput(path, f"the column {escape(wrong[0], 40)!r} holds no numbers", fix="leave it out of `columns`")
     if not names:
         raise BadInput(path, "no column holds numbers", fix="check that this is the right file")
@@ -81,42 +91,6 @@ def _image(path: Path, config: Config) -> np.ndarray | None:
             return file.read(hdu) if hdu.is_image else None
         images = [hdu for hdu in file.hdus if hdu.is_image and len(hdu.shape) >= 2]
         return file.read(file.image()) if images or not any(hdu.kind == "table" for hdu in file.hdus) else None
-
-
-def _called(path: Path, table: FileTable, name: str) -> str:
-    """Return what the file calls a column, in whatever case."""
-    meant = [name] if name in table.names else [other for other in table.names if other.lower() == name.lower()]
-    if len(meant) == 1:
-        return meant[0]
-    raise BadInput(path, f"there is no column {escape(name, 40)!r}{suggestion(name, [escape(n, 40) for n in table.names])}")
-
-
-def _is_number(column: pa.Array) -> bool:
-    return bool(pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_decimal(column.type))
-
-
-def _require_numbers(path: Path, name: str, column: pa.Array, *, wanted: bool) -> None:
-    """Refuse a column that is to be numbers and is not, by its first cell that is none.
-
-    One that nobody asked for is left out, if it is of text; where most of it is numbers a cell has gone wrong.
-    """
-    if _is_number(column):
-        return
-    cells = column.to_pylist()
-    strange = [row for row, cell in enumerate(cells) if cell is not None and not _reads_as_number(cell)]
-    if not strange or not (wanted or 2 * len(strange) < len(cells)):
-        return
-    said = escape(str(cells[strange[0]]), 40)
-    fix = "correct the cell, or name the columns that are meant in `columns`"
-    raise BadInput(path, f"row {strange[0] + 1} holds {said!r} in the column {escape(name, 40)!r}, which is no number", fix=fix)
-
-
-def _reads_as_number(cell: Any) -> bool:
-    try:
-        float(cell)
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _whole(path: Path, name: str, column: pa.Array) -> np.ndarray:

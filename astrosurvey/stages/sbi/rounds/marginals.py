@@ -78,23 +78,24 @@ class MarginalRatio:
         middles = (self._edges[1:] + self._edges[:-1]) / 2
         self._grid = self.prior.quantile(np.repeat(middles[:, None], len(self.prior), axis=1))
 
-    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator, first: int = 0) -> Drawn:
         """Return draws given (m, …) observations, and what the grid says itself; none depends on how many observations there are."""
         seed, (m, p) = int(rng.integers(2**62)), (len(x), len(self.prior))
         theta, log = np.full((m, draws, p), np.nan), np.full((m, draws), np.nan)
         moments = Moments(np.full((m, p, len(LEVELS)), np.nan), np.full((m, p), np.nan), np.full((m, p), np.nan))
         known, everything = np.flatnonzero(whole(x, sets=False)), np.ones(p, bool)
-        for first in range(0, len(known), BLOCK):
-            some = known[first : first + BLOCK]
+        for start in range(0, len(known), BLOCK):
+            some = known[start : start + BLOCK]
             found = self.marginals(x[some])
             moments.quantiles[some], moments.mean[some], moments.std[some] = self._moments(found)
             for row, k in enumerate(some):
-                even = RowRandom(seed, int(k), int(k) + 1).uniform(draws, p)[0]
+                even = RowRandom(seed, first + int(k), first + int(k) + 1).uniform(draws, p)[0]
                 places = _hanging_together(even, found.trees[row], found.copulas[row])
                 cells = np.stack([np.interp(places[:, q], found.below[row, q], self._edges) for q in range(p)], axis=1)
                 theta[k] = self.prior.quantile(cells)
                 log[k] = self._log_density(found, row, self.prior.probability(theta[k]), everything) + self.prior.log_density(theta[k])
-        return Drawn(theta, log, np.ones(m), np.full(m, np.nan), np.zeros(m), moments)
+        accepted = np.where(np.isfinite(moments.mean).all(axis=1), 1.0, np.nan)
+        return Drawn(theta, log, accepted, np.full(m, np.nan), np.zeros(m), moments)
 
     def sample(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
         """Return (m, draws, p) draws alone."""

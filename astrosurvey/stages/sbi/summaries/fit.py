@@ -10,19 +10,17 @@ import numpy as np
 from ....core.stage import Context, DataError
 from ....networks.summaries.build import Kind
 from ....products import Metric, Metrics, Model
-from ..calibration.features import features
-from ..calibration.misspecification import Seen, among_weights, learn
+from ..calibration.misspecification import among_weights
 from ..calibration.product import to_metrics
 from ..data import BLOCK, Simulations
 from ..infer import calibrated, require
 from ..scaling import ParameterScaling
-from .model import ARCHITECTURE, TASK, Moments, opened
+from .model import ARCHITECTURE, TASK, opened
 from .normal import NormalPosterior
+from .outputs import detector_and_outputs
 from .scale import FieldScaling
 from .train import train
 
-EVERY, STRANGERS = 5, 2000
-"""Of the simulations that it has learnt from one in so many, and at most so many, tell how data should look: a network is dear to ask."""
 FEWEST = 20
 """Simulations to learn from, at least."""
 
@@ -76,11 +74,9 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
     }
     model = Model(ARCHITECTURE, network, weights, card)
     moments = opened(model, ctx.device)
-    learnt = Said(moments, simulations, split.training[:: max(EVERY, -(-len(split.training) // STRANGERS))])
-    kept, parameters = np.sort(np.concatenate([split.validation, split.test])), ParameterScaling(simulations.prior)
-    known = Said(moments, simulations, kept) if len(kept) else learnt
-    if len(kept):
-        weights |= among_weights(learn(learnt.seen, known.seen))
+    detector, known = detector_and_outputs(moments, simulations, split)
+    weights |= among_weights(detector)
+    parameters = ParameterScaling(simulations.prior)
     tests = split.test[: config.tests]
     calibration = calibrated(ctx, NormalPosterior(parameters), simulations, tests, known.of(tests), config)
     scored = split.test if len(split.test) else known.rows
@@ -88,35 +84,6 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
     curves: dict[str, dict[str, list[float | None]]] = {"training": {name: list(values) for name, values in history.curves.items()}}
     metrics = to_metrics(calibration, _scores(simulations.prior.names, truth, known.of(scored)), curves)
     return replace(model, weights=weights, card={**card, "calibration": calibration.to_card()}), metrics
-
-
-class Said:
-    """What a network says of some simulations, read block by block.
-
-    Args:
-        network: that is asked.
-        simulations: all of them.
-        rows: (n,) rising, at least one.
-
-    Attributes:
-        rows: the same.
-        seen: features of the data (of sets, whose rows have no order, summaries and sizes), and summaries.
-    """
-
-    def __init__(self, network: Moments, simulations: Simulations, rows: np.ndarray) -> None:
-        self.rows = rows
-        data, told = list[np.ndarray](), list[np.ndarray]()
-        for some in simulations.blocks(rows):
-            block = simulations.take(some)
-            told.append(network.told(block))
-            summary = told[-1][:, : network.features]
-            data.append(network.data.with_sizes(summary, block) if network.sets else features(block))
-        summary, self._moments = np.split(np.concatenate(told), [network.features], axis=1)
-        self.seen = Seen(np.concatenate(data), summary)
-
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        """Return (m, 2 p) means and standard deviations of some of the rows."""
-        return np.asarray(self._moments[np.searchsorted(self.rows, rows)])
 
 
 def _scores(names: tuple[str, ...], truth: np.ndarray, moments: np.ndarray) -> list[Metric]:

@@ -1,17 +1,18 @@
-"""Trained moment networks: what their card says, and what they say of data."""
+"""Trained moment networks, and networks that summarise alone: what their card says, and what they say of data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ....core.stage import DataError
 from ....networks.determinism import prediction_threads
+from ....networks.summaries.build import moment_network
 from ....networks.summaries.moments import MomentNetwork
 from ....networks.summaries.symmetries import Symmetry, orbit
 from ....products import Model
@@ -29,48 +30,73 @@ TASK = "moments of posteriors"
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
-    """A moment network that is ready to be asked.
+class Summariser:
+    """A network that summarises data, ready to be asked.
 
     Attributes:
-        network: on the device.
-        parameters, data: scales on which it sees them.
-        shape: of one observation.
+        config: of the moment network that it is a part of, as `moment_network` takes it.
+        network: data -> (batch, feature), on the device.
+        data: the scale on which it sees them.
         symmetry: under which observations mean the same.
-        features: how many summaries it makes.
-        sets: whether data are (row, column), and a row in which a value is missing is none.
         device: where it runs.
     """
 
-    network: MomentNetwork
-    parameters: ParameterScaling
+    config: Mapping[str, Any]
+    network: nn.Module
     data: FieldScaling
-    shape: tuple[int, ...]
     symmetry: Symmetry
-    features: int
-    sets: bool
     device: Literal["cpu", "cuda"]
 
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any], weights: Mapping[str, np.ndarray], device: Literal["cpu", "cuda"]) -> Summariser:
+        """Return the network that a card describes, with its weights.
+
+        Raises:
+            DataError: the weights do not fit.
+        """
+        network = to_network(Model(ARCHITECTURE, card["config"], weights, {}), lambda **config: moment_network(**config).summary)
+        return cls(card["config"], network.to(device), FieldScaling.from_card(card["data"]), card["symmetry"], device)
+
     @property
-    def prior(self) -> Prior:
-        """Of the parameters."""
-        return self.parameters.prior
+    def bare(self) -> Summariser:
+        """What only summarises, whatever else this can do."""
+        return Summariser(self.config, self.network, self.data, self.symmetry, self.device)
+
+    def to_card(self) -> dict[str, Any]:
+        """Return all but the weights as JSON values."""
+        return {"config": dict(self.config), "data": self.data.to_card(), "symmetry": self.symmetry}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one observation."""
+        return tuple(self.config["shape"])
+
+    @property
+    def features(self) -> int:
+        """How many summaries it makes."""
+        return int(self.config["features"])
+
+    @property
+    def sets(self) -> bool:
+        """Whether data are (row, column), and a row in which a value is missing is none."""
+        return bool(self.config["kind"] == "deep_set")
+
+    @property
+    def length(self) -> int:
+        """Of all that it says of an observation: the summaries come first."""
+        return self.features
 
     def summaries(self, x: np.ndarray) -> np.ndarray:
         """Return (m, feature) float32 summaries of (m, …) observations, averaged over equivalent positions."""
-        return self._mean(x, self.network.summary)
+        return self._mean(x, self.network)
 
-    def told(self, x: np.ndarray) -> np.ndarray:
-        """Return (m, feature + 2 p) float32 all that it says of (m, …) observations, averaged over equivalent positions.
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """Return (m, length) float32 all that it says of (m, …) observations, averaged over equivalent positions."""
+        return self.summaries(x)
 
-        These are summaries, and means and standard deviations of the posteriors on the scale that flows see.
-        """
-
-        def ask(seen: Tensor) -> Tensor:
-            summary = self.network.summary(seen)
-            return torch.cat([summary, *self.network.read(summary)], dim=1)
-
-        return self._mean(x, ask)
+    def inputs(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (m, …) what an estimator takes of (m, length) outputs, and (m, feature) the summaries."""
+        return outputs, outputs
 
     @torch.no_grad()
     def _mean(self, x: np.ndarray, ask: Callable[[Tensor], Tensor]) -> np.ndarray:
@@ -80,6 +106,43 @@ class Moments:
             seen = torch.from_numpy(self.data(x)).to(self.device)
             said: list[Tensor] = [ask(position.contiguous()) for position in orbit(seen, self.symmetry)]
             return np.asarray(torch.stack(said).mean(dim=0).cpu().numpy())
+
+
+@dataclass(frozen=True, eq=False)
+class Moments(Summariser):
+    """A moment network, ready to be asked: `network` is the part of it that summarises.
+
+    Attributes:
+        read: (batch, feature) summaries -> means and standard deviations of the posteriors, on the scale that flows see.
+        parameters: that scale.
+    """
+
+    read: Callable[[Tensor], tuple[Tensor, Tensor]]
+    parameters: ParameterScaling
+
+    @property
+    def prior(self) -> Prior:
+        """Of the parameters."""
+        return self.parameters.prior
+
+    @property
+    def length(self) -> int:
+        """Of the summaries, and means and standard deviations of all parameters."""
+        return self.features + 2 * len(self.prior)
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """Return (m, length) float32 summaries, means and standard deviations, averaged over equivalent positions."""
+
+        def ask(seen: Tensor) -> Tensor:
+            summary = self.network(seen)
+            return torch.cat([summary, *self.read(summary)], dim=1)
+
+        return self._mean(x, ask)
+
+    def inputs(self, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (m, 2 p) the means and standard deviations, which are what `NormalPosterior` takes, and (m, feature) the summaries."""
+        summary, moments = np.split(outputs, [self.features], axis=1)
+        return moments, summary
 
 
 def opened(model: Model, device: Literal["cpu", "cuda"]) -> Moments:
@@ -93,7 +156,5 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Moments:
     network = to_network(replace(model, weights=parted(model.weights)[1])).to(device)
     assert isinstance(network, MomentNetwork)
     card = model.card
-    prior, data = Prior.from_json(card["prior"]), FieldScaling.from_card(card["data"])
-    config = model.config
-    shape, sets = tuple(card["shape"]), config["kind"] == "deep_set"
-    return Moments(network, ParameterScaling(prior), data, shape, card["symmetry"], int(config["features"]), sets, device)
+    parameters, data = ParameterScaling(Prior.from_json(card["prior"])), FieldScaling.from_card(card["data"])
+    return Moments(model.config, network.summary, data, card["symmetry"], device, network.read, parameters)

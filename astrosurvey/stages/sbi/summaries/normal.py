@@ -25,11 +25,11 @@ class NormalPosterior:
         with np.errstate(divide="ignore"):  # a log-normal prior begins at zero
             self._low, self._high = parameters.to_flow(low, 0.0), parameters.to_flow(high, 1.0)
 
-    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator) -> Drawn:
+    def posterior(self, x: np.ndarray, draws: int, rng: np.random.Generator, first: int = 0) -> Drawn:
         """Return draws given (m, 2 p) moments; none depends on how many there are."""
         mean, spread = self._moments(x)
         begin, end = (self._low - mean) / spread, (self._high - mean) / spread
-        even = RowRandom(int(rng.integers(2**62)), 0, len(x)).uniform(draws, len(self.prior))
+        even = RowRandom(int(rng.integers(2**62)), first, first + len(x)).uniform(draws, len(self.prior))
         z = np.clip(mean + spread * normal_quantile(even, begin, end), self._low, self._high)
         theta = np.clip(self._parameters.from_flow(z), *self.prior.bounds)
         scale = log_mass(begin, end).sum(axis=(1, 2))
