@@ -73,7 +73,7 @@ def infer(
     if summary_model is None:
         material = prepared(ctx, observations, config, of_data=method != "sbi.npe")
     else:
-        material = summarised(ctx, observations, config, summary_model)
+        material = summarised(ctx, observations, config, summary_model, of_data=method != "sbi.npe")
     return fitted(ctx, material, config, method)
 
 
@@ -100,7 +100,7 @@ def fitted(ctx: Context, material: Material, config: Any, method: str, **network
             log=ctx.log.info,
             checkpoint=ctx.checkpoint,
         )
-        if material.condensed is not None and config.tuning is not None:
+        if method == "sbi.npe" and config.tuning is not None:
             material, trained = tuned(ctx, material, trained, pairs, config.tuning)
         estimator = METHODS[method][1](trained.network, material.parameters, material.data, ctx.device)
         told = {"learning_rate": config.learning_rate, "batch": config.batch}
@@ -136,7 +136,7 @@ def prepared(ctx: Context, observations: Tiles[Observations], config: Any, *, of
     return Material(found, split, parameters, data)
 
 
-def summarised(ctx: Context, observations: Tiles[Observations], config: Any, summary_model: Model) -> Material:
+def summarised(ctx: Context, observations: Tiles[Observations], config: Any, summary_model: Model, *, of_data: bool) -> Material:
     """Return summaries of simulations as training takes them; each is computed once, and all are kept in memory.
 
     Args:
@@ -144,6 +144,7 @@ def summarised(ctx: Context, observations: Tiles[Observations], config: Any, sum
         observations: raw simulations of all tiles, with their parameters.
         config: the stage's settings.
         summary_model: that condenses them.
+        of_data: as in `prepared`.
 
     Raises:
         DataError: the model does not summarise, or does other data than these.
@@ -163,7 +164,7 @@ def summarised(ctx: Context, observations: Tiles[Observations], config: Any, sum
     if ready.estimator.prior.names != raw.prior.names:
         theirs, ours = (", ".join(prior.names) for prior in (ready.estimator.prior, raw.prior))
         ctx.log.warning("the network summarises what tells of %s, and these are simulations of %s", theirs, ours)
-    material = prepared(ctx, Tiles(tuple(parts), parts.__getitem__), config, of_data=False)
+    material = prepared(ctx, Tiles(tuple(parts), parts.__getitem__), config, of_data=of_data)
     return replace(material, condensed=(raw, network.bare))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,9 @@ from ...products import Catalog, Metrics, Model, Observations
 
 UNTUNABLE = "`tuning` trains a summary network further, and there is none", "wire the output of sbi.moments to `summary_model`"
 """What is wrong, and what to do."""
+
+if TYPE_CHECKING:
+    from .answer import Ready
 
 
 class KeepBackConfig(StageConfig):
@@ -56,7 +59,7 @@ class FlowConfig(CalibratedConfig):
 
 
 class EstimatorStage(Stage):
-    """A stage that trains what `sbi.posterior` asks: a subclass writes a name and a `Config`, and `train` where it is not ours."""
+    """A stage that trains what `sbi.posterior` asks: a subclass writes a name, a `Config` and `train`."""
 
     scope = "survey"
     inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
@@ -72,9 +75,20 @@ class EstimatorStage(Stage):
 
     def train(self, ctx: Context, observations: Tiles[Observations]) -> tuple[Model, Metrics]:
         """Return a trained estimator and what is known of it."""
+        raise NotImplementedError
+
+
+class NeuralStage(EstimatorStage):
+    """A stage that trains one of our own networks, on the data or on what a summary network makes of them."""
+
+    inputs: ClassVar[Mapping[str, Any]] = {**EstimatorStage.inputs, "summary_model": optional(Model)}
+
+    def run(self, ctx: Context, *, observations: Tiles[Observations], summary_model: Model | None = None) -> Mapping[str, Any]:
+        """Return the model and its calibration."""
         from .infer import infer
 
-        return infer(ctx, observations, self.config, self.name)
+        model, metrics = infer(ctx, observations, self.config, self.name, summary_model)
+        return {"posterior_model": model, "calibration": metrics}
 
 
 class TuningConfig(StageConfig):
@@ -85,7 +99,7 @@ class TuningConfig(StageConfig):
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate")
 
 
-class NeuralPosterior(EstimatorStage):
+class NeuralPosterior(NeuralStage):
     """Learn the posterior from simulations: a flow over parameters given data (neural posterior estimation).
 
     The flow is trained once and then answers for any number of observations. Members of the ensemble see the simulations in orders of
@@ -96,7 +110,6 @@ class NeuralPosterior(EstimatorStage):
     """
 
     name, version = "sbi.npe", 2
-    inputs: ClassVar[Mapping[str, Any]] = {**EstimatorStage.inputs, "summary_model": optional(Model)}
 
     class Config(FlowConfig):
         """Settings of `sbi.npe`."""
@@ -113,15 +126,12 @@ class NeuralPosterior(EstimatorStage):
 
     def run(self, ctx: Context, *, observations: Tiles[Observations], summary_model: Model | None = None) -> Mapping[str, Any]:
         """Return the model and its calibration."""
-        from .infer import infer
-
         if self.config.tuning is not None and summary_model is None:
             raise DataError(": ".join(UNTUNABLE))
-        model, metrics = infer(ctx, observations, self.config, self.name, summary_model)
-        return {"posterior_model": model, "calibration": metrics}
+        return super().run(ctx, observations=observations, summary_model=summary_model)
 
 
-class NeuralLikelihood(EstimatorStage):
+class NeuralLikelihood(NeuralStage):
     """Learn the likelihood from simulations: a flow over data given parameters (neural likelihood estimation).
 
     Populations of walkers then draw from its product with the prior, which also gives the evidence. It needs fewer simulations than
@@ -142,7 +152,7 @@ class NeuralLikelihood(EstimatorStage):
         tests: int = Field(100, ge=1, description="simulations, at most, that calibration rests on; each costs a walk")
 
 
-class NeuralRatio(EstimatorStage):
+class NeuralRatio(NeuralStage):
     """Learn the ratio of likelihood to evidence from simulations, by telling right pairs from wrong ones.
 
     Ratio and prior together are the posterior, from which populations of walkers draw. The network has no density to get right and can be
@@ -187,12 +197,16 @@ class Posterior(Stage):
             False, description="correct the draws by the simulator's likelihood, which must have a formula; also gives the evidence"
         )
 
+    _ready: Ready | None = None
+    """The model of the tile before, ready to answer."""
+
     def run(self, ctx: Context, *, posterior_model: Model, observations: Observations) -> Mapping[str, Any]:
         """Return the tables, and how far the observations look like simulations."""
-        from .answer import answer
+        from .answer import answer, ready
 
         if not len(observations):
             raise NoWork("there are no observations")
         config = self.config
-        posterior, samples, likeness = answer(ctx, posterior_model, observations, config.draws, config.keep, reweight=config.reweight)
+        self._ready = ready(self._ready, posterior_model, ctx.device, reweight=config.reweight)
+        posterior, samples, likeness = answer(ctx, self._ready, observations, config.draws, config.keep)
         return {"posterior": posterior, "posterior_sample": samples, "likeness": likeness}

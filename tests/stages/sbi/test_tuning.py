@@ -18,7 +18,7 @@ from astrosurvey.stages.evaluate.posterior.stage import EvaluatePosterior
 from astrosurvey.stages.sbi.model import opened
 from astrosurvey.stages.sbi.priors import Prior
 from astrosurvey.stages.sbi.rounds.stage import Restrict
-from astrosurvey.stages.sbi.stage import NeuralPosterior, NeuralRatio, Posterior
+from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, NeuralRatio, Posterior
 from astrosurvey.stages.sbi.summaries.moments_stage import Summarise, TrainMoments
 
 from ..running import context, run, tiles_of
@@ -131,6 +131,18 @@ def test_such_a_model_is_stored_and_takes_raw_data_everywhere(tuned, tmp_path):
     assert scores.meta["regions"] == "highest density of the model"
     narrower = run(Restrict, {"draws": 1000}, posterior_model=model, target=tiles_of(t=Observations(data[:1], np.arange(1))))
     assert narrower["posterior_model"].card["truncated"]["volume"] < 0.9
+
+
+@pytest.mark.parametrize("stage", [NeuralLikelihood, NeuralRatio])
+def test_other_estimators_take_raw_data_as_well(stage, weak):
+    settings = {"members": 1, "hidden": [16], "epochs": 2, "calibration": "off"}
+    made = run(stage, settings, observations=tiles_of(t=observed(2000, 1)), summary_model=weak)
+    seen = observed(2, 4)
+    data = seen.data.copy()
+    data[1, 0] += 30
+    table = run(Posterior, {"draws": 40}, posterior_model=made["posterior_model"], observations=replace(seen, data=data))["posterior"]
+    assert (table.column("n_draw") == 40).all()
+    assert (table.column("flags") & SBI["OUT_OF_DISTRIBUTION"] > 0).tolist() == [False, True]
 
 
 def test_a_gain_that_is_none_is_not_taken(weak, caplog):
