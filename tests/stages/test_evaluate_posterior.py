@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -128,6 +130,14 @@ def test_few_posteriors_are_scored_and_not_judged():
     assert metrics.meta["calibration"]["verdict"] == "untested"
     assert metrics.meta["tested"] == 10
     assert np.isfinite(metrics["a.crps"].value)
+
+
+def test_a_unit_may_be_spelt_otherwise():
+    posterior, sample, seen = judged(60, 1)
+    spelt = replace(seen, parameters=replace(seen.parameters, units=("km/s", "")))
+    assert evaluated([(posterior, sample, spelt)]).meta["tested"] == 60
+    with pytest.raises(DataError, match=r"'b' in 'km\.s\*\*-1'"):
+        evaluated([(posterior, sample, replace(seen, parameters=replace(seen.parameters, units=("furlongs a fortnight", ""))))])
 
 
 def test_what_does_not_belong_together_is_refused():

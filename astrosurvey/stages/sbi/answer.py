@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from ...core.stage import Context
 from ...networks.determinism import threads
 from ...products import Catalog, Metric, Metrics, Model, Observations
-from ..models.load import digest
+from ..models.load import digest, same
 from . import tables
 from .calibration.misspecification import LEVEL
-from .model import opened
+from .model import Opened, opened
 from .reweight import reweighted
 from .summary import Summary, summarised
 
@@ -20,41 +22,66 @@ VALUES = 1 << 22
 """Numbers, at most, that the draws in memory are made of."""
 
 
-def answer(
-    ctx: Context, model: Model, observations: Observations, draws: int, keep: int, *, reweight: bool
-) -> tuple[Catalog, Catalog, Metrics]:
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """A model that is ready to answer.
+
+    Attributes:
+        model: as it was trained.
+        opened: what answers.
+        digest: of its weights.
+    """
+
+    model: Model
+    opened: Opened
+    digest: str
+
+
+def ready(kept: Ready | None, model: Model, device: Literal["cpu", "cuda"], *, reweight: bool) -> Ready:
+    """Return a model that is ready to answer: what was kept from the tile before if that was the same model.
+
+    Args:
+        kept: from the tile before, on the same device and with the same `reweight`.
+        model: of posteriors.
+        device: where it runs.
+        reweight: by the simulator's likelihood.
+    """
+    if kept is not None and same(kept.model, model) and kept.model.card == model.card:
+        return kept
+    found = opened(model, device)
+    return Ready(model, reweighted(found, model.card) if reweight else found, digest(model))
+
+
+def answer(ctx: Context, model: Ready, observations: Observations, draws: int, keep: int) -> tuple[Catalog, Catalog, Metrics]:
     """Return rows of `posterior` and of `posterior_sample`, and how far the observations look like simulations.
 
     Args:
         ctx: the task's surroundings.
-        model: trained by `sbi.npe` or `sbi.nle`.
+        model: of posteriors.
         observations: real or simulated.
         draws: from each posterior; none depends on how many observations are dealt with at a time.
         keep: draws of each that are given back.
-        reweight: by the simulator's likelihood.
     """
-    ready = opened(model, ctx.device)
-    ready.require(observations)
-    if doubt := ready.doubt(observations):
+    asked = model.opened
+    asked.require(observations)
+    if doubt := asked.doubt(observations):
         ctx.log.warning("%s", doubt)
-    if reweight:
-        ready = reweighted(ready, model.card)
-    x, seen = ready.heard(ctx, observations.data)
-    score = ready.detector.highest(seen) if ready.detector else np.full(len(x), np.nan)
-    p = ready.detector.ranked(score) if ready.detector else score
+    x, seen = asked.heard(ctx, observations.data)
+    score = asked.detector.highest(seen) if asked.detector else np.full(len(x), np.nan)
+    p = asked.detector.ranked(score) if asked.detector else score
     tile = ctx.tile.number if ctx.tile is not None else 0
     summaries, samples = [], []
-    step = max(1, round(VALUES * ctx.batch) // (draws * len(ready.estimator.prior)))
+    step = max(1, round(VALUES * ctx.batch) // (draws * len(asked.estimator.prior)))
     with threads(1):
         for first in range(0, len(x), step):
             some = slice(first, first + step)
-            drawn = ready.estimator.posterior(x[some], draws, deepcopy(ctx.rng), first)
-            summaries.append(summarised(ready, x[some], drawn, p[some] <= LEVEL))
+            drawn = asked.estimator.posterior(x[some], draws, deepcopy(ctx.rng), first)
+            summaries.append(summarised(asked, x[some], drawn, p[some] <= LEVEL))
             samples.append(tables.sample_rows(drawn, tile, first, keep))
             ctx.progress(min(first + step, len(x)), len(x))
-    together = ready.detector.together(seen, ctx.rng) if ready.detector else float("nan")
+    together = asked.detector.together(seen, ctx.rng) if asked.detector else float("nan")
     return (
-        tables.rows(ready, digest(model), observations, Summary.joined(summaries), score, p, tile),
+        tables.rows(asked, model.digest, observations, Summary.joined(summaries), score, p, tile),
         Catalog.concatenate(samples),
         Metrics(_likeness(p, together)),
     )

@@ -11,7 +11,7 @@ import torch
 from ...networks.conditional_flow import FlowEnsemble
 from .data import whole
 from .priors import Prior
-from .rows import RowRandom
+from .rows import RandomOfRows
 from .scaling import DataScaling, ParameterScaling
 
 BLOCK = 1 << 13
@@ -162,12 +162,9 @@ class PosteriorFlow:
         """Return (n, draws, p) draws, in turn by each member, and (n, draws) their log densities by that member."""
         members, p, n = self._network.members, len(self.prior), len(rows)
         each = -(-draws // members)
-        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-        noise = np.concatenate([RowRandom(seed, run[0], run[-1] + 1).normal(each, members, p) for run in runs])
-        seen = (
-            torch.from_numpy(np.ascontiguousarray(noise.transpose(2, 3, 0, 1), np.float32)).to(self._device).reshape(members, p, n * each)
-        )
-        z, log = self._network.sample(seen.to(self._device), self._context(x))
+        noise = RandomOfRows(seed, rows).normal(each, members, p).transpose(2, 3, 0, 1)
+        seen = torch.from_numpy(np.ascontiguousarray(noise, np.float32).reshape(members, p, n * each)).to(self._device)
+        z, log = self._network.sample(seen, self._context(x))
         found = z.cpu().numpy().reshape(members, p, n, each).transpose(2, 3, 0, 1).reshape(n, each * members, p)
         density = log.cpu().numpy().reshape(members, n, each).transpose(1, 2, 0).reshape(n, each * members)
         # The first draws are another member's for each observation, so that few draws too are the mixture's.

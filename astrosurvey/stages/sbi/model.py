@@ -163,16 +163,14 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
     if card.get("task") == moments.TASK:
         return _of_moments(model, device)
     if card.get("task") != TASK:
-        raise DataError(
-            f"the model is for {card.get('task', 'something')!r}, not for {TASK!r}: wire the output of sbi.npe, sbi.nle or sbi.nre"
-        )
+        raise DataError(f"the model is for {card.get('task', 'something')!r}, not for {TASK!r}: wire the output of a stage such as sbi.npe")
     if missing := [key for key in NEEDS if key not in card]:
-        raise DataError(f"the model's card says nothing of {', '.join(missing)}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it")
+        raise DataError(f"the model's card says nothing of {', '.join(missing)}: wire a model as the stage that trains it writes it")
     architecture, build, answers = _method(card["method"])
     try:
         data = DataScaling.from_arrays(_those(model, _SCALING))
     except KeyError as error:
-        raise DataError(f"the model lacks {_SCALING}{error.args[0]}: wire a model as sbi.npe, sbi.nle or sbi.nre writes it") from error
+        raise DataError(f"the model lacks {_SCALING}{error.args[0]}: wire a model as the stage that trains it writes it") from error
     detector, others = parted(model.weights)
     weights = {name: array for name, array in others.items() if not name.startswith((_SCALING, _SUMMARY))}
     if model.architecture != architecture:

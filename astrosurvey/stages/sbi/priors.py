@@ -39,6 +39,14 @@ def normal_unit(text: str) -> str:
             raise ValueError(f"{text!r} is no unit; write it as VOUnit does, such as 'km.s**-1', or '' for none") from error
 
 
+def same_unit(one: str, other: str) -> bool:
+    """Tell whether two texts mean one unit, however they are spelt; what is no unit means nothing but itself."""
+    try:
+        return one == other or normal_unit(one) == normal_unit(other)
+    except ValueError:
+        return False
+
+
 class ParameterPrior(StageConfig):
     """The prior of one parameter: one of the distributions below, and a unit."""
 

@@ -59,3 +59,24 @@ class RowRandom:
     def binomial(self, number: int, probability: np.ndarray) -> np.ndarray:
         """Return (n, …) binomial numbers with the given (n, …) probabilities."""
         return np.stack([rng.binomial(number, p) for p, rng in zip(probability, self.each(), strict=True)]).astype(np.float64)
+
+
+class RandomOfRows:
+    """Random numbers for some rows, as `RowRandom` has them for a range.
+
+    Args:
+        seed: of all rows.
+        rows: (m,) their numbers, rising.
+    """
+
+    def __init__(self, seed: int, rows: np.ndarray) -> None:
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+        self._streams = [RowRandom(seed, int(run[0]), int(run[-1]) + 1) for run in runs]
+
+    def uniform(self, *shape: int) -> np.ndarray:
+        """Return (m, …) numbers that are even in [0, 1)."""
+        return np.concatenate([stream.uniform(*shape) for stream in self._streams])
+
+    def normal(self, *shape: int) -> np.ndarray:
+        """Return (m, …) standard normal numbers."""
+        return np.concatenate([stream.normal(*shape) for stream in self._streams])

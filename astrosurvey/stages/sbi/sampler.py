@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from .rows import RowRandom
+from .rows import RandomOfRows
 
 SURVIVE = 0.5
 """Fraction of the population, as an effective number, that a step of the temperature leaves."""
@@ -70,7 +70,7 @@ def walk(start: np.ndarray, rows: np.ndarray, log_prior: Density, log_likelihood
         on = np.flatnonzero(power < 1.0)
         if not len(on):
             break
-        random = _Random(seed + 1 + number, rows[on])
+        random = RandomOfRows(seed + 1 + number, rows[on])
         step = _step(likelihood[on], power[on])
         weight = step[:, None] * likelihood[on]
         evidence[on] += logsumexp(weight, axis=1) - np.log(n)
@@ -81,7 +81,7 @@ def walk(start: np.ndarray, rows: np.ndarray, log_prior: Density, log_likelihood
         for _ in range(MOVES):
             some, low, high, accepted[on] = _moved(some, low, high, power[on], rows[on], log_prior, log_likelihood, random)
         places[on], prior[on], likelihood[on] = some, low, high
-    random = _Random(seed, rows)
+    random = RandomOfRows(seed, rows)
     taken, heights = [], []
     for k in range(-(-draws // n)):
         for _ in range(SETTLE if k == 0 else APART):
@@ -131,7 +131,7 @@ def _moved(
     rows: np.ndarray,
     log_prior: Density,
     log_likelihood: Density,
-    random: _Random,
+    random: RandomOfRows,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return places, their logs and (m,) the fraction accepted, after one move of each walker: first one half, then the other."""
     m, n, p = places.shape
@@ -165,19 +165,3 @@ def _moved(
         likelihood[:, mine] = np.where(better, new_likelihood, likelihood[:, mine])
         accepted += better.sum(axis=1) / n
     return places, prior, likelihood, accepted
-
-
-class _Random:
-    """Random numbers for some observations, each from a stream of its own."""
-
-    def __init__(self, seed: int, rows: np.ndarray) -> None:
-        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-        self._streams = [RowRandom(seed, int(run[0]), int(run[-1]) + 1) for run in runs]
-
-    def uniform(self, *shape: int) -> np.ndarray:
-        """Return (m, …) numbers that are even in [0, 1)."""
-        return np.concatenate([stream.uniform(*shape) for stream in self._streams])
-
-    def normal(self, *shape: int) -> np.ndarray:
-        """Return (m, …) standard normal numbers."""
-        return np.concatenate([stream.normal(*shape) for stream in self._streams])

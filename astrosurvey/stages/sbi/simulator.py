@@ -54,7 +54,7 @@ class Simulator(Stage):
             theta: in the order and units of `parameters`; float64.
             random: random numbers for each row; the only ones to use.
         """
-        raise NotImplementedError
+        raise DataError(f"{self.name} has no method `simulate`; write one: def simulate(self, theta, random)")
 
     def log_likelihood(self, theta: np.ndarray, data: np.ndarray) -> np.ndarray:
         """Return (n,) the natural logarithm of the likelihood of (n, p) parameters, given one observation or (n, …) of them.
@@ -136,7 +136,9 @@ class Simulator(Stage):
         with np.errstate(all="ignore"):  # what fails is counted
             data = np.array(simulate(theta, random), self.stored_as(), order="C")
         if data.ndim < 2 or len(data) != len(theta):
-            raise TypeError(f"{self.name}.simulate must return ({len(theta)}, …) for {len(theta)} rows of theta, not {data.shape}")
+            raise DataError(f"{self.name}.simulate must return ({len(theta)}, …) for {len(theta)} rows of theta, not {data.shape}")
+        if (names := self.feature_names()) and len(names) != data.shape[-1]:
+            raise DataError(f"{self.name} names {len(names)} features, and simulate gives {data.shape[-1]}: correct `features`")
         data[np.isinf(data.reshape(len(data), -1)).any(axis=1)] = np.nan
         return data
 
@@ -167,7 +169,14 @@ class Simulator(Stage):
         if missing := [name for name in cls.parameters if name not in units]:
             yield f"{cls.name} needs a draw of {', '.join(map(repr, missing))}", "add it to `parameters` of sbi.prior"
         for name, unit in units.items():
-            if name in cls.parameters and _spelt(unit) != normal_unit(cls.parameters[name]):
+            if name not in cls.parameters:
+                continue
+            try:
+                own = normal_unit(cls.parameters[name])
+            except ValueError as error:
+                yield f"{cls.name} declares {name!r} in a unit that is none: {error}", "correct `parameters` of the class"
+                continue
+            if _spelt(unit) != own:
                 wanted, given = cls.parameters[name] or "no unit", unit or "no unit"
                 said = f"{cls.name} takes {name!r} in {wanted!r}, and it is drawn in {given!r}"
                 yield said, "correct `unit` and the numbers of its prior"

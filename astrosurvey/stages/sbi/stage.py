@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,9 @@ from ...products import Catalog, Metrics, Model, Observations
 
 UNTUNABLE = "`tuning` trains a summary network further, and there is none", "wire the output of sbi.moments to `summary_model`"
 """What is wrong, and what to do."""
+
+if TYPE_CHECKING:
+    from .answer import Ready
 
 
 class KeepBackConfig(StageConfig):
@@ -194,12 +197,16 @@ class Posterior(Stage):
             False, description="correct the draws by the simulator's likelihood, which must have a formula; also gives the evidence"
         )
 
+    _ready: Ready | None = None
+    """The model of the tile before, ready to answer."""
+
     def run(self, ctx: Context, *, posterior_model: Model, observations: Observations) -> Mapping[str, Any]:
         """Return the tables, and how far the observations look like simulations."""
-        from .answer import answer
+        from .answer import answer, ready
 
         if not len(observations):
             raise NoWork("there are no observations")
         config = self.config
-        posterior, samples, likeness = answer(ctx, posterior_model, observations, config.draws, config.keep, reweight=config.reweight)
+        self._ready = ready(self._ready, posterior_model, ctx.device, reweight=config.reweight)
+        posterior, samples, likeness = answer(ctx, self._ready, observations, config.draws, config.keep)
         return {"posterior": posterior, "posterior_sample": samples, "likeness": likeness}

@@ -257,3 +257,19 @@ def test_an_answer_does_not_depend_on_how_many_are_dealt_with_at_a_time(method, 
     whole, parts = found
     for name in ("posterior", "posterior_sample"):
         assert str(whole[name].rows.to_pydict()) == str(parts[name].rows.to_pydict()), name
+
+
+def test_a_model_is_opened_once_for_all_tiles(trained, surroundings):
+    model, observations = trained["sbi.npe"]["posterior_model"], Observations(OBSERVED, np.arange(4))
+    stage = Posterior(Posterior.Config(draws=10))
+    first = stage.run(surroundings(), posterior_model=model, observations=observations)["posterior"]
+    kept = stage._ready
+    again = replace(model, weights={name: array.copy() for name, array in model.weights.items()})
+    second = stage.run(surroundings(), posterior_model=again, observations=observations)["posterior"]
+    assert stage._ready is kept
+    assert str(first.rows.to_pydict()) == str(second.rows.to_pydict())
+    # A card says more than the weights do, such as what calibration has found.
+    stage.run(
+        surroundings(), posterior_model=replace(model, card={**model.card, "calibration": {"verdict": "off"}}), observations=observations
+    )
+    assert stage._ready is not kept

@@ -47,6 +47,11 @@ class TestReading:
         found = read(tmp_path / "x.npy", missing=[5])
         assert found.data.shape == (3, 2, 2, 4)
         assert np.isnan(found.data).sum() == 1
+        write_npy(tmp_path / "f.npy", cubes.astype(np.float32))
+        for settings in ({}, {"about": "tile"}):  # right as it is, an array stays on the disk
+            held = read(tmp_path / "f.npy", **settings)
+            held.check()
+            assert isinstance(held.data, np.memmap)
         assert read(tmp_path / "x.npy", about="tile").data.shape == (1, 3, 2, 2, 4)
         write_npy(tmp_path / "v.npy", np.arange(4))
         assert read(tmp_path / "v.npy", about="tile").ids.tolist() == [7]

@@ -266,3 +266,19 @@ def test_other_models_leave_no_prior(surroundings):
     model = NeuralPosterior(config).run(surroundings(), observations=gathered(simulations(60)))["posterior_model"]
     with pytest.raises(DataError, match=r"a model of sbi\.npe cuts no prior"):
         Truncate().run(surroundings(), posterior_model=model)
+
+
+def test_only_what_is_known_together_is_evaluated_together(first, surroundings):
+    model, seen = first["posterior_model"], simulations(60, seed=7)
+    config = Posterior.Config(draws=60, keep=60)
+    found = Posterior(config).run(surroundings(), posterior_model=model, observations=seen)
+    tables = {name: gathered(found[name]) for name in ("posterior", "posterior_sample")}
+    metrics = EvaluatePosterior().run(
+        surroundings(), **tables, observations=gathered(seen), posterior_model=model, sources=None, truth=None
+    )["metrics"]
+    assert "parts" in metrics.meta["regions"]
+    assert metrics.meta["calibration"]["verdict"] == "calibrated"
+    # The score is that of all parameters, from whose density the draws are.
+    estimator = opened(model, "cpu").estimator
+    exact = estimator.log_prob(seen.parameters.draws[:, None], seen.data)[:, 0]
+    assert metrics["log_score"].value == pytest.approx(exact.mean(), abs=0.01)

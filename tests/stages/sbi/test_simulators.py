@@ -65,6 +65,21 @@ class TestBase:
         assert {**made.meta["simulator"], "digest": ""} == {"name": "test.sometimes", "version": 1, "settings": {}, "digest": ""}
         assert len(set(made.ids.tolist())) == 9
 
+    @pytest.mark.parametrize(
+        ("members", "said"),
+        [
+            ({}, "has no method `simulate`"),
+            ({"simulate": lambda self, theta, random: theta[:, 0]}, r"must return \(9, …\) for 9 rows of theta, not \(9,\)"),
+            ({"simulate": lambda self, theta, random: theta[1:]}, r"must return \(9, …\)"),
+            ({"simulate": lambda self, theta, random: theta, "features": ("x",)}, "names 1 features, and simulate gives 2"),
+            ({"parameters": {"speed": "dogs", "a": ""}}, "declares 'speed' in a unit that is none: 'dogs'"),
+        ],
+    )
+    def test_an_author_is_told_what_is_wrong_with_the_class(self, members, said):
+        rest = {"__doc__": "Simulate.", "name": "test.wrong", "version": 1, "scope": "tile", "parameters": Sometimes.parameters}
+        with pytest.raises(DataError, match=said):
+            run(type("Wrong", (Simulator,), {**rest, **members}), parameters=self.samples())
+
     def test_what_does_not_agree_is_refused(self):
         with pytest.raises(DataError, match="no parameter 'sped'; did you mean 'speed'"):
             run(Sometimes, parameters=self.samples(parameters=("sped", "a")))

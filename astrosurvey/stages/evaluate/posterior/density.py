@@ -10,6 +10,7 @@ from ....core.product import Tiles
 from ....core.stage import Context, DataError
 from ....networks.determinism import threads
 from ....products import Model, Observations
+from ...sbi.calibration.calibrate import Partial
 from ...sbi.model import opened
 from ...sbi.reweight import reweighted
 from .gather import Answers, simulations_of
@@ -30,6 +31,7 @@ class LogDensity:
         normalised: (n,) at the truth, without one; NaN where that is unknown.
         gain: (n,) the same less the prior's.
         regions: what their regions of highest density are.
+        part: (n, p) bool, the parameters that `truth` and `draws` are of in each; None for all.
     """
 
     truth: np.ndarray
@@ -37,6 +39,7 @@ class LogDensity:
     normalised: np.ndarray
     gain: np.ndarray
     regions: str
+    part: np.ndarray | None = None
 
 
 def of_draws(truth: np.ndarray, draws: np.ndarray) -> LogDensity:
@@ -67,6 +70,9 @@ def of_model(
 ) -> LogDensity:
     """Return the densities of the model that the posteriors are of.
 
+    A model that knows some of the parameters together, and not all, is asked for such a part of each posterior, chosen at random. The
+    density that scores it is that of all parameters, from which its draws are.
+
     Args:
         ctx: the task's surroundings.
         model: trained for `sbi.posterior`.
@@ -87,7 +93,9 @@ def of_model(
     # A missing draw is not asked for; the truth stands in for it, and whoever ranks leaves it out.
     asked = np.concatenate([prior.centre(answers.mean, answers.best)[:, None], truth[:, None], draws], axis=1)
     asked = np.where(np.isfinite(asked).all(axis=2, keepdims=True), asked, truth[:, None])
-    log = np.full(asked.shape[:2], np.nan)
+    log, part = np.full(asked.shape[:2], np.nan), np.ones(truth.shape, bool)
+    partial = ready.estimator if isinstance(ready.estimator, Partial) else None
+    together = np.full((len(asked), asked.shape[1] - 1), np.nan)
     step = max(1, BLOCK // asked[0].size) if len(asked) else 1
     with threads(1):
         for here, found, rows in simulations_of(answers, observations):
@@ -95,8 +103,15 @@ def of_model(
             for first in range(here.start, here.stop, step):
                 some = slice(first, min(first + step, here.stop))
                 x, _ = ready.heard(ctx, found.data[rows[some.start - here.start : some.stop - here.start]])
-                log[some] = ready.estimator.log_prob(asked[some], x)
+                if partial is not None:
+                    log[some, :2] = partial.log_prob(asked[some, :2], x)
+                    part[some] = partial.parts(x, ctx.rng)
+                    together[some] = partial.log_prob_of(part[some], asked[some, 1:], x)
+                else:
+                    log[some] = ready.estimator.log_prob(asked[some], x)
     # The table holds the density there in full, and so the constant that the model leaves out.
     normalised = log[:, 1] - log[:, 0] + answers.log_density
     gain = normalised - prior.log_density(truth) if prior.has_density else np.full(len(truth), np.nan)
+    if partial is not None:
+        return LogDensity(together[:, 0], together[:, 1:], normalised, gain, "highest density of the parts that the model knows", part)
     return LogDensity(log[:, 1], log[:, 2:], normalised, gain, "highest density of the model")

@@ -12,7 +12,7 @@ from ....catalog.schema import current
 from ....core.product import Tiles
 from ....core.stage import DataError, NoWork
 from ....products import Catalog, Observations
-from ...sbi.priors import normal_unit
+from ...sbi.priors import same_unit
 from ...sbi.tables import KEYS
 from .. import gather
 from ..match import one_to_one
@@ -145,7 +145,7 @@ def true_by_simulation(answers: Answers, observations: Tiles[Observations]) -> n
             raise DataError("nobody knows the parameters of these observations: wire those of a simulator, or `sources` and `truth`")
         units = dict(zip(found.parameters.parameters, found.parameters.units, strict=True))
         for name, unit in zip(answers.names, answers.units, strict=True):
-            if name not in units or units[name] != unit:
+            if name not in units or not same_unit(units[name], unit):
                 raise DataError(f"the posteriors are of {name!r} in {unit or 'no unit'!r}, and the truth has no such parameter")
         order = [found.parameters.parameters.index(name) for name in answers.names]
         known[here] = found.parameters.draws[rows][:, order]
@@ -161,7 +161,8 @@ def true_by_place(
         DataError: it has none of them.
     """
     columns = {column.name: column.unit for column in current()["truth"].columns}
-    shared = [k for k, (name, unit) in enumerate(zip(answers.names, answers.units, strict=True)) if columns.get(name) == normal_unit(unit)]
+    own = enumerate(zip(answers.names, answers.units, strict=True))
+    shared = [k for k, (name, unit) in own if name in columns and same_unit(columns[name], unit)]
     if not shared:
         raise DataError(f"the truth has no column of {', '.join(answers.names)} in the posteriors' units")
     answers = answers.of(shared)

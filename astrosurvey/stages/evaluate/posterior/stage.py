@@ -91,7 +91,7 @@ class EvaluatePosterior(Stage):
             raise DataError("the model's density needs the data: wire the simulated `observations`, or leave `posterior_model` out")
         else:
             log = of_model(ctx, posterior_model, tested, known, draws, observations)
-        calibration = check(known, draws, log.truth, log.draws, names=tested.names, rng=ctx.rng)
+        calibration = check(known, draws, log.truth, log.draws, names=tested.names, rng=ctx.rng, part=log.part)
         values, curves = scores.of_parameters(tested, known, draws, ctx.rng)
         metrics = to_metrics(calibration, [*values, *scores.of_density(log)], curves)
         meta = {"posteriors": len(answers), "left_out": int((~trusted).sum()), "tested": len(chosen), "regions": log.regions}

@@ -16,7 +16,7 @@ from ....core.tiles import Tile
 from ....products import Observations
 from ....products._fits import BadInput, FitsFile, escape
 from ....products._fits.guard import open_regular
-from ....products._npy import map_npy
+from ....products._npy import forget, map_npy, rows_at_once
 from ..catalog.formats import opened
 from ..paths import path_of
 from .columns import called, is_number, require_numbers
@@ -108,11 +108,23 @@ def _finished(path: Path, config: Config, tile: Tile, data: np.ndarray, names: t
         ids = np.array([tile.number])
     elif ids is None:
         ids = object_ids(tile.number, len(data))
-    values = np.array(data, np.float32)
+    # An array that is right as it is stays on the disk.
+    right = data.dtype == np.float32 and data.flags.c_contiguous and not config.missing
+    values = data if right else np.array(data, np.float32, order="C")
     for marker in config.missing:
         values[np.asarray(data) == marker] = np.nan
-    if np.isinf(values).any():
+    if _any_infinite(values):
         raise BadInput(path, "holds values that are infinite, or beyond single precision", fix="name in `missing` what they stand for")
     if len(np.unique(ids)) != len(ids):
         raise BadInput(path, f"the column {escape(config.id, 40)!r} repeats a number", fix="give each observation an id of its own")
-    return Observations(np.ascontiguousarray(values), ids, config.about, tuple(names))
+    return Observations(values, ids, config.about, tuple(names))
+
+
+def _any_infinite(values: np.ndarray) -> bool:
+    """Tell whether a value is infinite, block by block."""
+    step = rows_at_once(values)
+    for first in range(0, len(values), step):
+        if np.isinf(values[first : first + step]).any():
+            return True
+        forget(values)
+    return False

@@ -23,6 +23,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from ....products._npy import forget
 from .features import Whitening, features
 
 NEIGHBOURS = 10
@@ -99,6 +100,7 @@ class Detector:
         for first in range(0, len(seen), rows):
             score = self.scores(seen.take(slice(first, first + rows)))
             found[first : first + rows] = ((score - self.middle) / self.width - BEHIND).max(axis=1)
+            forget(seen.data)
         return found
 
     def ranked(self, highest: np.ndarray) -> np.ndarray:

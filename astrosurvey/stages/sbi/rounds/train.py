@@ -14,7 +14,8 @@ from ....core.product import Tiles
 from ....core.stage import Context, DataError
 from ....networks.determinism import threads
 from ....products import Metric, Observations
-from ..answer import answer
+from ...models.load import digest
+from ..answer import Ready, answer
 from ..infer import Material, fitted, prepared
 from ..model import opened, require_alike
 from ..priors import Prior
@@ -41,15 +42,15 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
     require_alike(seen, material.simulations.shape, material.simulations.names)
     x = telling(ctx, seen)
     model, metrics = fitted(ctx, material, config, "sbi.tmnre", subsets=subsets(material.simulations.prior, config.pairs))
-    ready = opened(model, ctx.device)
-    estimator = ready.estimator
+    asked = opened(model, ctx.device)
+    estimator = asked.estimator
     assert isinstance(estimator, MarginalRatio)
     with threads(1):
         box = Box.of(estimator.log_ratios(x), config.threshold).around()
         held = _held(estimator, material, config)
     left = box.cut(estimator.prior)
     model = replace(model, card={**model.card, KEY: to_card(left, box, {"threshold": config.threshold}, len(x))})
-    posterior, sample, _ = answer(ctx, model, seen, max(config.keep, 2), config.keep, reweight=False)
+    posterior, sample, _ = answer(ctx, Ready(model, asked, digest(model)), seen, max(config.keep, 2), config.keep)
     metrics = replace(metrics, values=(*metrics.values, *_values(box, left, held)))
     return {"posterior_model": model, "posterior": posterior, "posterior_sample": sample, "calibration": metrics}
 
