@@ -63,10 +63,8 @@ def subsets(prior: Prior, pairs: Sequence[tuple[str, str]] | None) -> list[list[
         pairs: their names; None for all pairs of few parameters.
 
     Raises:
-        DataError: the prior is a joint one, or has no such parameters.
+        DataError: the prior has no such parameters.
     """
-    if not prior.has_density:
-        raise DataError("sbi.tmnre cuts parameters one by one, which a joint prior does not allow; use sbi.npe, or independent priors")
     names = prior.names
     if pairs is None:
         chosen = list(combinations(range(len(names)), 2)) if len(names) <= FEW else []
