@@ -169,7 +169,7 @@ def test_parameters_of_a_joint_prior_have_posteriors(surroundings):
     assert (draws[1, :, 0] < draws[1, :, 1]).mean() > 0.85
     assert np.isfinite(found["posterior"].column("log_density")).all()
     for stage in (NeuralLikelihood, NeuralRatio):
-        with pytest.raises(DataError, match="joint prior; use sbi.npe"):
+        with pytest.raises(DataError, match="of a joint prior; use sbi.npe"):
             stage().run(surroundings(), observations=made)
 
 
@@ -257,6 +257,16 @@ def test_an_answer_does_not_depend_on_how_many_are_dealt_with_at_a_time(method, 
     whole, parts = found
     for name in ("posterior", "posterior_sample"):
         assert str(whole[name].rows.to_pydict()) == str(parts[name].rows.to_pydict()), name
+
+
+@pytest.mark.parametrize(("method", "expected"), [("sbi.npe", [5]), ("sbi.nre", [2, 4, 5])])
+def test_walkers_say_how_far_they_are(method, expected, trained, surroundings, monkeypatch):
+    monkeypatch.setattr(answer, "SLOW", 2)
+    said = []
+    observations = Observations(np.resize(OBSERVED[:1], (5, 3)), np.arange(5))
+    ctx = replace(surroundings(), progress=lambda done, total: said.append(done))
+    Posterior(Posterior.Config(draws=10)).run(ctx, posterior_model=trained[method]["posterior_model"], observations=observations)
+    assert said == expected
 
 
 def test_a_model_is_opened_once_for_all_tiles(trained, surroundings):
