@@ -66,6 +66,11 @@ class Opened:
     detector: Detector | None
     network: moments.Summariser | None = None
 
+    @property
+    def sets(self) -> bool:
+        """Whether data are (row, column), and a row in which a value is missing is none."""
+        return self.network is not None and self.network.sets
+
     def heard(self, ctx: Context, data: np.ndarray) -> tuple[np.ndarray, Seen]:
         """Return (m, …) float32 what the estimator takes of (m, …) data, and what the detector does."""
         if self.network is None:
@@ -79,7 +84,7 @@ class Opened:
 
     def require(self, observations: Observations) -> None:
         """Raise `DataError` unless the observations are of the kind that the model was trained on."""
-        require_alike(observations, self.shape, self.names, self.units, sets=self.network is not None and self.network.sets)
+        require_alike(observations, self.shape, self.names, self.units, sets=self.sets)
 
     def doubt(self, observations: Observations) -> str:
         """Return what `require` cannot see: the order of features of which one side has no names; "" where there is nothing to doubt."""

@@ -37,14 +37,19 @@ def observed(target: Tiles[Observations]) -> Observations:
     return Observations(data, ids, parts[0].about, parts[0].names, known, units=parts[0].units)
 
 
-def telling(ctx: Context, seen: Observations) -> np.ndarray:
+def telling(ctx: Context, seen: Observations, *, sets: bool = False) -> np.ndarray:
     """Return the (m, …) data of those observations that say where the next round should look.
+
+    Args:
+        ctx: takes warnings.
+        seen: what has been observed.
+        sets: data are (row, column), and a row in which a value is missing is none.
 
     Raises:
         DataError: all have missing values.
     """
     x = np.asarray(seen.data, np.float32)
-    there = whole(x, sets=False)
+    there = whole(x, sets=sets)
     if not there.any():
         raise DataError("every observation of `target` has missing values: nothing says where the next round should look")
     if not there.all():
