@@ -39,6 +39,7 @@ OPEN_CLUSTERS = ROOT / "examples" / "open-clusters.yaml"
 GROUPS = ROOT / "examples" / "groups.yaml"
 TWO_MOONS = ROOT / "examples" / "two-moons.yaml"
 STREAM_ROUNDS = ROOT / "examples" / "stream-rounds.yaml"
+FIELD_AND_SET = [ROOT / "examples" / "field.yaml", ROOT / "examples" / "stars.yaml"]
 PHOTOMETRIC_REDSHIFTS = ROOT / "examples" / "photometric-redshifts.yaml"
 OF_CATALOGUES = [OPEN_CLUSTERS, GROUPS]
 WITHOUT_SOURCES = [
@@ -50,6 +51,7 @@ WITHOUT_SOURCES = [
     SNAPSHOTS,
     TWO_MOONS,
     STREAM_ROUNDS,
+    *FIELD_AND_SET,
     *OF_CATALOGUES,
 ]
 NEEDS_DATA = [path for path in EXAMPLES if "${ASTROSURVEY_DATA}" in path.read_text() and path not in OF_SPECTRA + OF_CATALOGUES]
@@ -197,6 +199,18 @@ def test_the_example_of_two_moons(tmp_path):
     # Scored on the draws that were kept, a tenth of those behind the quantiles.
     assert result.read("score", "metrics", Metrics)["theta_1.covers_90"].value == pytest.approx(np.sum(within) / 100, abs=0.07)
     assert "about nine times in ten" in TWO_MOONS.read_text()
+
+
+@pytest.mark.parametrize("example", FIELD_AND_SET, ids=lambda path: path.stem)
+def test_the_examples_of_a_field_and_of_a_set(example, tmp_path):
+    """From raw data through summaries to posteriors, as toys; what they are worth, their comments say."""
+    few = ["tiles.count=2", "prior.number=60", "truth.number=5", "infer.members=1"]
+    few += [f"{stage}.{name}={value}" for stage in ("compress", "infer") for name, value in (("epochs", 2), ("tests", 5), ("draws", 10))]
+    result = astrosurvey.run(astrosurvey.load(example, overrides=few), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    rows = result.read("posterior", "posterior", Catalog, "t0001").rows
+    assert np.isfinite(rows.column("mean").to_pylist()).all()
+    assert result.read("score", "metrics", Metrics).meta["tested"] == 10
 
 
 def test_the_example_of_a_stream_in_rounds(tmp_path):
