@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+import numpy as np
 import torch
 
 
@@ -15,6 +16,11 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
+
+
+def chance(seed: int, step: int) -> torch.Generator:
+    """Return a generator, on the CPU, whose numbers depend on seed and step alone: a training that goes on sees what it would have seen."""
+    return torch.Generator().manual_seed(int(np.random.default_rng((seed, step)).integers(2**63)))
 
 
 @contextmanager

@@ -14,12 +14,15 @@ from ...products import Catalog, Metric, Metrics, Model, Observations
 from ..models.load import digest, same
 from . import tables
 from .calibration.misspecification import LEVEL
+from .likelihood import LikelihoodFlow
 from .model import Opened, opened
-from .reweight import reweighted
+from .reweight import Reweighted, reweighted
 from .summary import Summary, summarised
 
 VALUES = 1 << 22
 """Numbers, at most, that the draws in memory are made of."""
+SLOW = 64
+"""Observations, at most, between two words of progress, where each takes long."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +75,8 @@ def answer(ctx: Context, model: Ready, observations: Observations, draws: int, k
     tile = ctx.tile.number if ctx.tile is not None else 0
     summaries, samples = [], []
     step = max(1, round(VALUES * ctx.batch) // (draws * len(asked.estimator.prior)))
+    if isinstance(asked.estimator, LikelihoodFlow | Reweighted):
+        step = min(step, SLOW)
     with threads(1):
         for first in range(0, len(x), step):
             some = slice(first, first + step)

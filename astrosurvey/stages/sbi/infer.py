@@ -121,7 +121,7 @@ def prepared(ctx: Context, observations: Tiles[Observations], config: Any, *, of
     """
     found = Simulations(observations)
     if of_data and not found.prior.has_density:
-        raise DataError("a likelihood needs the prior's density, which is not known of a joint prior; use sbi.npe, or independent priors")
+        raise DataError("likelihoods need the prior's density, which nobody knows of a joint prior; use sbi.npe, or independent priors")
     require(ctx, found, config.max_missing)
     split = found.split(config.keep_back)
     if not len(split.training):

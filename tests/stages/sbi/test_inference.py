@@ -169,7 +169,7 @@ def test_parameters_of_a_joint_prior_have_posteriors(surroundings):
     assert (draws[1, :, 0] < draws[1, :, 1]).mean() > 0.85
     assert np.isfinite(found["posterior"].column("log_density")).all()
     for stage in (NeuralLikelihood, NeuralRatio):
-        with pytest.raises(DataError, match="joint prior; use sbi.npe"):
+        with pytest.raises(DataError, match="of a joint prior; use sbi.npe"):
             stage().run(surroundings(), observations=made)
 
 
@@ -194,6 +194,18 @@ def test_other_data_than_it_was_trained_on_are_refused(trained, surroundings):
         Posterior().run(surroundings(), posterior_model=model, observations=Observations(OBSERVED[:, :2].copy(), np.arange(4)))
     with pytest.raises(DataError, match="in this order"):
         Posterior().run(surroundings(), posterior_model=model, observations=Observations(OBSERVED, np.arange(4), "", ("y", "x", "c")))
+
+
+def test_other_units_than_it_was_trained_on_are_refused(trained, surroundings):
+    model, names = trained["sbi.npe"]["posterior_model"], ("x", "y", "c")
+    said = replace(model, card={**model.card, "data": {**model.card["data"], "units": ["nJy", "", "km/s"]}})
+    alike = Observations(OBSERVED, np.arange(4), "", names, units=("nJy", "mag", "km.s**-1"))
+    config = Posterior.Config(draws=10)
+    # Where one side says nothing there is nothing to compare, and models from before there were units are as good as ever.
+    for known in (said, model, replace(model, card={**model.card, "data": {"shape": [3], "names": list(names)}})):
+        Posterior(config).run(surroundings(), posterior_model=known, observations=alike)
+    with pytest.raises(DataError, match="'x' is observed in 'uJy', and the model was trained on 'nJy'"):
+        Posterior(config).run(surroundings(), posterior_model=said, observations=replace(alike, units=("uJy", "", "")))
 
 
 def test_an_order_that_nobody_can_check_is_warned_of(trained, surroundings, caplog):
@@ -257,6 +269,16 @@ def test_an_answer_does_not_depend_on_how_many_are_dealt_with_at_a_time(method, 
     whole, parts = found
     for name in ("posterior", "posterior_sample"):
         assert str(whole[name].rows.to_pydict()) == str(parts[name].rows.to_pydict()), name
+
+
+@pytest.mark.parametrize(("method", "expected"), [("sbi.npe", [5]), ("sbi.nre", [2, 4, 5])])
+def test_walkers_say_how_far_they_are(method, expected, trained, surroundings, monkeypatch):
+    monkeypatch.setattr(answer, "SLOW", 2)
+    said = []
+    observations = Observations(np.resize(OBSERVED[:1], (5, 3)), np.arange(5))
+    ctx = replace(surroundings(), progress=lambda done, total: said.append(done))
+    Posterior(Posterior.Config(draws=10)).run(ctx, posterior_model=trained[method]["posterior_model"], observations=observations)
+    assert said == expected
 
 
 def test_a_model_is_opened_once_for_all_tiles(trained, surroundings):

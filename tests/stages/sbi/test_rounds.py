@@ -63,7 +63,7 @@ def surroundings(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first(surroundings):
     """The products of a round."""
-    stage = TruncatedMarginals(TruncatedMarginals.Config(**SMALL, keep=2000))
+    stage = TruncatedMarginals(TruncatedMarginals.Config(**{**SMALL, "epochs": 30}, keep=2000))
     made = stage.run(surroundings(), observations=gathered(simulations()), target=gathered(TARGET))
     for product in made.values():
         product.check()
@@ -212,7 +212,7 @@ def test_which_parameters_are_learnt_together():
 
 def test_a_joint_prior_is_refused_before_anything_is_learnt(surroundings):
     joint = Prior.from_json([{"name": name, "unit": "", "kind": "joint", "args": [-9, 9]} for name in "abc"])
-    with pytest.raises(DataError, match=r"a joint prior does not allow; use sbi\.npe"):
+    with pytest.raises(DataError, match="of a joint prior; use sbi.npe"):
         TruncatedMarginals().run(
             surroundings(),
             observations=gathered(simulations(parameters=joint.samples(PRIOR.draw(np.random.default_rng(1), 1500)))),

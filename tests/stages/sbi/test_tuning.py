@@ -217,6 +217,9 @@ def test_rows_of_sets_may_be_missing():
     assert made["calibration"]["missing"].value == 1
     flags = run(Posterior, {}, posterior_model=made["posterior_model"], observations=replace(sims, data=data))["posterior"].column("flags")
     assert np.flatnonzero(flags & SBI["INVALID_INPUT"]).tolist() == [7]
+    target = tiles_of(t=Observations(data[:1], np.arange(1)))
+    narrower = run(Restrict, {"draws": 1000, "left_out": 0.2, "margin": 0.0}, posterior_model=made["posterior_model"], target=target)
+    assert narrower["posterior_model"].card["truncated"]["volume"] < 1
 
 
 def test_what_does_not_fit_is_refused(weak, untuned, caplog):

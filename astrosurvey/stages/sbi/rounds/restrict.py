@@ -40,7 +40,7 @@ def restricted(ctx: Context, model: Model, target: Tiles[Observations], config: 
     prior = ready.estimator.prior
     if not prior.has_density:
         raise DataError("sbi.restrict cuts parameters one by one, which a joint prior does not allow; use independent priors")
-    x, _ = ready.heard(ctx, telling(ctx, seen))
+    x, _ = ready.heard(ctx, telling(ctx, seen, sets=ready.sets))
     boxes = []
     with threads(1):
         drawn = ready.estimator.posterior(x, config.draws, ctx.rng)

@@ -27,28 +27,38 @@ def observed(target: Tiles[Observations]) -> Observations:
     for tile, part in by_id(target).items():
         if not len(part) or any(np.array_equal(part.data, other.data, equal_nan=True) for other in parts):
             continue
-        if parts and (part.data.shape[1:], part.names, part.about) != (parts[0].data.shape[1:], parts[0].names, parts[0].about):
+        if parts and _kind(part) != _kind(parts[0]):
             raise DataError(f"tile {tile}: observations of `target` are of another kind than the ones before")
         parts.append(part)
     if not parts:
         raise NoWork("nothing has been observed")
     data, ids = (np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in ("data", "ids"))
-    return Observations(data, ids, parts[0].about, parts[0].names, _known([part.parameters for part in parts]))
+    known = _known([part.parameters for part in parts])
+    return Observations(data, ids, parts[0].about, parts[0].names, known, units=parts[0].units)
 
 
-def telling(ctx: Context, seen: Observations) -> np.ndarray:
+def telling(ctx: Context, seen: Observations, *, sets: bool = False) -> np.ndarray:
     """Return the (m, …) data of those observations that say where the next round should look.
+
+    Args:
+        ctx: takes warnings.
+        seen: what has been observed.
+        sets: data are (row, column), and a row in which a value is missing is none.
 
     Raises:
         DataError: all have missing values.
     """
     x = np.asarray(seen.data, np.float32)
-    there = whole(x, sets=False)
+    there = whole(x, sets=sets)
     if not there.any():
         raise DataError("every observation of `target` has missing values: nothing says where the next round should look")
     if not there.all():
         ctx.log.warning("%d of %d observations have missing values, and no say in the next round", (~there).sum(), len(x))
     return x[there]
+
+
+def _kind(part: Observations) -> tuple[object, ...]:
+    return part.data.shape[1:], part.names, part.units, part.about
 
 
 def _known(parts: list[Samples | None]) -> Samples | None:

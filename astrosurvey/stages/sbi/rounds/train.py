@@ -39,7 +39,7 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
     seen = observed(target)
     material = prepared(ctx, by_id(observations), config, of_data=True)
     # What is wrong with the target is said before hours of training, not after them.
-    require_alike(seen, material.simulations.shape, material.simulations.names)
+    require_alike(seen, material.simulations.shape, material.simulations.names, material.simulations.units)
     x = telling(ctx, seen)
     model, metrics = fitted(ctx, material, config, "sbi.tmnre", subsets=subsets(material.simulations.prior, config.pairs))
     asked = opened(model, ctx.device)
@@ -63,10 +63,8 @@ def subsets(prior: Prior, pairs: Sequence[tuple[str, str]] | None) -> list[list[
         pairs: their names; None for all pairs of few parameters.
 
     Raises:
-        DataError: the prior is a joint one, or has no such parameters.
+        DataError: the prior has no such parameters.
     """
-    if not prior.has_density:
-        raise DataError("sbi.tmnre cuts parameters one by one, which a joint prior does not allow; use sbi.npe, or independent priors")
     names = prior.names
     if pairs is None:
         chosen = list(combinations(range(len(names)), 2)) if len(names) <= FEW else []

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ....core.stage import Context
-from ....networks.determinism import seeded, threads
+from ....networks.determinism import chance, seeded, threads
 from ....networks.summaries.build import moment_network
 from ....networks.summaries.moments import moment_loss
 from ....networks.summaries.symmetries import Symmetry, moved
@@ -63,8 +63,7 @@ def train(
 
     def seen(step: int) -> tuple[Tensor, Tensor]:
         rows = batches(step)[0]
-        place = torch.Generator().manual_seed(int(np.random.default_rng((seed, step)).integers(2**63)))
-        return moved(read(rows), symmetry, place), truth[rows].to(ctx.device)
+        return moved(read(rows), symmetry, chance(seed, step)), truth[rows].to(ctx.device)
 
     def loss(net: Any, seen: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
         data, answer = seen

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from ....core.stage import Context
 from ....networks.conditional_flow import FlowEnsemble
+from ....networks.determinism import chance
 from ....networks.summaries.joint import JointFlow
 from ....networks.summaries.symmetries import moved
 from ....networks.train import Recipe, fit
@@ -86,8 +87,7 @@ def tune(
 
     def seen(step: int) -> tuple[Tensor, Tensor]:
         rows = batches(step)[0]
-        place = torch.Generator().manual_seed(int(np.random.default_rng((seed, step)).integers(2**63)))
-        return theta[None, :, rows], moved(read(rows), network.symmetry, place)
+        return theta[None, :, rows], moved(read(rows), network.symmetry, chance(seed, step))
 
     def loss(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Mapping[str, Tensor]:
         # In single precision throughout: what the summaries lost by rounding would widen narrow posteriors.
