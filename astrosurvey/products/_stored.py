@@ -94,15 +94,21 @@ def write_card(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(text + "\n", encoding="ascii")
 
 
-def read_card(path: Path, kind: str, *keys: str) -> dict[str, Any]:
+def read_card(path: Path, kind: str, *keys: str, perhaps: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return what `write_card` wrote of a product of this kind.
+
+    Args:
+        path: of the card.
+        kind: of product.
+        keys: that it must have.
+        perhaps: keys that it may have.
 
     Raises:
         ProductError: it is damaged, or lacks one of the keys, or has others.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if set(content) != {"kind", *keys} or content["kind"] != kind:
+        if set(content) - {*perhaps} != {"kind", *keys} or content["kind"] != kind:
             raise ValueError(f"it must say that it is of the kind {kind}, and {', '.join(keys)}")
     except (TypeError, ValueError, KeyError) as error:
         raise ProductError(f"{path} is damaged or no stored {kind}: {error}") from error

@@ -31,6 +31,7 @@ class Observations:
         names: those of the features when the data are (n, feature), or of the columns when they are sets, (n, row, column); may be empty.
         parameters: of length n, the parameters that made the data, in the same order; None: nobody knows them.
         meta: JSON values that travel along: the simulator with its version and settings, how many simulations failed.
+        units: those of the features or columns that have names, as VOUnit; "" where one has none, or nobody says; empty: nobody says.
     """
 
     data: np.ndarray
@@ -39,6 +40,7 @@ class Observations:
     names: tuple[str, ...] = ()
     parameters: Samples | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
+    units: tuple[str, ...] = ()
 
     kind: ClassVar[str] = "observations"
     suffix: ClassVar[str] = ""
@@ -67,6 +69,8 @@ class Observations:
         named = self.data.ndim in (2, 3) and self.data.shape[-1] == len(self.names)
         if self.names and (not named or len({*self.names}) != len(self.names) or not all(self.names)):
             raise ProductError(f"Observations.names must be a different name for each of the features or columns, not {self.names}")
+        if self.units and (len(self.units) != len(self.names) or not all(isinstance(unit, str) for unit in self.units)):
+            raise ProductError(f"Observations.units must be one for each of the names, not {self.units}")
         if self.parameters is not None:
             if len(self.parameters.draws) != len(self.data):
                 raise ProductError(f"Observations.parameters has {len(self.parameters.draws)} rows for {len(self.data)} observations")
@@ -81,6 +85,8 @@ class Observations:
         if self.parameters is not None:
             self.parameters.write(path / PARAMETERS)
         content = {"kind": self.kind, "about": self.about, "names": list(self.names), "meta": dict(self.meta)}
+        if self.units:
+            content["units"] = list(self.units)
         write_card(path / CARD, content)
 
     @classmethod
@@ -91,10 +97,11 @@ class Observations:
             ProductError: a file is missing, too many or damaged.
         """
         there = check_folder(path, CARD, DATA, IDS, perhaps=(PARAMETERS,))
-        content = read_card(path / CARD, cls.kind, "about", "names", "meta")
+        content = read_card(path / CARD, cls.kind, "about", "names", "meta", perhaps=("units",))
         parameters = Samples.read(path / PARAMETERS) if PARAMETERS in there else None
         ids = frozen(np.array(map_npy(path / IDS)))
-        found = cls(map_npy(path / DATA), ids, content["about"], tuple(content["names"]), parameters, content["meta"])
+        names, units = tuple(content["names"]), tuple(content.get("units", ()))
+        found = cls(map_npy(path / DATA), ids, content["about"], names, parameters, content["meta"], units)
         found._check_shape()  # the data themselves are read when somebody wants them
         return found
 

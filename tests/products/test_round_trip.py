@@ -95,7 +95,7 @@ def samples() -> Samples:
 def observations() -> Observations:
     data = np.random.default_rng(8).normal(size=(100, 2)).astype(np.float32)
     data[3] = np.nan
-    return Observations(data, np.arange(100) + 2**40, "", ("flux", "error"), samples(), {"failed": 1})
+    return Observations(data, np.arange(100) + 2**40, "", ("flux", "error"), samples(), {"failed": 1}, ("nJy", ""))
 
 
 def metrics() -> Metrics:

@@ -46,7 +46,7 @@ class Simulations:
     Attributes:
         prior: of the parameters.
         shape: of the data of one simulation.
-        names: of the features, if the data are vectors; may be empty.
+        names, units: of the features or columns; may be empty.
         simulator: what its stage says of itself; empty if it says nothing.
         usable: (n,) bool: no value is missing; of sets, some row is whole.
 
@@ -73,7 +73,7 @@ class Simulations:
             raise NoWork("there are no simulations")
         if sets and len(self.shape) != 2:
             raise DataError(f"a set has data of two axes, (row, column), not of {len(self.shape)}")
-        self.names = self._parts[0].names
+        self.names, self.units = self._parts[0].names, self._parts[0].units
         self.simulator: dict[str, Any] = dict(self._parts[0].meta.get(SIMULATOR, {}))
         self._starts = np.cumsum([0, *(len(part) for part in self._parts)])
         self.theta = np.concatenate([part.parameters.draws for part in self._parts])  # type: ignore[union-attr]

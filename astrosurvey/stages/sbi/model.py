@@ -17,7 +17,7 @@ from .calibration.misspecification import Detector, Seen, among_weights, parted
 from .data import Simulations
 from .estimator import Estimator, PosteriorFlow
 from .likelihood import LikelihoodFlow, LikelihoodRatio
-from .priors import Prior
+from .priors import Prior, same_unit
 from .rounds.marginals import MarginalRatio
 from .scaling import DataScaling, ParameterScaling
 from .sets import alike
@@ -49,7 +49,7 @@ class Opened:
         estimator: of posteriors.
         method: the stage that trained it.
         shape: of the data of one observation.
-        names: of the features; may be empty.
+        names, units: of the features; may be empty.
         calibration: whether its posteriors mean what they say.
         simulator: name of the simulator; "" if nobody knows.
         detector: tells data unlike the simulations; None where no simulation was kept back.
@@ -60,6 +60,7 @@ class Opened:
     method: str
     shape: tuple[int, ...]
     names: tuple[str, ...]
+    units: tuple[str, ...]
     calibration: Calibration
     simulator: str
     detector: Detector | None
@@ -83,7 +84,7 @@ class Opened:
 
     def require(self, observations: Observations) -> None:
         """Raise `DataError` unless the observations are of the kind that the model was trained on."""
-        require_alike(observations, self.shape, self.names, sets=self.sets)
+        require_alike(observations, self.shape, self.names, self.units, sets=self.sets)
 
     def doubt(self, observations: Observations) -> str:
         """Return what `require` cannot see: the order of features of which one side has no names; "" where there is nothing to doubt."""
@@ -93,8 +94,10 @@ class Opened:
         return f"{mute} not name the features, so nobody has checked that they are {', '.join(named)}, in this order"
 
 
-def require_alike(observations: Observations, shape: tuple[int, ...], names: tuple[str, ...], *, sets: bool = False) -> None:
-    """Raise `DataError` unless an observation has the shape and, where both sides have names, the features of a simulation.
+def require_alike(
+    observations: Observations, shape: tuple[int, ...], names: tuple[str, ...], units: tuple[str, ...], *, sets: bool = False
+) -> None:
+    """Raise `DataError` unless an observation has the shape, and the features and units, where both sides say, of a simulation.
 
     Of sets only the columns count.
     """
@@ -106,6 +109,11 @@ def require_alike(observations: Observations, shape: tuple[int, ...], names: tup
     there = observations.data.shape[1:]
     if not alike(there, shape, sets=sets):
         raise DataError(f"an observation has the shape {there}, and the model was trained on {shape}: observe what was simulated")
+    for name, ours, theirs in zip(observations.names or names, observations.units, units, strict=False):
+        if ours and theirs and not same_unit(ours, theirs):
+            raise DataError(
+                f"{name!r} is observed in {ours!r}, and the model was trained on {theirs!r}: convert it, or simulate in {ours!r}"
+            )
 
 
 def to_model(
@@ -143,7 +151,7 @@ def to_model(
         "title": f"Posteriors of {', '.join(simulations.prior.names)} by {method}",
         "prior": simulations.prior.to_json(),
         "simulator": simulations.simulator,
-        "data": {"shape": list(simulations.shape), "names": list(simulations.names)},
+        "data": {"shape": list(simulations.shape), "names": list(simulations.names), "units": list(simulations.units)},
         "training": dict(training),
         "calibration": calibration.to_card(),
         "limits": "posteriors are right, if at all, for data that the simulator could have made with parameters from the prior",
@@ -177,18 +185,19 @@ def opened(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
         raise DataError(f"the model is of the architecture {model.architecture!r}, and {card['method']} is one of a {architecture}")
     network = to_network(Model(model.architecture, model.config, weights, card), build)
     estimator = answers(network, ParameterScaling(Prior.from_json(card["prior"])), data, device)
-    shape, names = tuple(card["data"]["shape"]), tuple(card["data"]["names"])
+    shape, names, units = (tuple(card["data"].get(key, ())) for key in ("shape", "names", "units"))
     calibration = Calibration.from_card(card["calibration"])
     hears = moments.Summariser.from_card(card[SUMMARY], _those(model, _SUMMARY), device) if SUMMARY in card else None
-    return Opened(estimator, card["method"], shape, names, calibration, _simulator(model), detector, hears)
+    return Opened(estimator, card["method"], shape, names, units, calibration, _simulator(model), detector, hears)
 
 
 def _of_moments(model: Model, device: Literal["cpu", "cuda"]) -> Opened:
     """Return a moment network as what it also is, an estimator of normal posteriors."""
     network, card = moments.opened(model, device), model.card
-    calibration, names = Calibration.from_card(card["calibration"]), tuple(card["names"])
+    calibration = Calibration.from_card(card["calibration"])
+    names, units = (tuple(card.get(key, ())) for key in ("names", "units"))
     estimator = NormalPosterior(network.parameters)
-    return Opened(estimator, "sbi.moments", network.shape, names, calibration, _simulator(model), parted(model.weights)[0], network)
+    return Opened(estimator, "sbi.moments", network.shape, names, units, calibration, _simulator(model), parted(model.weights)[0], network)
 
 
 def _simulator(model: Model) -> str:

@@ -59,12 +59,13 @@ class ObserveSources(Stage):
         if np.isinf(data).any():
             name = self.config.columns[int(np.isinf(data).any(axis=0).argmax())]
             raise DataError(f"column {name!r} holds values beyond single precision")
-        names = tuple(self.config.columns)
+        names, about = tuple(self.config.columns), [catalog.rows.schema.field(name).metadata or {} for name in found]
+        units = tuple(said.get(b"unit", b"").decode() for said in about)
         if self.config.rows is None:
-            return {"observations": Observations(data, np.array(catalog.column("source_id")), "source", names)}
+            return {"observations": Observations(data, np.array(catalog.column("source_id")), "source", names, units=units)}
         assert ctx.tile is not None
         one = padded(data[catalog.column("primary")], self.config.rows, "sources")
-        return {"observations": Observations(one, np.array([ctx.tile.number]), "tile", names)}
+        return {"observations": Observations(one, np.array([ctx.tile.number]), "tile", names, units=units)}
 
 
 def _alone(catalog: Catalog) -> Tiles[Catalog]:

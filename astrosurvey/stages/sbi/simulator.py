@@ -15,7 +15,7 @@ from ...core.stage import Context, DataError, Stage
 from ...products import Observations, Samples
 from ...products._npy import NpyWriter, map_npy
 from .prior_stage import DrawPrior
-from .priors import Prior, normal_unit
+from .priors import Prior, normal_unit, same_unit
 from .rows import RowRandom
 from .source import file_digest, source_digest
 
@@ -78,6 +78,10 @@ class Simulator(Stage):
         """Return the names of the data's values; override it where they depend on the settings."""
         return self.features
 
+    def feature_units(self) -> tuple[str, ...]:
+        """Return the units of these values, "" for none; override it where they have some, so that observations in others are refused."""
+        return ()
+
     @classmethod
     def has_likelihood(cls) -> bool:
         """Tell whether `log_likelihood` has a formula."""
@@ -117,7 +121,8 @@ class Simulator(Stage):
             ctx.log.warning("%d of %d simulations failed; they are kept as NaN", failed, count)
         tile = ctx.tile.number if ctx.tile is not None else 0
         meta = {SIMULATOR: self.identity(), FAILED: failed}
-        return {"observations": Observations(map_npy(path), object_ids(tile, count), "", self.feature_names(), parameters, meta)}
+        names, units = self.feature_names(), self.feature_units()
+        return {"observations": Observations(map_npy(path), object_ids(tile, count), "", names, parameters, meta, units)}
 
     def identity(self) -> dict[str, Any]:
         """Return what stands with the simulations, and on the cards of models that learn from them.
@@ -150,15 +155,16 @@ class Simulator(Stage):
 
     @classmethod
     def details(cls) -> Mapping[str, Mapping[str, str]]:
-        """Return the parameters with their units and usual priors, and the names of the features as the settings are by default."""
+        """Return the parameters with their units and usual priors, and names and units of the features as the settings are by default."""
         said = {name: unit or "no unit" for name, unit in cls.parameters.items()}
         for name, prior in cls.prior.items():
             said[name] += "".join(f", usually {kind} {list(args)}" for kind, args in prior.items() if kind != "unit")
         try:
-            features = cls().feature_names()
+            one = cls()
+            features = dict.fromkeys(one.feature_names(), "") | dict(zip(one.feature_names(), one.feature_units(), strict=False))
         except ValueError:  # a setting without a default
-            features = cls.features
-        return {"parameters": said, **({"features, in this order": dict.fromkeys(features, "")} if features else {})}
+            features = dict.fromkeys(cls.features, "")
+        return {"parameters": said, **({"features, in this order": features} if features else {})}
 
     @classmethod
     def _unlike(cls, units: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -176,7 +182,7 @@ class Simulator(Stage):
             except ValueError as error:
                 yield f"{cls.name} declares {name!r} in a unit that is none: {error}", "correct `parameters` of the class"
                 continue
-            if _spelt(unit) != own:
+            if not same_unit(unit, own):
                 wanted, given = cls.parameters[name] or "no unit", unit or "no unit"
                 said = f"{cls.name} takes {name!r} in {wanted!r}, and it is drawn in {given!r}"
                 yield said, "correct `unit` and the numbers of its prior"
@@ -191,11 +197,3 @@ class Simulator(Stage):
             raise DataError(f"{message}; {hint}")
         order = [samples.parameters.index(name) for name in self.parameters]
         return np.ascontiguousarray(samples.draws[:, order])
-
-
-def _spelt(unit: str) -> str:
-    """Return a unit in its normal spelling; one that is none as it is."""
-    try:
-        return normal_unit(unit)
-    except ValueError:
-        return unit

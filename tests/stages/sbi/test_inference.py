@@ -196,6 +196,18 @@ def test_other_data_than_it_was_trained_on_are_refused(trained, surroundings):
         Posterior().run(surroundings(), posterior_model=model, observations=Observations(OBSERVED, np.arange(4), "", ("y", "x", "c")))
 
 
+def test_other_units_than_it_was_trained_on_are_refused(trained, surroundings):
+    model, names = trained["sbi.npe"]["posterior_model"], ("x", "y", "c")
+    said = replace(model, card={**model.card, "data": {**model.card["data"], "units": ["nJy", "", "km/s"]}})
+    alike = Observations(OBSERVED, np.arange(4), "", names, units=("nJy", "mag", "km.s**-1"))
+    config = Posterior.Config(draws=10)
+    # Where one side says nothing there is nothing to compare, and models from before there were units are as good as ever.
+    for known in (said, model, replace(model, card={**model.card, "data": {"shape": [3], "names": list(names)}})):
+        Posterior(config).run(surroundings(), posterior_model=known, observations=alike)
+    with pytest.raises(DataError, match="'x' is observed in 'uJy', and the model was trained on 'nJy'"):
+        Posterior(config).run(surroundings(), posterior_model=said, observations=replace(alike, units=("uJy", "", "")))
+
+
 def test_an_order_that_nobody_can_check_is_warned_of(trained, surroundings, caplog):
     model = trained["sbi.npe"]["posterior_model"]
     for names, warned in ((("x", "y", "c"), False), ((), True)):

@@ -41,6 +41,10 @@ class TestReading:
         Table({"a": [1.0, 2.0], "b": [3, 4]}).write(tmp_path / "x.fits")
         assert read(tmp_path / "x.fits").data.tolist() == [[1, 3], [2, 4]]
 
+    def test_units_are_those_of_the_file(self, tmp_path):
+        Table({"a": [1.0, 2.0] * Unit("uJy"), "b": [3, 4]}).write(tmp_path / "x.ecsv")
+        assert read(tmp_path / "x.ecsv").units == ("uJy", "")
+
     def test_arrays(self, tmp_path):
         cubes = np.arange(48.0).reshape(3, 2, 2, 4)
         write_npy(tmp_path / "x.npy", cubes)
@@ -182,6 +186,15 @@ def test_a_damaged_array_is_refused(spoil, tmp_path):
         Observations.read(tmp_path / "o")
 
 
+def test_observations_without_units_are_written_as_they_always_were(tmp_path):
+    one = observations()
+    replace(one, units=()).write(tmp_path / "old")
+    assert "units" not in (tmp_path / "old" / "card.json").read_text()
+    assert Observations.read(tmp_path / "old").units == ()
+    with pytest.raises(ProductError, match=r"Observations\.units must be one for each"):
+        replace(one, units=("nJy",)).check()
+
+
 def test_a_folder_holds_nothing_else(tmp_path):
     observations().write(tmp_path / "o")
     (tmp_path / "o" / "more").write_text("")
@@ -226,6 +239,7 @@ class TestObserving:
         found = run(ObserveSources, {"columns": columns}, sources=self.sources(), photometry=self.photometry())["observations"]
         assert found.ids.tolist() == [2, 4, 9]
         assert found.names == tuple(columns)
+        assert found.units == ("nJy", "nJy", "deg")
         assert found.about == "source"
         expected = np.array([[np.nan, 1, 2], [3, 2, 1], [np.nan, np.nan, 3]], np.float32)
         assert np.array_equal(found.data, expected, equal_nan=True)

@@ -63,7 +63,7 @@ def surroundings(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first(surroundings):
     """The products of a round."""
-    stage = TruncatedMarginals(TruncatedMarginals.Config(**SMALL, keep=2000))
+    stage = TruncatedMarginals(TruncatedMarginals.Config(**{**SMALL, "epochs": 30}, keep=2000))
     made = stage.run(surroundings(), observations=gathered(simulations()), target=gathered(TARGET))
     for product in made.values():
         product.check()

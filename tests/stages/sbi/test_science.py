@@ -197,6 +197,9 @@ class TestSed:
         seen = Observations(errors, np.arange(4), "source", ("r_kron_flux_err", "g_kron_flux_err"))
         made = run(SimulateSed, config, parameters=stage.usual_prior().samples(theta), observations=seen)["observations"]
         assert made.names == ("g_kron_flux", "r_kron_flux", "g_kron_flux_err", "r_kron_flux_err")
+        assert made.units == ("nJy",) * 4
+        with pytest.raises(DataError, match="'r_kron_flux_err' is in 'uJy'"):
+            run(SimulateSed, config, parameters=made.parameters, observations=replace(seen, units=("uJy", "nJy")))
         assert {tuple(row) for row in made.data[:, 2:].tolist()} == {(4, 3), (6, 5)}
         with pytest.raises(DataError, match="no column 'g_kron_flux_err'"):
             run(SimulateSed, config, parameters=made.parameters, observations=replace(seen, names=("r_kron_flux_err", "x")))

@@ -150,6 +150,8 @@ def test_sets_of_other_sizes_are_answered_and_strange_sizes_are_flagged():
     for wrong, message in ((replace(few, names=("y", "x")), "the observations' features are y, x"), (observed(3, (12, 3), rng), "shape")):
         with pytest.raises(DataError, match=message):
             run(Posterior, {}, posterior_model=model, observations=wrong)
+        with pytest.raises(DataError, match=message):
+            run(Summarise, {}, summary_model=model, observations=wrong)
 
 
 @pytest.mark.parametrize("symmetry", ["mirror", "square"])

@@ -14,7 +14,7 @@ import pyarrow as pa
 from ....core.tiles import Tile
 from ....products import Observations
 from ....products._fits import BadInput, escape
-from ...sbi.priors import Prior, normal_unit
+from ...sbi.priors import Prior, same_unit
 from ..catalog.formats import FileTable, opened
 from ..paths import path_of
 from .columns import called, require_numbers
@@ -64,16 +64,9 @@ def with_parameters(found: Observations, config: Config, tile: Tile, log: loggin
 
 def _require_units(path: Path, table: FileTable, columns: Sequence[str], prior: Prior) -> None:
     for column, marginal in zip(columns, prior.marginals, strict=True):
-        if (unit := table.units.get(column, "")) and _spelt(unit) != marginal.unit:
+        if (unit := table.units.get(column, "")) and not same_unit(unit, marginal.unit):
             said = f"the column {escape(column, 40)!r} is in {escape(unit, 40)!r}, and its prior in {marginal.unit or 'no unit'!r}"
             raise BadInput(path, said, fix="correct `unit` and the numbers of the prior")
-
-
-def _spelt(unit: str) -> str:
-    try:
-        return normal_unit(unit)
-    except ValueError:
-        return unit
 
 
 def _require_inside(path: Path, theta: np.ndarray, prior: Prior) -> None:

@@ -56,6 +56,7 @@ def _read(config: Config, tile: Tile) -> Observations:
         own = called(path, table, config.id) if config.id else None
         if not table.rows:
             raise NoWork(f"{escape(path.name)} has no rows")
+        said = table.units
         held = table.read(list(dict.fromkeys([*(names or table.names), *([own] if own else [])])), 0, table.rows)
     for name in names if names is not None else [name for name in held if name != own]:
         require_numbers(path, name, held[name], wanted=names is not None)
@@ -66,8 +67,9 @@ def _read(config: Config, tile: Tile) -> Observations:
         raise BadInput(path, f"the column {escape(wrong[0], 40)!r} holds no numbers", fix="leave it out of `columns`")
     if not names:
         raise BadInput(path, "no column holds numbers", fix="check that this is the right file")
+    units = tuple(said.get(name, "") for name in names) if said else ()
     data = np.stack([np.asarray(held[name].cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)) for name in names], axis=1)
-    return _finished(path, config, tile, data, tuple(names), _whole(path, own, held[own]) if own else None)
+    return _finished(path, config, tile, data, tuple(names), _whole(path, own, held[own]) if own else None, units)
 
 
 def _array(path: Path, config: Config) -> np.ndarray:
@@ -100,7 +102,15 @@ def _whole(path: Path, name: str, column: pa.Array) -> np.ndarray:
     return np.array(column.cast(pa.int64()).to_numpy(zero_copy_only=False))
 
 
-def _finished(path: Path, config: Config, tile: Tile, data: np.ndarray, names: tuple[str, ...], ids: np.ndarray | None) -> Observations:
+def _finished(
+    path: Path,
+    config: Config,
+    tile: Tile,
+    data: np.ndarray,
+    names: tuple[str, ...],
+    ids: np.ndarray | None,
+    units: tuple[str, ...] = (),
+) -> Observations:
     """Return the product: float32, NaN where a value is missing, ids of the file or of the tile."""
     if data.ndim > 1 and config.about == "tile":
         if len(data) != 1:
@@ -117,7 +127,7 @@ def _finished(path: Path, config: Config, tile: Tile, data: np.ndarray, names: t
         raise BadInput(path, "holds values that are infinite, or beyond single precision", fix="name in `missing` what they stand for")
     if len(np.unique(ids)) != len(ids):
         raise BadInput(path, f"the column {escape(config.id, 40)!r} repeats a number", fix="give each observation an id of its own")
-    return Observations(values, ids, config.about, tuple(names))
+    return Observations(values, ids, config.about, names, units=units)
 
 
 def _any_infinite(values: np.ndarray) -> bool:

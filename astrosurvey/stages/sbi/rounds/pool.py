@@ -37,7 +37,7 @@ def pooled(ctx: Context, observations: Observations, earlier: Observations) -> O
     failed = int(np.isnan(data.reshape(len(data), -1)).all(axis=1).sum())
     ctx.log.info("%d of %d earlier simulations are within this round's prior", len(rows), len(earlier))
     meta = {**observations.meta, FAILED: failed}
-    return Observations(data, object_ids(tile, len(data)), "", observations.names, prior.samples(theta), meta)
+    return Observations(data, object_ids(tile, len(data)), "", observations.names, prior.samples(theta), meta, observations.units)
 
 
 def _prior(name: str, part: Observations) -> Prior:

@@ -37,13 +37,16 @@ class TruncatedMarginals(Stage):
     class Config(CalibratedConfig):
         """Settings of `sbi.tmnre`."""
 
+        # Ratios of single parameters are learnt soon, and then the noise of the simulations is; what tells of one tells of others.
+        summary: tuple[int, ...] = Field((64, 16), description="widths of a network that condenses the data for all ratios; empty for none")
+        epochs: int = Field(20, ge=1, description="times that each member sees all simulations; many of them learn noise by heart")
         tests: int = Field(200, ge=1, description="simulations, at most, that calibration rests on; each is a grid of ratios")
         pairs: list[tuple[str, str]] | None = Field(
             None,
             description="pairs of parameters that are learnt beside the single ones, such as [[age, dispersion]]; unset: all of up to six "
             "parameters, none of more",
         )
-        threshold: float = Field(1e-6, gt=0, lt=1, description="part of a parameter's highest ratio below which it is cut off")
+        threshold: float = Field(1e-4, gt=0, lt=1, description="part of a parameter's highest ratio below which it is cut off")
         keep: int = Field(1000, ge=0, le=1_000_000, description="draws of each observation that go into the table `posterior_sample`")
 
     def run(self, ctx: Context, *, observations: Tiles[Observations], target: Tiles[Observations]) -> Mapping[str, Any]:

@@ -27,13 +27,14 @@ def observed(target: Tiles[Observations]) -> Observations:
     for tile, part in by_id(target).items():
         if not len(part) or any(np.array_equal(part.data, other.data, equal_nan=True) for other in parts):
             continue
-        if parts and (part.data.shape[1:], part.names, part.about) != (parts[0].data.shape[1:], parts[0].names, parts[0].about):
+        if parts and _kind(part) != _kind(parts[0]):
             raise DataError(f"tile {tile}: observations of `target` are of another kind than the ones before")
         parts.append(part)
     if not parts:
         raise NoWork("nothing has been observed")
     data, ids = (np.concatenate([np.asarray(getattr(part, name)) for part in parts]) for name in ("data", "ids"))
-    return Observations(data, ids, parts[0].about, parts[0].names, _known([part.parameters for part in parts]))
+    known = _known([part.parameters for part in parts])
+    return Observations(data, ids, parts[0].about, parts[0].names, known, units=parts[0].units)
 
 
 def telling(ctx: Context, seen: Observations, *, sets: bool = False) -> np.ndarray:
@@ -54,6 +55,10 @@ def telling(ctx: Context, seen: Observations, *, sets: bool = False) -> np.ndarr
     if not there.all():
         ctx.log.warning("%d of %d observations have missing values, and no say in the next round", (~there).sum(), len(x))
     return x[there]
+
+
+def _kind(part: Observations) -> tuple[object, ...]:
+    return part.data.shape[1:], part.names, part.units, part.about
 
 
 def _known(parts: list[Samples | None]) -> Samples | None:

@@ -39,7 +39,7 @@ def learnt(ctx: Context, observations: Tiles[Observations], target: Tiles[Observ
     seen = observed(target)
     material = prepared(ctx, by_id(observations), config, of_data=True)
     # What is wrong with the target is said before hours of training, not after them.
-    require_alike(seen, material.simulations.shape, material.simulations.names)
+    require_alike(seen, material.simulations.shape, material.simulations.names, material.simulations.units)
     x = telling(ctx, seen)
     model, metrics = fitted(ctx, material, config, "sbi.tmnre", subsets=subsets(material.simulations.prior, config.pairs))
     asked = opened(model, ctx.device)

@@ -13,6 +13,7 @@ from ....core.product import optional
 from ....core.stage import Context, DataError, StageConfig
 from ....products import Observations, Samples
 from ...simulate.colours import BANDS, REFERENCE, galaxy_log_light
+from ..priors import same_unit
 from ..rows import RowRandom
 from ..simulator import Simulator
 
@@ -72,6 +73,10 @@ class SimulateSed(Simulator):
         stems = [f"{band}_{self.config.method}_flux" for band in self.config.bands]
         return (*stems, *(f"{stem}_err" for stem in stems))
 
+    def feature_units(self) -> tuple[str, ...]:
+        """Return the unit of fluxes and errors."""
+        return ("nJy",) * (2 * len(self.config.bands))
+
     def run(self, ctx: Context, *, parameters: Samples, observations: Observations | None = None) -> Mapping[str, Any]:
         """Return the simulations of a tile's draws."""
         return self.simulated(ctx, parameters, partial(self.simulate, errors=self._errors(observations)))
@@ -127,6 +132,9 @@ class SimulateSed(Simulator):
         wanted = self.feature_names()[len(self.config.bands) :]
         if missing := [name for name in wanted if name not in observations.names]:
             raise DataError(f"the observations have no column {missing[0]!r}; name it in `columns` of sbi.observe")
+        units = dict(zip(observations.names, observations.units, strict=False))
+        if others := [name for name in wanted if units.get(name) and not same_unit(units[name], "nJy")]:
+            raise DataError(f"{others[0]!r} is in {units[others[0]]!r}, and simulated fluxes are in 'nJy'; convert the observations")
         errors = np.asarray(observations.data[:, [observations.names.index(name) for name in wanted]], float)
         errors = errors[np.isfinite(errors).all(axis=1) & (errors > 0).all(axis=1)]
         if not len(errors):

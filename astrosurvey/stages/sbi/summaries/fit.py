@@ -67,6 +67,7 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
         "data": scaling.to_card(),
         "shape": shape,
         "names": list(simulations.names),
+        "units": list(simulations.units),
         "symmetry": config.symmetry,
         "simulator": simulations.simulator,
         "training": {"simulations": len(split.training), "steps": history.stopped, "learning_rate": config.learning_rate},

@@ -90,10 +90,13 @@ class Summarise(Stage):
 
     def run(self, ctx: Context, *, summary_model: Model, observations: Observations) -> Mapping[str, Any]:
         """Return the summaries of each observation."""
+        from ..model import require_alike
         from .blocks import summarised
         from .model import opened
 
         moments = opened(summary_model, ctx.device)
+        names, units = (tuple(summary_model.card.get(key, ())) for key in ("names", "units"))
+        require_alike(observations, moments.shape, names, units, sets=moments.sets)
         names = tuple(f"summary_{k}" for k in range(moments.features))
         strange = 0
 
