@@ -10,7 +10,7 @@ are simulated, and their posteriors drawn by the simulators' own `reference`.
 - `TASK/sbi`: NPE of the package sbi with its neural spline flow, all else at its defaults, on the same simulations; in a process of this
   one, by the interpreter that `--sbi-python` names, for sbi is not installed beside astrosurvey;
 - `TASK/calibration`: the ensemble's calibration by 500 simulations that were kept back, as `sbi.npe` reports it;
-- `speed`: draws per CPU second for many observations of six parameters.
+- `speed`: draws per CPU second of `sbi.posterior` for many observations of six parameters.
 
 Seconds are CPU seconds of one thread. Figures go to FILE.json at once; parts and seeds that are there are passed over. `--compare`
 measures nothing, and prints one flow of ours beside the one of sbi.
@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,9 @@ from astrosurvey.stages.sbi.data import Simulations
 from astrosurvey.stages.sbi.estimator import PosteriorFlow
 from astrosurvey.stages.sbi.infer import infer, settings_of
 from astrosurvey.stages.sbi.likelihood import LikelihoodFlow
-from astrosurvey.stages.sbi.model import opened
 from astrosurvey.stages.sbi.priors import Prior
 from astrosurvey.stages.sbi.scaling import DataScaling, ParameterScaling
-from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior
+from astrosurvey.stages.sbi.stage import NeuralLikelihood, NeuralPosterior, Posterior
 from astrosurvey.stages.sbi.train import FLOW, Pairs, train
 
 HERE = Path(__file__).parent
@@ -227,7 +227,7 @@ def compared(figures: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return draws per CPU second, of 100 draws for each of many observations, six parameters."""
+    """Return draws per CPU second of `sbi.posterior` with its tables, 100 draws for each of many observations, six parameters."""
     rng = np.random.default_rng(1)
     prior = Prior.declared({f"theta_{k}": {"uniform": [-1, 1]} for k in range(6)})
     theta = prior.draw(rng, 2000)
@@ -236,15 +236,14 @@ def speed(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         config = NeuralPosterior.Config(epochs=2, calibration="off")
         model, _ = infer(context(1, Path(scratch)), Tiles(["t0"], simulations.__getitem__), config, "sbi.npe")
-    estimator = opened(model, "cpu").estimator
-    x = np.resize(data, (arguments.rows, 6))
-    with threads(1):
-        best = np.inf
+        observed = Observations(np.resize(data, (arguments.rows, 6)), np.arange(arguments.rows, dtype=np.int64))
+        stage, best = Posterior(Posterior.Config(draws=100)), np.inf
+        stage.run(context(1, Path(scratch)), posterior_model=model, observations=replace(observed, data=data, ids=np.arange(len(data))))
         for _ in range(3):
             began = time.process_time()
-            estimator.sample(x, 100, rng)
+            stage.run(context(1, Path(scratch)), posterior_model=model, observations=observed)
             best = min(best, time.process_time() - began)
-    return {"rows": len(x), "draws": 100, "draws_per_cpu_s": round(100 * len(x) / best)}
+    return {"rows": len(observed), "draws": 100, "draws_per_cpu_s": round(100 * len(observed) / best)}
 
 
 def main() -> None:
@@ -257,7 +256,7 @@ def main() -> None:
     parser.add_argument("--simulations", type=int, default=10_000)
     parser.add_argument("--observations", type=int, default=5)
     parser.add_argument("--draws", type=int, default=10_000, help="of each posterior, for the C2ST")
-    parser.add_argument("--rows", type=int, default=10_000, help="observations, for the speed")
+    parser.add_argument("--rows", type=int, default=100_000, help="observations, for the speed")
     parser.add_argument("--set", nargs=2, action="append", default=[], metavar=("SETTING", "VALUE"), help="another setting of the stage")
     parser.add_argument("--again", action="store_true", help="forget the chosen parts")
     parser.add_argument("--sbi-python", default=sys.executable, metavar="PYTHON", help="an interpreter that has sbi, for TASK/sbi")

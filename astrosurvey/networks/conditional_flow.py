@@ -77,11 +77,11 @@ class FlowEnsemble(nn.Module):
 
     def _unbent(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return (member, feature, row * draw) what is bent into x, and (member, row * draw) the log of the slope, both `filled`."""
-        whose = _whose(x, context)
+        draws = x.shape[-1] // context.shape[-1]
         x, context = filled(x).expand(self.members, -1, -1), self.summary(filled(context))
         log_slope = x.new_zeros(())
         for coupling in self.couplings:
-            x, gained = coupling(x, context, whose)
+            x, gained = coupling(x, context, draws)
             log_slope = log_slope + gained
         return x, log_slope
 
@@ -93,11 +93,11 @@ class FlowEnsemble(nn.Module):
             noise: (member, feature, row * draw) standard normal numbers, with the draws of a row side by side.
             context: (member or 1, context, row).
         """
-        rows, whose = noise.shape[-1], _whose(noise, context)
+        rows, draws = noise.shape[-1], noise.shape[-1] // context.shape[-1]
         context = self.summary(filled(context))
         x, log_density = self.base.bend(filled(noise))
         for coupling in reversed(self.couplings):
-            x, gained = coupling(x, context, whose, inverse=True)
+            x, gained = coupling(x, context, draws, inverse=True)
             log_density = log_density - gained
         return x[..., :rows], log_density[..., :rows]
 
@@ -114,22 +114,18 @@ class _Coupling(nn.Module):
         self.sees = nn.Parameter(Linear(members, len(given), hidden[0]).weight.detach())
         self.knots = Perceptron(members, (*hidden, len(self.bent) * (3 * bins - 1)), zero=True)
 
-    def forward(self, x: Tensor, context: Tensor, whose: Tensor | None, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Return the features, bent, and (member, row) the log of the slope; `whose` is each row's row of the context, None for its own."""
+    def forward(self, x: Tensor, context: Tensor, draws: int, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the features, bent, and (member, row) the log of the slope; rows are `draws` of each row of the context."""
         left, right = x[:, self.given], x[:, self.bent]
         heard = self.hears(context)  # the same for all draws of a row
-        if whose is not None:
-            heard = heard.index_select(-1, whose)
+        if draws != 1:
+            heard = heard.repeat_interleave(draws, dim=-1)
+        missing = x.shape[-1] - heard.shape[-1]
+        heard = functional.pad(heard, (0, missing)) if missing > 0 else heard[..., : x.shape[-1]]
         knots = self.knots(functional.silu(torch.baddbmm(heard, self.sees, left)))
         knots = knots.unflatten(1, (3 * self.bins - 1, len(self.bent)))
         right, log_slope = spline(right, knots, self.bins, steep=True, inverse=inverse)
         return torch.cat([left, right], dim=1)[:, self.back], log_slope.sum(dim=1)
-
-
-def _whose(x: Tensor, context: Tensor) -> Tensor | None:
-    """Return of which row of the context each of (…, row * draw) is when it is `filled`; None where there is one draw of each row."""
-    rows, draws = context.shape[-1], x.shape[-1] // context.shape[-1]
-    return None if draws == 1 else (torch.arange(filled(x[:1, :1]).shape[-1], device=x.device) // draws).clamp_max(rows - 1)
 
 
 def _givens(features: int, layers: int) -> list[list[int]]:
