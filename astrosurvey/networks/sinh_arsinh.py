@@ -1,6 +1,6 @@
-"""A density near the standard normal one, whose width and tails are fitted to numbers.
+"""A density near the standard normal one, or wider: its width and tails are fitted to numbers.
 
-It is that of w * sinh(t * arsinh(n)) in every dimension, with a standard normal n, the width w and the tails t.
+It is that of w * sinh(t * arsinh(n)) / t in every dimension, with a standard normal n, the width w and the tails t.
 
 References:
     Jones & Pewsey (2009), doi:10.1093/biomet/asp053 (the density); Guo et al. (2017), arXiv:1706.04599 (networks are too sure of
@@ -14,8 +14,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-WIDTHS, TAILS = torch.linspace(0.7, 1.4, 29), torch.linspace(0.9, 1.5, 13)
-"""What a fit chooses from."""
+WIDTHS, TAILS = torch.linspace(1, 1.5, 21), torch.linspace(1, 1.5, 11)
+"""What a fit chooses from. Nothing is narrower than the standard normal density: few numbers must make nobody too sure."""
 PRIOR = 0.1
 """Scatter of the logs of width and tails before any number is seen: a few numbers leave both near 1."""
 
@@ -37,7 +37,7 @@ class SinhArsinh(nn.Module):
         """Return (member, feature, row) draws, of standard normal numbers, and the (member, row) logs of their density."""
         width, tails = self.shape
         apart = (tails * noise.asinh()).sinh()
-        return width * apart, _log(noise, apart, width * tails)
+        return width / tails * apart, _log(noise, apart, width)
 
     @torch.no_grad()
     def fit(self, z: Tensor) -> None:
@@ -48,11 +48,11 @@ class SinhArsinh(nn.Module):
 
 
 def _log_density(z: Tensor, width: Tensor, tails: Tensor) -> Tensor:
-    apart = z / width
-    return _log((apart.asinh() / tails).sinh(), apart, width * tails)
+    apart = z * (tails / width)
+    return _log((apart.asinh() / tails).sinh(), apart, width)
 
 
-def _log(n: Tensor, apart: Tensor, scale: Tensor) -> Tensor:
-    """Return the log density, by the normal numbers and what they are bent into before the width."""
-    slope = 0.5 * (n.square().log1p() - apart.square().log1p()) - scale.log()  # log of that of n over z
+def _log(n: Tensor, apart: Tensor, width: Tensor) -> Tensor:
+    """Return the log density, by the normal numbers and sinh(tails * arsinh(n))."""
+    slope = 0.5 * (n.square().log1p() - apart.square().log1p()) - width.log()  # log of that of n over z
     return (slope - 0.5 * (n.square() + math.log(2 * math.pi))).sum(dim=1)
