@@ -64,7 +64,7 @@ class FlowEnsemble(nn.Module):
 
     @torch.no_grad()
     def widen(self, x: Tensor, context: Tensor) -> None:
-        """Choose width and tails of what is bent, so that each member finds vectors that were kept back most probable.
+        """Choose the width and tails, for all members alike, by which members on average find vectors that were kept back most probable.
 
         Trained flows are too sure of themselves, in the tails above all. That the members, rather than their mixture, decide makes
         the mixture a little wider than is most probable, and its regions of high density cover what they should.
@@ -118,10 +118,9 @@ class _Coupling(nn.Module):
         """Return the features, bent, and (member, row) the log of the slope; rows are `draws` of each row of the context."""
         left, right = x[:, self.given], x[:, self.bent]
         heard = self.hears(context)  # the same for all draws of a row
-        if draws != 1:
-            heard = heard.repeat_interleave(draws, dim=-1)
-        missing = x.shape[-1] - heard.shape[-1]
-        heard = functional.pad(heard, (0, missing)) if missing > 0 else heard[..., : x.shape[-1]]
+        if draws != 1:  # of no more rows than are looked at: those that fill up the context would be repeated as well
+            heard = heard[..., : -(-x.shape[-1] // draws)].repeat_interleave(draws, dim=-1)
+        heard = heard[..., : x.shape[-1]]
         knots = self.knots(functional.silu(torch.baddbmm(heard, self.sees, left)))
         knots = knots.unflatten(1, (3 * self.bins - 1, len(self.bent)))
         right, log_slope = spline(right, knots, self.bins, steep=True, inverse=inverse)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -69,7 +69,7 @@ def answer(ctx: Context, model: Ready, observations: Observations, draws: int, k
     asked.require(observations)
     if doubt := asked.doubt(observations):
         ctx.log.warning("%s", doubt)
-    x, seen = asked.heard(ctx, observations.data)
+    x, seen = asked.heard(replace(ctx, progress=lambda done, total: None), observations.data)  # draws say how far all is
     score = asked.detector.highest(seen) if asked.detector else np.full(len(x), np.nan)
     p = asked.detector.ranked(score) if asked.detector else score
     tile = ctx.tile.number if ctx.tile is not None else 0

@@ -120,8 +120,8 @@ def prepared(ctx: Context, observations: Tiles[Observations], config: Any, *, of
         DataError: too many have missing values, there is no likelihood to learn, or no prior density to multiply it by.
     """
     found = Simulations(observations)
-    if of_data and not found.prior.has_density:
-        raise DataError("likelihoods need the prior's density, which nobody knows of a joint prior; use sbi.npe, or independent priors")
+    if of_data:
+        _require_density(found)
     require(ctx, found, config.max_missing)
     split = found.split(config.keep_back)
     if not len(split.training):
@@ -154,6 +154,8 @@ def summarised(ctx: Context, observations: Tiles[Observations], config: Any, sum
     if network is None:
         raise DataError(f"`summary_model` is a model of {ready.method} that summarises nothing: wire the output of sbi.moments")
     raw = Simulations(observations, sets=network.sets)
+    if of_data:
+        _require_density(raw)
     names = tuple(f"summary_{k}" for k in range(network.features))
 
     parts: dict[str, Observations] = {}
@@ -253,6 +255,12 @@ def settings_of(config: Any, architecture: str) -> Settings:
         config.learning_rate,
         config.weight_decay,
     )
+
+
+def _require_density(simulations: Simulations) -> None:
+    """Raise `DataError` where there is no density to multiply a likelihood by."""
+    if not simulations.prior.has_density:
+        raise DataError("likelihoods need the prior's density, which nobody knows of a joint prior; use sbi.npe, or independent priors")
 
 
 def require(ctx: Context, simulations: Simulations, most: float) -> None:

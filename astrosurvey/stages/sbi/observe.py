@@ -21,7 +21,7 @@ class ObserveSources(Stage):
     whose order means nothing; `sbi.moments` with `network: deep_set` learns from such.
     """
 
-    name, version, scope = "sbi.observe", 1, "tile"
+    name, version, scope = "sbi.observe", 2, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {
         "sources": Catalog.of("source"),
         "photometry": optional(Catalog.of("photometry")),

@@ -22,12 +22,13 @@ def source_digest(modules: tuple[str, ...]) -> str:
     digest, seen, todo = hashlib.sha256(), set[str](), list(modules)
     while todo:
         name = todo.pop()
-        text = None if name in seen else _text(name)
+        found = None if name in seen else _source(name)
         seen.add(name)
-        if text is not None:
+        if found is not None:
+            text, package = found
             tree = ast.parse(text)
             digest.update("\n".join(_code(text, tree)).encode())
-            todo += sorted(_imported(tree, name.rpartition(".")[0]), reverse=True)
+            todo += sorted(_imported(tree, package), reverse=True)
     return digest.hexdigest()
 
 
@@ -46,15 +47,16 @@ def _content(path: Path, size: int, modified: int) -> str:
     return digest_path(path)[0]
 
 
-def _text(module: str) -> str | None:
-    """Return a module's source; None of one that has none, or that is not there."""
+def _source(module: str) -> tuple[str, str] | None:
+    """Return a module's source and its package, which a package is itself; None of one that has none, or that is not there."""
     try:
         spec = find_spec(module)
     except (ImportError, ValueError):  # a name within a module; `__main__`
         return None
     if spec is None or not (spec.origin or "").endswith(".py"):
         return None
-    return Path(spec.origin or "").read_text(encoding="utf-8")
+    package = spec.name if spec.submodule_search_locations else spec.parent or ""
+    return Path(spec.origin or "").read_text(encoding="utf-8"), package
 
 
 def _code(text: str, tree: ast.Module) -> Iterator[str]:

@@ -20,7 +20,7 @@ class ReadObservations(Stage):
     already are read as well: with the parameters that made them and their prior they are what estimators are trained on.
     """
 
-    name, version, scope = "io.observations", 1, "tile"
+    name, version, scope = "io.observations", 2, "tile"
     inputs: ClassVar[Mapping[str, Any]] = {}
     outputs: ClassVar[Mapping[str, Any]] = {"observations": Observations}
 

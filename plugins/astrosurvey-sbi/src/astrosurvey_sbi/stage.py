@@ -37,6 +37,8 @@ class FlowConfig(TrainingConfig):
 class SbiStage(EstimatorStage):
     """A stage whose network and training are sbi's."""
 
+    version = 2
+
     def train(self, ctx: Context, observations: Tiles[Observations]) -> tuple[Model, Metrics]:
         """Return a trained estimator and what is known of it."""
         from .training import infer
@@ -47,8 +49,8 @@ class SbiStage(EstimatorStage):
 class SbiPosterior(SbiStage):
     """Learn the posterior from simulations with the package sbi: a flow over parameters given data.
 
-    Has the ports of `sbi.npe` and can stand in its place. Scales of data and parameters, calibration and the test for strange data are
-    astrosurvey's; network and training are sbi's.
+    Has the ports of `sbi.npe` but `summary_model`, and can stand in its place. Scales of data and parameters, calibration and the test
+    for strange data are astrosurvey's; network and training are sbi's.
 
     References: Boelts et al. (2025), doi:10.21105/joss.07754 (sbi); Papamakarios & Murray (2016), arXiv:1605.06376; Durkan et al. (2019),
     arXiv:1906.04032.
@@ -63,7 +65,7 @@ class SbiPosterior(SbiStage):
 class SbiLikelihood(SbiStage):
     """Learn the likelihood from simulations with the package sbi: a flow over data given parameters.
 
-    Has the ports of `sbi.nle` and can stand in its place. Posteriors are drawn by astrosurvey's populations of walkers.
+    Has the ports of `sbi.nle` but `summary_model`, and can stand in its place. Posteriors are drawn by populations of walkers of ours.
 
     References: Boelts et al. (2025), doi:10.21105/joss.07754 (sbi); Papamakarios, Sterratt & Murray (2019), arXiv:1805.07226.
     """
@@ -82,7 +84,7 @@ class SbiLikelihood(SbiStage):
 class SbiRatio(SbiStage):
     """Learn the ratio of likelihood to evidence from simulations with the package sbi, by telling right pairs from wrong ones.
 
-    Has the ports of `sbi.nre` and can stand in its place. Posteriors are drawn by astrosurvey's populations of walkers.
+    Has the ports of `sbi.nre` but `summary_model`, and can stand in its place. Posteriors are drawn by populations of walkers of ours.
 
     References: Boelts et al. (2025), doi:10.21105/joss.07754 (sbi); Miller, Weniger & Forré (2022), arXiv:2210.06170.
     """
