@@ -134,6 +134,9 @@ def fit(
     mixed = device == "cuda" or has_fast_bfloat16()
     began, before, sums = time.monotonic(), history.seconds, dict[str, float]()
     for step in range(first, recipe.steps):
+        if recipe.patience and step - history.best[1] >= recipe.patience * recipe.every:
+            log(f"no gain since step {history.best[1]}: training ends")
+            break
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate(step)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=mixed):
@@ -162,8 +165,6 @@ def fit(
             log(_line(row, recipe.steps, history.seconds * (recipe.steps - done) / done))
             if checkpoint is not None:
                 _keep(checkpoint, done, network, averaged, best, optimiser, history, row)
-            if recipe.patience and done - history.best[1] >= recipe.patience * recipe.every:
-                break
     return (best if recipe.best else averaged).cpu().eval(), history
 
 

@@ -64,10 +64,21 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(tmp_path):
     assert [line["step"] for line in lines] == [20, 40, 60]
 
 
-def test_it_stops_early_when_nothing_gets_better():
-    _, history = fit(network(), batch, loss, Recipe(500, 1e-3, every=10, patience=3), validation=lambda net: {"error": 1.0})
-    assert history.stopped == 40
-    assert history.best == (1.0, 10)
+def test_it_stops_early_when_nothing_gets_better_and_does_not_go_on_when_resumed(tmp_path):
+    said = []
+    for _ in range(2):
+        _, history = fit(
+            network(),
+            batch,
+            loss,
+            Recipe(500, 1e-3, every=10, patience=3),
+            validation=lambda net: {"error": 1.0},
+            checkpoint=tmp_path,
+            log=said.append,
+        )
+        assert history.stopped == 40
+        assert history.best == (1.0, 10)
+    assert said[-2:] == ["training goes on at step 40", "no gain since step 10: training ends"]
 
 
 def test_a_diverging_loss_is_an_error():

@@ -28,6 +28,8 @@ CACHE = 1 << 30
 VALIDATION = 4096
 """Simulations, at most, that a validation looks at."""
 WARMUP, MEMORY, AVERAGE = 0.15, 0.99, 0.995
+PATIENCE = 10
+"""Validations, of some thirty, without gain after which training ends: simple posteriors are learnt soon, and then learnt by heart."""
 MINIBATCHES, SMALLEST = 20, 32
 """Few simulations are cut into so many minibatches, of at least so many: weights need steps to learn at all."""
 
@@ -172,6 +174,7 @@ def train(
         memory=MEMORY,
         average=AVERAGE,
         every=max(10, min(2 * batches.epoch, steps // 20)),
+        patience=PATIENCE,
         best=True,
         fused=True,
     )
