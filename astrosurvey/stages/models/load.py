@@ -115,8 +115,11 @@ def to_model(network: nn.Module, architecture: str, config: Mapping[str, Any], c
         config: what the network was built with.
         card: see `astrosurvey.products.Model`.
     """
-    weights = {}
-    for name, tensor in network.state_dict().items():
-        array = tensor.detach().cpu().numpy()
-        weights[name] = array.astype(np.float16) if array.dtype == np.float32 else np.array(array)
+    arrays = to_weights(network)
+    weights = {name: array.astype(np.float16) if array.dtype == np.float32 else array for name, array in arrays.items()}
     return Model(architecture, config, weights, card)
+
+
+def to_weights(network: nn.Module) -> dict[str, np.ndarray]:
+    """Return copies of a network's weights and buffers, by name, as precise as they are."""
+    return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in network.state_dict().items()}

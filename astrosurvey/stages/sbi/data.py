@@ -89,6 +89,11 @@ class Simulations:
         """What all data take in single precision."""
         return 4 * len(self) * int(np.prod(self.shape))
 
+    @property
+    def at_once(self) -> int:
+        """Simulations whose data are `BLOCK` values, or a single one."""
+        return max(1, BLOCK // int(np.prod(self.shape)))
+
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return (n, …) float32 data of some rows."""
         found = np.empty((len(rows), *self.shape), np.float32)
@@ -100,10 +105,9 @@ class Simulations:
         return found
 
     def blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield some rows, so many at a time that their data are `BLOCK` values, or those of a single one."""
-        step = max(1, BLOCK // int(np.prod(self.shape)))
-        for first in range(0, len(rows), step):
-            yield rows[first : first + step]
+        """Yield some rows, `at_once` of them at a time."""
+        for first in range(0, len(rows), self.at_once):
+            yield rows[first : first + self.at_once]
 
     def split(self, keep_back: float) -> Split:
         """Return which of the usable rows are learnt from, and which are kept back: half to validate, half to test.
@@ -120,7 +124,7 @@ class Simulations:
 
     def sample(self, rows: np.ndarray) -> np.ndarray:
         """Return the data of at most `SCALES` of some rows, evenly chosen, as (n, feature)."""
-        most = min(SCALES, max(1, BLOCK // int(np.prod(self.shape))))
+        most = min(SCALES, self.at_once)
         chosen = rows[:: max(1, -(-len(rows) // most))]
         return self.take(chosen).reshape(len(chosen), -1)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from ...core.stage import Context, DataError
 from ...products import Model, Observations
-from ..models.load import ARCHITECTURES, to_network
+from ..models.load import ARCHITECTURES, to_network, to_weights
 from .calibration.check import Calibration
 from .calibration.misspecification import Detector, Seen, among_weights, parted
 from .data import Simulations
@@ -138,13 +138,13 @@ def to_model(
         training: what the card shall say of it.
         network: whose summaries it was trained on; None where it has seen the data themselves.
     """
-    weights = {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in trained.network.state_dict().items()}
+    weights = to_weights(trained.network)
     weights |= {f"{_SCALING}{name}": array for name, array in data.to_arrays().items()}
     weights |= among_weights(detector)
     summary: dict[str, Any] = {}
     if network is not None:
         summary = {SUMMARY: network.to_card()}
-        weights |= {f"{_SUMMARY}{name}": np.array(tensor.detach().cpu().numpy()) for name, tensor in network.network.state_dict().items()}
+        weights |= {f"{_SUMMARY}{name}": array for name, array in to_weights(network.network).items()}
     card = {
         "task": TASK,
         "method": method,

@@ -59,7 +59,7 @@ class FlowConfig(CalibratedConfig):
 
 
 class EstimatorStage(Stage):
-    """A stage that trains what `sbi.posterior` asks: a subclass writes a name, a `Config` and `train`."""
+    """A stage that trains what `sbi.posterior` asks: a subclass writes a name, a `Config` and `run`."""
 
     scope = "survey"
     inputs: ClassVar[Mapping[str, Any]] = {"observations": Tiles.of(Observations)}
@@ -67,15 +67,6 @@ class EstimatorStage(Stage):
 
     class Config(CalibrationConfig):
         """Settings of every such stage; a subclass adds its own."""
-
-    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
-        """Return the model and its calibration."""
-        model, metrics = self.train(ctx, observations)
-        return {"posterior_model": model, "calibration": metrics}
-
-    def train(self, ctx: Context, observations: Tiles[Observations]) -> tuple[Model, Metrics]:
-        """Return a trained estimator and what is known of it."""
-        raise NotImplementedError
 
 
 class NeuralStage(EstimatorStage):

@@ -141,18 +141,6 @@ def test_the_density_of_draws_is_that_of_draws(first):
     assert np.where(inside, np.exp(-log), 0).mean() == pytest.approx((high - low).prod(), rel=0.1)
 
 
-def test_densities_of_categories_are_judged_by_the_model(first, surroundings):
-    made = simulations(60, seed=9)
-    asked = {"posterior_model": first["posterior_model"], "observations": made}
-    answered = Posterior(Posterior.Config(draws=100)).run(surroundings(), **asked)
-    parts = {name: gathered(answered[name]) for name in ("posterior", "posterior_sample")} | {"observations": gathered(made)}
-    rest = {"posterior_model": first["posterior_model"], "sources": None, "truth": None}
-    judged = EvaluatePosterior().run(surroundings(), **parts, **rest)["metrics"]
-    # Entropies of normal posteriors of a and of b given a; of the third, noise leaves some doubt between three values.
-    expected = -np.log(2 * np.pi * np.e * NOISE * NOISE / np.sqrt(1 + NOISE**2))
-    assert judged["log_score"].value == pytest.approx(expected, abs=0.6)
-
-
 def test_only_what_is_learnt_together_is_tested_together(first):
     estimator = opened(first["posterior_model"], "cpu").estimator
     x, rng = np.repeat(SEEN[:1], 40, axis=0), np.random.default_rng(1)
@@ -282,3 +270,6 @@ def test_only_what_is_known_together_is_evaluated_together(first, surroundings):
     estimator = opened(model, "cpu").estimator
     exact = estimator.log_prob(seen.parameters.draws[:, None], seen.data)[:, 0]
     assert metrics["log_score"].value == pytest.approx(exact.mean(), abs=0.01)
+    # Entropies of normal posteriors of a and of b given a; of the third, noise leaves some doubt between three values.
+    expected = -np.log(2 * np.pi * np.e * NOISE * NOISE / np.sqrt(1 + NOISE**2))
+    assert metrics["log_score"].value == pytest.approx(expected, abs=0.6)

@@ -9,11 +9,11 @@ import pytest
 
 from astrosurvey import DataError, Observations
 from astrosurvey.catalog.flags import SBI
+from astrosurvey.stages.sbi import data as data_module
 from astrosurvey.stages.sbi.data import Simulations
 from astrosurvey.stages.sbi.priors import Prior
 from astrosurvey.stages.sbi.scaling import ParameterScaling
 from astrosurvey.stages.sbi.stage import Posterior
-from astrosurvey.stages.sbi.summaries import train as train_module
 from astrosurvey.stages.sbi.summaries.blocks import summarised
 from astrosurvey.stages.sbi.summaries.moments_stage import Summarise, TrainMoments
 from astrosurvey.stages.sbi.summaries.normal import NormalPosterior
@@ -199,12 +199,14 @@ def test_a_symmetry_that_would_mix_bands_or_columns_is_refused(settings, shape):
 
 
 def test_a_validation_reads_large_data_piece_by_piece(monkeypatch):
-    monkeypatch.setattr(train_module, "BLOCK", 36)
+    monkeypatch.setattr(data_module, "BLOCK", 36)
+
     read, take = [], Simulations.take
     monkeypatch.setattr(Simulations, "take", lambda self, rows: read.append(len(rows)) or take(self, rows))
     settings = {"features": 2, "epochs": 1, "batch": 90, "keep_back": 0.9, "calibration": "off"}
     run(TrainMoments, settings, observations=tiles_of(t=observed(300, (12,), np.random.default_rng(1))))
     assert {2, 3} <= {*read}
+    assert [rows for rows in read if rows > 3] == [36]  # the one step of training
 
 
 def test_data_of_unknown_parameters_are_refused():

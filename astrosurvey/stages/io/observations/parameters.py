@@ -58,8 +58,11 @@ def with_parameters(found: Observations, config: Config, tile: Tile, log: loggin
             fix="give one for each, or for each so many in a row",
         )
     _require_inside(path, theta, prior)
-    _compare(theta, prior, log)
-    _look_for_scattered(theta, prior, log)
+    draws = np.unique(theta, axis=0)  # rows of several maps of one simulation are one draw
+    _compare(draws, prior, log)
+    if len(draws) < _runs(theta) and any(m.kind != "categorical" for m in prior.marginals):
+        # Only neighbours are learnt from, or kept back, together.
+        log.warning("rows of the same parameters do not follow one another: training and calibration share some; sort the observations")
     return replace(found, parameters=prior.samples(np.repeat(theta, len(found) // len(theta), axis=0)))
 
 
@@ -82,19 +85,16 @@ def _require_inside(path: Path, theta: np.ndarray, prior: Prior) -> None:
     raise BadInput(path, f"{said} ({rows} of {len(theta)} rows lie beyond)", fix="correct the prior, or leave these simulations out")
 
 
-def _compare(theta: np.ndarray, prior: Prior, log: logging.Logger) -> None:
+def _compare(draws: np.ndarray, prior: Prior, log: logging.Logger) -> None:
     """Warn of parameters that are not distributed as their prior says."""
     from scipy.stats import kstest
 
-    theta = np.unique(theta, axis=0)  # those of several maps of one simulation are one draw
     for k, marginal in enumerate(prior.marginals):
-        if marginal.kind != "categorical" and kstest(marginal.probability(theta[:, k]), "uniform").pvalue < UNLIKELY:
+        if marginal.kind != "categorical" and kstest(marginal.probability(draws[:, k]), "uniform").pvalue < UNLIKELY:
             message = "%s is not distributed as its prior says, %s %s: posteriors will follow the simulations, not the prior"
             log.warning(message, marginal.name, marginal.kind, list(marginal.args))
 
 
-def _look_for_scattered(theta: np.ndarray, prior: Prior, log: logging.Logger) -> None:
-    """Warn of rows of the same parameters that do not follow one another: only neighbours are learnt from, or kept back, together."""
-    starts = 1 + int((theta[1:] != theta[:-1]).any(axis=1).sum())
-    if len(np.unique(theta, axis=0)) < starts and any(m.kind != "categorical" for m in prior.marginals):
-        log.warning("rows of the same parameters do not follow one another: training and calibration share some; sort the observations")
+def _runs(theta: np.ndarray) -> int:
+    """Return how many runs of equal neighbours there are among rows."""
+    return 1 + int((theta[1:] != theta[:-1]).any(axis=1).sum())

@@ -10,9 +10,10 @@ import numpy as np
 from ....core.stage import Context, DataError
 from ....networks.summaries.build import Kind
 from ....products import Metric, Metrics, Model
+from ...models.load import to_weights
 from ..calibration.misspecification import among_weights
 from ..calibration.product import to_metrics
-from ..data import BLOCK, Simulations
+from ..data import Simulations
 from ..infer import calibrated, require
 from ..scaling import ParameterScaling
 from .model import ARCHITECTURE, TASK, opened
@@ -42,7 +43,7 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
     if len(split.training) < FEWEST:
         raise DataError(f"{len(split.training)} simulations without missing values are too few to learn from; at least {FEWEST} are needed")
     axis = 0 if config.channels else len(simulations.shape) - 1 if kind == "deep_set" or len(simulations.shape) == 1 else None
-    some = split.training[: max(1, BLOCK // int(np.prod(simulations.shape)))]
+    some = split.training[: simulations.at_once]
     scaling = FieldScaling.learnt(simulations.take(some), axis, sets=kind == "deep_set")
     shape = list(simulations.shape)
     network = {"kind": kind, "shape": shape, "features": config.features, "parameters": len(simulations.prior)}
@@ -59,7 +60,7 @@ def fitted(ctx: Context, simulations: Simulations, config: Any, kind: Kind) -> t
         learning_rate=config.learning_rate,
         seed=int(ctx.rng.integers(2**31)),
     )
-    weights = {name: tensor.cpu().numpy() for name, tensor in trained.state_dict().items()}
+    weights = to_weights(trained)
     card = {
         "task": TASK,
         "title": "Moment network: summaries of data, and mean and standard deviation of each parameter's posterior",

@@ -16,7 +16,7 @@ from ....networks.summaries.build import moment_network
 from ....networks.summaries.moments import moment_loss
 from ....networks.summaries.symmetries import Symmetry, moved
 from ....networks.train import History, Recipe, fit
-from ..data import BLOCK, Batches, Simulations, Split
+from ..data import Batches, Simulations, Split
 from ..scaling import ParameterScaling
 from .scale import FieldScaling
 
@@ -56,7 +56,7 @@ def train(
     truth = torch.from_numpy(np.ascontiguousarray(ParameterScaling(simulations.prior).to_flow(simulations.theta), np.float32))
     batches = Batches(split.training, batch, 1, seed)
     held = (split.validation if len(split.validation) else split.training)[:VALIDATION]
-    together = min(batch, max(1, BLOCK // int(np.prod(simulations.shape))))
+    together = min(batch, simulations.at_once)
 
     def read(rows: np.ndarray) -> Tensor:
         return torch.from_numpy(scaling(simulations.take(rows))).to(ctx.device)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
-from astrosurvey import Context, Metrics, Model, Observations, Tiles
+from astrosurvey import Context, Observations, Tiles
 from astrosurvey.stages.sbi.stage import CalibrationConfig, EstimatorStage
 
 
@@ -39,11 +40,12 @@ class SbiStage(EstimatorStage):
 
     version = 2
 
-    def train(self, ctx: Context, observations: Tiles[Observations]) -> tuple[Model, Metrics]:
-        """Return a trained estimator and what is known of it."""
+    def run(self, ctx: Context, *, observations: Tiles[Observations]) -> Mapping[str, Any]:
+        """Return the model and its calibration."""
         from .training import infer
 
-        return infer(ctx, observations, self.config, self.name)
+        model, metrics = infer(ctx, observations, self.config, self.name)
+        return {"posterior_model": model, "calibration": metrics}
 
 
 class SbiPosterior(SbiStage):
