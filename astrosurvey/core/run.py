@@ -114,20 +114,20 @@ def run_pipeline(
     """
     store = Store(Path(out).absolute())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
-    with RunLock(store.root / "run.lock", force=force_unlock):
+    with RunLock(store.root / "run.lock", force=force_unlock) as lock:
         store.sweep()
         log = JsonLog(store.root / "events.jsonl")
         try:
-            return _Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)
+            return _Coordinator(plan, Events(log, *listeners), device, list(command), lock).run(engine)
         finally:
             log.close()
 
 
 class _Coordinator:
-    def __init__(self, plan: Plan, events: Events, device: str, command: list[str]) -> None:
+    def __init__(self, plan: Plan, events: Events, device: str, command: list[str], lock: RunLock) -> None:
         self.plan, self.store, self.events, self.device = plan, plan.store, events, device
         self.options = plan.pipeline.run
-        self.command = command
+        self.command, self.lock = command, lock
         self.allowed = self.options.failures_allowed(len(plan.tasks))
         self.flying: dict[tuple[str, str | None], Task] = {}
         self.batches: dict[tuple[str, str | None], float] = {}
@@ -168,8 +168,9 @@ class _Coordinator:
         counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
         seconds = time.time() - self.started
         with contextlib.suppress(OSError):
-            self.plan.digests.save()
-            self.write_run_json(int(code), counts, stopped)
+            if not self.lock.lost:  # else the directory is another's
+                self.plan.digests.save()
+                self.write_run_json(int(code), counts, stopped)
             said = {f"{stage}/{state}": n for (stage, state), n in counts.items()}
             about = {"exit_code": int(code), "counts": said, "seconds": round(seconds, 2), "stopped": stopped}
             self.events.emit("run_finished", data=about)
@@ -178,6 +179,8 @@ class _Coordinator:
 
     def loop(self, engine: _LazyEngine) -> None:
         while True:
+            if self.lock.lost:
+                raise Stop(f"stopped: {self.lock.lost}; only one may work in {self.store.root} at a time")
             while not self.draining and len(self.flying) < engine.slots:
                 if self.later and self.later[0][0] <= time.monotonic():
                     self.launch(engine, heapq.heappop(self.later)[1])
