@@ -1,1 +1,1 @@
-"""Engines beyond this process: Dask workers of this machine and of a batch system."""
+"""The engines that have workers, and the site file that configures them."""
