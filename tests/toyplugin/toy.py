@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from astrosurvey import DataError, Field, FilePath, NoWork, ProductError, Stage, StageConfig, Tiles, hookimpl, optional
+from astrosurvey.core.store import Store
 
 astrosurvey_api = 1
 
@@ -225,6 +226,12 @@ def register_stages(register):
 
 
 def products(root):
-    """Return the bytes of every product of a run directory by its path below `products/`."""
-    folder = Path(root) / "products"
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "task.json"}
+    """Return the bytes of every product of a run directory by stage, tile and file."""
+    store = Store(root)
+    folders = {name: store.folder(*name) for name in store.published()}
+    return {
+        (*name, str(p.relative_to(folder))): p.read_bytes()
+        for name, folder in folders.items()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != "task.json"
+    }
