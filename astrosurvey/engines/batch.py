@@ -16,7 +16,6 @@ from dask_jobqueue.htcondor import HTCondorJob
 from dask_jobqueue.lsf import LSFJob
 from dask_jobqueue.pbs import PBSJob
 from dask_jobqueue.slurm import SLURMJob
-from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 
 from . import script
@@ -86,6 +85,8 @@ def job_class(engine: str, jobs: Jobs, pool: str) -> Any:
 
 class Demand(Adaptive):
     """One worker for each task that waits or runs, within bounds; and an eye on jobs that have no worker."""
+
+    cluster: BatchCluster
 
     async def adapt(self) -> None:
         """Look after the jobs, then submit or cancel some; trouble is kept for the engine to tell."""
@@ -242,6 +243,3 @@ def scheduler_options(site: BatchSite) -> dict[str, Any]:
     """Return where the pool's scheduler listens: where nodes reach it; its dashboard on this machine only."""
     where = {"host": site.host} if site.host else {"interface": site.interface} if site.interface else {}
     return {**where, "dashboard_address": "127.0.0.1:0"}
-
-
-__all__ = ["BatchCluster", "BatchResources", "Demand", "Status", "job_class", "last_words", "scheduler_options", "submit_error"]

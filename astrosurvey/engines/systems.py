@@ -97,7 +97,7 @@ _UNKNOWN = re.compile(r"unknown job|not found|does not exist|has finished|invali
 def _slurm(text: str) -> dict[str, JobState]:
     found = {}
     for line in text.splitlines():
-        job, state, reason = (line.split("|") + ["", ""])[:3]
+        job, state, reason = [*line.split("|"), "", ""][:3]
         if state in ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"):
             found[job] = JobState(False, reason if reason != "None" else "")
         elif state in ("RUNNING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"):
@@ -136,7 +136,7 @@ def _htcondor(text: str) -> dict[str, JobState]:
 def _lsf(text: str) -> dict[str, JobState]:
     found = {}
     for line in text.splitlines():
-        job, state, reason = (line.split("|", 2) + ["", ""])[:3]
+        job, state, reason = [*line.split("|", 2), "", ""][:3]
         if state in ("PEND", "PSUSP", "WAIT"):
             found[job] = JobState(False, reason.strip(" -;"))
         elif state in ("RUN", "USUSP", "SSUSP", "PROV", "UNKWN"):
