@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ def options(site: BatchSite, request: Request, name: str, logs: Path) -> dict[st
         name: the job's name; what a batch system does not take is changed.
         logs: the folder for what jobs print.
     """
-    lifetime, stagger = _lifetime(request.walltime)
     common = {
         "cores": request.cores,
         "memory": f"{request.memory}B",
@@ -42,7 +42,7 @@ def options(site: BatchSite, request: Request, name: str, logs: Path) -> dict[st
         "local_directory": site.scratch,
         "log_directory": str(logs),
         "job_script_prologue": prologue(site, request),
-        "worker_extra_args": [*WORKER, "--no-dashboard", "--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{stagger}s"],
+        "worker_extra_args": [*WORKER, "--no-dashboard"],
         "job_directives_skip": [],
         "job_name": job_name(site.engine, name),
     }
@@ -58,6 +58,7 @@ def job_name(engine: str, name: str) -> str:
 def prologue(site: BatchSite, request: Request) -> list[str]:
     """Return the shell lines before the worker: the site's, then what the worker finds in its environment."""
     lines = [*site.setup, "export " + " ".join(f"{variable}={request.cores}" for variable in _THREADS)]
+    lines.append(f"export ASTROSURVEY_LIFETIME={request.walltime - max(60, request.walltime // 10)}")
     if site.scratch:
         lines += [f'export ASTROSURVEY_SCRATCH="{site.scratch}"', 'mkdir -p "$ASTROSURVEY_SCRATCH"']
     if (plugins := os.environ.get("ASTROSURVEY_PLUGINS")) is not None:
@@ -74,12 +75,6 @@ def gpu_directives(site: BatchSite, request: Request) -> list[str]:
 
 _GPUS = {"slurm": "--gres=gpu:{gpus}", "pbs": "", "htcondor": "request_gpus = {gpus}", "lsf": '-gpu "num={gpus}"'}
 """How GPUs are asked for; PBS has them in `select`."""
-
-
-def _lifetime(walltime: int) -> tuple[int, int]:
-    """Return after how many seconds a worker gives back its job, and how far apart workers do so."""
-    spare = min(300, walltime // 5)
-    return walltime - spare - spare // 2, spare // 2
 
 
 def clock(seconds: int) -> str:
@@ -132,3 +127,19 @@ def _lsf(site: BatchSite, request: Request) -> dict[str, Any]:
 
 
 _BY_SYSTEM = {"slurm": _slurm, "pbs": _pbs, "htcondor": _htcondor, "lsf": _lsf}
+
+
+def job_script(job: Any, site: BatchSite, request: Request, name: str, logs: Path, *, scheduler: str = "tcp://COORDINATOR:PORT") -> str:
+    """Return the script that is submitted for a job.
+
+    Args:
+        job: the class of dask-jobqueue's job.
+        site: the site file.
+        request: what the job asks for.
+        name: the job's name.
+        logs: the folder for what it prints.
+        scheduler: the address at which the worker finds the coordinator.
+    """
+    with tempfile.TemporaryDirectory() as folder:  # dask-jobqueue makes the folder; a script that is only looked at shall leave none
+        made: str = job(scheduler, name=f"{name}-0", **options(site, request, name, Path(folder))).job_script()
+        return made.replace(folder, str(logs))

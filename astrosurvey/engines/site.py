@@ -295,8 +295,8 @@ def _check_batch(site: BatchSite, report: _Report) -> None:
             )
         if most is not None and resources.memory > most:
             report((*place, "memory"), f"is more than memory_max, {site.memory_max}", "raise memory_max")
-        if resources.walltime < 60:
-            report((*place, "walltime"), "is less than a minute", "a worker needs some time to start; give hours:minutes:seconds")
+        if resources.walltime < 120:
+            report((*place, "walltime"), "is less than two minutes", "a worker needs some time to start; give hours:minutes:seconds")
     if site.engine == "htcondor":
         for place, lines in (((), site.directives), *((("resources", p), f.directives or []) for p, f in site.resources.items())):
             for index in (k for k, line in enumerate(lines) if "=" not in line):
