@@ -289,7 +289,7 @@ def _failure(error: Exception | SystemExit, order: Order) -> Failure:
         chain.append(link)
         link = link.__cause__ or link.__context__
     memory = any(isinstance(e, MemoryError) or type(e).__name__ == "OutOfMemoryError" for e in chain)
-    full = next((e.strerror for e in chain if isinstance(e, DiskFull)), "")
+    full = next((str(e.strerror) for e in chain if isinstance(e, DiskFull)), "")
     if not full and (number := errno_of_full(error)):
         full = f"{said_of(number)} {disk_of(order.run)}"
     if memory:
