@@ -93,7 +93,7 @@ def unpack(root: Path, tell: Callable[[str, int], None] = lambda stage, tasks: N
     Args and errors are those of `pack`.
     """
     with _alone(root, force_unlock) as (store, done):
-        for stage in dict.fromkeys(stage for stage, _ in store.packs.tasks()):
+        for stage in store.packs.stages():
             number = 0
             for path in store.packs.of_stage(stage):
                 damaged = 0

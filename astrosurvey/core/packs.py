@@ -7,6 +7,7 @@ is packed of it, and counts.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -112,6 +113,7 @@ class Packs:
     def __init__(self, root: Path) -> None:
         self.folder = root / FOLDER
         self._known: dict[Path, dict[str, dict[str, tuple[int, int]]]] = {}
+        self._damaged: set[Path] = set()
         self._any: bool | None = None
 
     def __bool__(self) -> bool:
@@ -135,10 +137,12 @@ class Packs:
 
     def tasks(self, stage: str | None = None) -> Iterator[tuple[str, str]]:
         """Yield the (stage, tile) of every packed task, in order of their names."""
-        if not self:
-            return
-        for name in [stage] if stage else sorted(p.name for p in self.folder.iterdir() if p.is_dir()):
+        for name in [stage] if stage else self.stages():
             yield from ((name, tile) for tile in sorted({tile for pack in self.of_stage(name) for tile in self._index(pack)}))
+
+    def stages(self) -> list[str]:
+        """Return the stages that have packs, in order of their names."""
+        return sorted(path.name for path in self.folder.iterdir() if path.is_dir()) if self else []
 
     def of_stage(self, stage: str) -> list[Path]:
         """Return a stage's packs; of a tile that is in two, what is in the first counts."""
@@ -146,8 +150,15 @@ class Packs:
         return sorted(found, key=lambda path: (path.stem == WHOLE, -len(path.name), path.name))
 
     def packed(self, pack: Path) -> dict[str, PackedTask]:
-        """Return the tasks in a pack by their tiles."""
-        return {tile: PackedTask(pack, members) for tile, members in self._index(pack).items()}
+        """Return the tasks in a pack by their tiles; of a pack that is not there, none.
+
+        Raises:
+            OSError: it is damaged.
+        """
+        index = self._index(pack)
+        if pack in self._damaged:
+            raise OSError(errno.EIO, "this pack is damaged; remove it and run the pipeline again", str(pack))
+        return {tile: PackedTask(pack, members) for tile, members in index.items()}
 
     def _index(self, path: Path) -> dict[str, dict[str, tuple[int, int]]]:
         if path not in self._known:
@@ -160,8 +171,8 @@ class Packs:
                             index.setdefault(tile, {})[sys.intern(name)] = (member.header_offset, member.file_size)
             except FileNotFoundError:
                 pass
-            except zipfile.BadZipFile as error:
-                raise OSError(f"{path} is damaged: {error}") from None
+            except (zipfile.BadZipFile, UnicodeDecodeError):
+                self._damaged.add(path)  # for a run, what cannot be read is not there, and is made again
             self._known[path] = index
         return self._known[path]
 
