@@ -12,6 +12,8 @@ from pathlib import Path
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROBE = 64 * 1024
 """Bytes for which there must be room; a library's writer may have stopped before the last block."""
+_FEW = 64
+_NO_FILES = "no more files are allowed on"
 
 
 class DiskFull(OSError):
@@ -36,8 +38,6 @@ def noticing_full_disks(places: Mapping[str, Path]) -> Iterator[None]:
         for name, folder in places.items():
             if said := _fullness(folder):
                 raise DiskFull(errno.ENOSPC, f"{said} {name}") from error
-        if number := errno_of_full(error):  # a quota that has room again for the probe, or a disk that we do not know of
-            raise DiskFull(errno.ENOSPC, f"{said_of(number)} {getattr(error, 'filename', None) or next(iter(places))}") from error
         raise
 
 
@@ -73,12 +73,16 @@ def advice(said: str, run: str | Path) -> str:
     return f"stopped: {said}; make room{fewer} and run the same command again to resume"
 
 
-_NO_FILES = "no more files are allowed on"
-
-
-def said_of(number: int) -> str:
-    """Return in words what an error number says of a disk; its name follows."""
-    return "the quota is used up on" if number == errno.EDQUOT else "no space left on"
+def said_of(number: int, folder: Path | None = None) -> str:
+    """Return in words what an error number says of the disk of a folder; the disk's name follows."""
+    if number == errno.EDQUOT:
+        return "the quota is used up on"
+    with contextlib.suppress(OSError):
+        status = os.statvfs(folder or "")
+        # A few may be free again: a task that fails takes away what it has made.
+        if status.f_files and status.f_favail < _FEW and status.f_bavail * status.f_frsize >= _PROBE:
+            return _NO_FILES
+    return "no space left on"
 
 
 def _fullness(folder: Path) -> str:
@@ -95,6 +99,5 @@ def _fullness(folder: Path) -> str:
     except OSError as error:
         if error.errno not in _FULL:
             return ""
-        status = os.statvfs(folder)
-        return _NO_FILES if error.errno == errno.ENOSPC and status.f_files and not status.f_favail else said_of(error.errno)
+        return said_of(error.errno, folder)
     return ""

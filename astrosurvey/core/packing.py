@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .digests import digest_path, sync_folder
+from .digests import SILLY, digest_path, sync_folder
 from .lock import RunLock
 from .packs import PackedTask, Packs
 from .store import RECORD, Record, Store, packed_record
@@ -164,6 +164,8 @@ def _members(folder: Path) -> Iterator[tuple[str, int, Iterator[bytes]]]:
     """Yield (name, size, content) of every file in a folder, and of every empty folder, whose name ends with "/", in order."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if path.name.startswith(SILLY):
+            continue
         if path.is_file():
             with path.open("rb") as stream:
                 yield name, path.stat().st_size, iter(lambda stream=stream: stream.read(_PART), b"")  # type: ignore[misc]

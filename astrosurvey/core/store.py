@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import layout, scratch
-from .digests import again, digest_path, sync_folder, write_atomically
+from .digests import again, digest_path, size_of, sync_folder
 from .layout import Layout
 from .packs import Extracted, PackedTask, Packs
 
@@ -27,7 +28,7 @@ RECORD = "task.json"
 _TEMPORARY, _OLD = ".new-", ".old-"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """One product in a run directory.
 
@@ -46,7 +47,7 @@ class Stored:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What `task.json` says of a finished task: its key, what went into it, and what came out.
 
@@ -68,6 +69,11 @@ class Record:
         """Return the content of `task.json`."""
         return json.dumps({"format": 1, **asdict(self)}, indent=1, sort_keys=True).encode()
 
+    def slim(self) -> Record:
+        """Return the record with no more than what the tasks behind it need; one of a hundred thousand is little then."""
+        outputs = {port: Stored(sys.intern(s.file), sys.intern(s.kind), s.sha256, s.bytes, _NOTHING) for port, s in self.outputs.items()}
+        return Record(self.key, _NOTHING, sys.intern(self.state), outputs, _NOTHING)
+
     @classmethod
     def from_json(cls, text: bytes) -> Record:
         """Return the record that `as_json` wrote.
@@ -81,6 +87,9 @@ class Record:
             return cls(values["key"], values["fields"], values["state"], outputs, values["facts"])
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"no task record: {error}") from None
+
+
+_NOTHING: dict[str, Any] = {}
 
 
 class Store:
@@ -125,9 +134,9 @@ class Store:
 
     def record(self, stage: str, tile: str | None) -> Record | None:
         """Return a task's record, or None when there is none that can be read."""
-        path = self.folder(stage, tile) / RECORD
+        path = f"{self.folder(stage, tile)}/{RECORD}"
         try:
-            return Record.from_json(again(path.read_bytes))
+            return Record.from_json(again(lambda: _read(path)))
         except FileNotFoundError:
             packed = self.packed(stage, tile)
             return packed_record(packed) if packed else None
@@ -142,20 +151,16 @@ class Store:
     def is_sound(self, stage: str, tile: str | None, record: Record, *, verify: bool = False) -> bool:
         """Tell whether a record's products are there in their recorded sizes; `verify` hashes them again."""
         folder, packed = self.folder(stage, tile), self.packed(stage, tile)
-        for stored in record.outputs.values():
-            path = folder / stored.file
-            try:
-                if packed:
-                    sha256, size = packed.digest(stored.file) if verify else "", packed.size(stored.file)
-                elif verify or path.is_dir():
-                    sha256, size = digest_path(path)
-                else:
-                    sha256, size = "", path.stat().st_size
-            except OSError:
-                return False
-            if size != stored.bytes or (verify and sha256 != stored.sha256):
-                return False
-        return True
+        try:
+            if packed:
+                return all(
+                    packed.size(s.file) == s.bytes and (not verify or packed.digest(s.file) == s.sha256) for s in record.outputs.values()
+                )
+            if verify:
+                return all(digest_path(folder / s.file) == (s.sha256, s.bytes) for s in record.outputs.values())
+            return all(size_of(f"{folder}/{s.file}") == s.bytes for s in record.outputs.values())
+        except OSError:
+            return False
 
     def path(self, stage: str, tile: str | None, port: str, record: Record) -> Path:
         """Return where a product is stored, or would be were it not packed; `get` makes of it where it can be read."""
@@ -214,26 +219,39 @@ class Store:
     def sweep(self) -> None:
         """Remove what killed tasks left behind; only for the holder of the run's lock."""
         shutil.rmtree(self.root / scratch.FOLDER, ignore_errors=True)
-        for folder in layout.hidden(self.root / "products"):
-            if folder.name.startswith((_TEMPORARY, _OLD)):
-                shutil.rmtree(folder, ignore_errors=True)
+        for area in ("products", "failures"):
+            for folder in layout.hidden(self.root / area):
+                if folder.name.startswith((_TEMPORARY, _OLD)):
+                    shutil.rmtree(folder, ignore_errors=True)
         for pack in self.packs.folder.glob("*/.*"):
             pack.unlink(missing_ok=True)
 
     def write_failure(self, stage: str, tile: str | None, files: dict[str, str]) -> None:
-        """Write what is known of a failure, replacing what an earlier attempt left."""
-        folder = self.failure_folder(stage, tile)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write what is known of a failure, replacing what an earlier attempt left.
+
+        It is whole or not there, but need not outlive the machine: a failed task is tried again anyway.
+        """
+        final = self.failure_folder(stage, tile)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        private = final.with_name(f"{_TEMPORARY}{final.name}-{uuid.uuid4().hex[:12]}")
+        private.mkdir()
         for name, text in files.items():
-            write_atomically(folder / name, text.encode("utf-8", "backslashreplace"))
+            (private / name).write_bytes(text.encode("utf-8", "backslashreplace"))
         with contextlib.suppress(FileNotFoundError):
-            (folder / "reproduce.sh").chmod(0o755)
+            (private / "reproduce.sh").chmod(0o755)
+        shutil.rmtree(final, ignore_errors=True)
+        private.rename(final)
 
     def clear_failure(self, stage: str, tile: str | None) -> None:
         """Forget a failure that a later attempt has mended."""
         folder = self.failure_folder(stage, tile)
         if folder.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
 
 
 def packed_record(packed: PackedTask) -> Record | None:

@@ -291,7 +291,7 @@ def _failure(error: Exception | SystemExit, order: Order) -> Failure:
     memory = any(isinstance(e, MemoryError) or type(e).__name__ == "OutOfMemoryError" for e in chain)
     full = next((str(e.strerror) for e in chain if isinstance(e, DiskFull)), "")
     if not full and (number := errno_of_full(error)):
-        full = f"{said_of(number)} {disk_of(order.run)}"
+        full = f"{said_of(number, Path(order.run))} {disk_of(order.run)}"
     if memory:
         gc.collect()
         _stages.clear()  # drops whatever setup() holds on the device
