@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,15 +73,20 @@ class JsonLog:
 def read_log(path: Path) -> list[Event]:
     """Return the events of the last run in a log; what is no event, as a killed driver's torn line, is left out."""
     events: list[Event] = []
+    for event in each_event(path):
+        if event.kind == "run_started":
+            events.clear()
+        events.append(event)
+    return events
+
+
+def each_event(path: Path) -> Iterator[Event]:
+    """Yield the events of all runs in a log; what is no event, as a killed driver's torn line, is left out."""
     with path.open(encoding="utf-8", errors="replace") as stream:
         for line in stream:
             event = _event(line)
-            if event is None:
-                continue
-            if event.kind == "run_started":
-                events.clear()
-            events.append(event)
-    return events
+            if event is not None:
+                yield event
 
 
 def _event(line: str) -> Event | None:

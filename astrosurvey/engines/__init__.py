@@ -1,0 +1,1 @@
+"""Where tasks run: this machine's workers, batch systems, job arrays."""
