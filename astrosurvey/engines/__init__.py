@@ -1,1 +1,1 @@
-"""Where tasks run: this machine's workers, batch systems, job arrays."""
+"""The engines that have workers, and the site file that configures them."""

@@ -11,6 +11,7 @@ from ...core.digests import write_atomically
 from ...core.lock import RunLock
 from ...core.pipeline import Pipeline
 from ...core.run import dump
+from ..site import in_bytes
 from . import slurm
 from .jobs import refuse_queued
 from .layout import SHARD, ArrayPlan, Wave
@@ -73,7 +74,7 @@ def _cut(pipeline: Pipeline, root: Path, site: Any, tiles: int, name: str) -> tu
                 tiles=each,
                 after=tuple(place + 1 for place in group.after),
                 memory=asked.memory,
-                more=site.more_memory(asked).memory,
+                more=asked.with_memory(site.memory_factor, in_bytes(site.memory_max) if site.memory_max else None).memory,
                 gpus=asked.gpus,
                 time_limits=limits,
             )
