@@ -119,8 +119,8 @@ def _inline() -> Engine:
 
 
 def _local(settings: Mapping[str, Any], gpus: int) -> Callable[[], Engine]:
-    from .core.engine import LocalEngine, LocalSettings
     from .core.settings import validate
+    from .engines.local import LocalEngine, LocalSettings
 
     problems: list[str] = []
     checked = validate(

@@ -235,7 +235,7 @@ def pipeline_page() -> str:
 
 def site_page() -> str:
     """Return the page of the site file's settings."""
-    from astrosurvey.core.engine import LocalSettings
+    from astrosurvey.engines.local import LocalSettings
     from astrosurvey.engines.site import AddressSite, BatchSite
 
     intro = (
