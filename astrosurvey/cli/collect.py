@@ -31,7 +31,7 @@ def collect(run: Path, resubmit: bool, no_report: bool, as_json: bool) -> int:
     if as_json:
         print_json({**(as_values(result, report) if result else {"exit_code": int(ExitCode.STOPPED)}), "elements": elements})
     elif result is None:
-        click.echo(f"{found.settled} tasks are settled, and {len(found.queued)} elements are in the queue; collect again when they have ended")
+        click.echo(f"{found.settled} tasks are settled, {len(found.queued)} elements are in the queue; collect again when they have ended")
     else:
         click.echo(summary(result))
         for line in found.where[:3]:

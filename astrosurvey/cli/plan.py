@@ -62,7 +62,10 @@ def _write_array(checked: Any, root: Path, selection: Any, engine: str, as_json:
 
     if selection != Selection():
         raise click.UsageError("job arrays run the whole pipeline; leave --from, --to, --only, --tiles, --rerun and --retry-failed out")
-    made = write_array(checked, root, read_site(engine))
+    site = read_site(engine)
+    if site.engine != "slurm":
+        raise click.UsageError(f"{engine} is for {site.engine}, and job arrays are Slurm's; give a site file with `engine: slurm`")
+    made = write_array(checked, root, site)
     submit = made.folder / "submit.sh"
     if as_json:
         waves = [{"stages": w.stages, "scope": w.scope, "elements": w.elements, "tiles": w.tiles, "after": w.after} for w in made.waves]

@@ -43,7 +43,10 @@ class Events:
 
     def emit(self, kind: str, stage: str = "", tile: str | None = None, data: dict[str, Any] | None = None) -> None:
         """Tell every listener that something happened just now."""
-        event = Event(kind, time.time(), stage, tile, data or {})
+        self.pass_on(Event(kind, time.time(), stage, tile, data or {}))
+
+    def pass_on(self, event: Event) -> None:
+        """Tell every listener of something that has happened."""
         for listener in self.listeners:
             listener(event)
 

@@ -106,19 +106,27 @@ class Plan:
     computes a task's key and looks for its record, and `settle` tells the plan how it ended.
     """
 
-    def __init__(self, pipeline: Pipeline, store: Store, selection: Selection = Selection(), *, verify: bool = False) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        store: Store,
+        selection: Selection = Selection(),
+        *,
+        verify: bool = False,
+        tiles: list[Tile] | None = None,
+    ) -> None:
         self.pipeline, self.store, self.selection, self.verify = pipeline, store, selection, verify
-        self.tiles = pipeline.tiles()
+        self.tiles = pipeline.tiles() if tiles is None else tiles
         self.digests = FileDigests(store.root / "digests.json")
         self.tasks: dict[tuple[str, str | None], Task] = {}
         self.children: dict[str, list[str]] = {name: [] for name in pipeline.nodes}
         self._ready: list[Task] = []
-        stages, tiles = self._selected_stages(), self._selected_tiles()
+        stages, chosen = self._selected_stages(), self._selected_tiles()
         for rank, node in enumerate(pipeline.nodes.values()):
             for parent in node.parents():
                 self.children[parent].append(node.name)
             for tile in self.tiles if node.cls.scope == "tile" else [None]:
-                selected = node.name in stages and (tile is None or tile.name in tiles)
+                selected = node.name in stages and (tile is None or tile.name in chosen)
                 task = Task(node, tile, rank, selected=selected)
                 task.waiting = sum(1 for _ in self.parents(task, planned=False))
                 self.tasks[task.name] = task

@@ -96,6 +96,7 @@ def run_pipeline(
     selection: Selection = Selection(),  # noqa: B008
     verify: bool = False,
     force_unlock: bool = False,
+    refuse: Callable[[Path], None] = lambda root: None,
     listeners: Sequence[Listener] = (),
     command: Sequence[str] = (),
 ) -> RunResult:
@@ -109,6 +110,7 @@ def run_pipeline(
         selection: which tasks may run.
         verify: hash every product again before it counts as done.
         force_unlock: take over the lock of a coordinator on another host.
+        refuse: called with the run directory once its lock is held; raises LockHeld where others are at work without one.
         listeners: called with each event.
         command: the command line, for the record.
 
@@ -119,16 +121,20 @@ def run_pipeline(
     store = Store(Path(out).absolute())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
     with RunLock(store.root / "run.lock", force=force_unlock):
+        if not force_unlock:
+            refuse(store.root)
         store.sweep()
         store.arrange(len(plan.tiles))
         log = JsonLog(store.root / "events.jsonl")
         try:
-            return _Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)
+            return Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)
         finally:
             log.close()
 
 
-class _Coordinator:
+class Coordinator:
+    """One run: hands the tasks of a plan to an engine and settles what comes back."""
+
     def __init__(self, plan: Plan, events: Events, device: str, command: list[str]) -> None:
         self.plan, self.store, self.events, self.device = plan, plan.store, events, device
         self.options = plan.pipeline.run
@@ -145,6 +151,7 @@ class _Coordinator:
         self.started = time.time()
 
     def run(self, make_engine: Callable[[], Engine]) -> RunResult:
+        """Settle every task of the plan, or as many as can be, and return how it ended."""
         stopped, code = "", ExitCode.OK
         self.write_run_json(None)
         tasks = Counter(task.node.name for task in self.plan.tasks.values())
@@ -173,6 +180,7 @@ class _Coordinator:
         return self.finish(code, stopped)
 
     def finish(self, code: ExitCode, stopped: str) -> RunResult:
+        """Record how the run ended, and return it."""
         counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
         seconds = time.time() - self.started
         with contextlib.suppress(OSError):
@@ -185,6 +193,7 @@ class _Coordinator:
         return RunResult(self.store, code, counts, states, self.failures, stopped, seconds)
 
     def loop(self, engine: Engine) -> None:
+        """Hand out tasks and take them back until there is nothing more to do."""
         while True:
             while not self.draining and (task := self.next_task(engine)) is not None:
                 if task.attempts:
@@ -209,6 +218,7 @@ class _Coordinator:
         return heapq.heappop(min(open_pools, key=lambda tasks: tasks[0])) if open_pools else None
 
     def queue(self, engine: Engine, task: Task) -> None:
+        """Put a task that may be considered, or launched again, where it waits for room in its pool."""
         pool = engine.pool(task.node.cls.name, self.memory(task))
         heapq.heappush(self.waiting.setdefault(pool, []), task)
 
@@ -227,6 +237,7 @@ class _Coordinator:
             self.settle(task, state)
 
     def launch(self, engine: Engine, task: Task) -> None:
+        """Have the engine run a task."""
         task.attempts += 1
         self.flying[task.name] = task
         self.events.emit("task_started", *task.name, {"attempt": task.attempts})
@@ -234,6 +245,7 @@ class _Coordinator:
         engine.submit(self.order(task, self.options.time_limit if limit is None else limit))
 
     def order(self, task: Task, time_limit: float | None) -> Order:
+        """Return all that a worker needs to run a task."""
         node = task.node
         memory, batch = self.given.get(task.name, _USUAL)
         return Order(
@@ -256,6 +268,7 @@ class _Coordinator:
         )
 
     def input_paths(self, task: Task, port: str) -> Any:
+        """Return where the product for an input port is stored; for a gathering one, (tile, path) of each."""
         source = task.node.wires[port]
         if source is None:
             return None
@@ -301,6 +314,7 @@ class _Coordinator:
         self.given[order.task] = (more, order.batch) if more > order.memory else (order.memory, order.batch / 2)
 
     def fail(self, task: Task, failure: Failure, log: list[str]) -> None:
+        """Record the failure of a task that gets no other attempt; too many of them stop the run."""
         self.failures.append((*task.name, failure))
         self.store.write_failure(
             *task.name,
@@ -326,6 +340,7 @@ class _Coordinator:
         )
 
     def settle(self, task: Task, state: State, reason: str = "") -> None:
+        """Tell the plan and the listeners how a task ended."""
         self.plan.settle(task, state, reason=reason or task.reason)
         if state in (State.DONE, State.CACHED, State.EMPTY):
             self.store.clear_failure(*task.name)
@@ -336,6 +351,7 @@ class _Coordinator:
         self.events.emit("task_finished", *task.name, {"state": str(state), **data})
 
     def on_progress(self, name: tuple[str, str | None], done: int, total: int) -> None:
+        """Pass on how far a task is."""
         self.events.emit("task_progress", *name, {"done": done, "total": total})
 
     def on_note(self, name: tuple[str, str | None], text: str) -> None:
@@ -345,6 +361,7 @@ class _Coordinator:
             self.events.emit("task_note", *name, {"line": text})
 
     def disk_full(self) -> str:
+        """Return why a run stops that has no room for its products."""
         return f"stopped: no space left on the disk of {self.store.root}; make room and run the same command again to resume"
 
     @contextlib.contextmanager
@@ -369,30 +386,57 @@ class _Coordinator:
 
     def write_run_json(self, code: int | None, counts: Counter[tuple[str, State]] | None = None, stopped: str = "") -> None:
         """Write the record of the run; once at its start, without an exit code, and once at its end."""
-        pipeline = self.plan.pipeline
-        table: dict[str, dict[str, int]] = {name: {} for name in pipeline.nodes}
-        for (stage, state), number in (counts or Counter()).items():
-            table[stage][state] = number
-        record = {
-            "command": self.command,
-            "title": pipeline.title,
-            "started": self.started,
-            "finished": time.time() if code is not None else None,
-            "exit_code": code,
-            "stopped": stopped,
-            "device": self.device,
-            "host": socket.gethostname(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "versions": _versions(),
-            "plugins": [asdict(origin) for origin in pipeline.registry.plugins],
-            "broken_plugins": [str(broken) for broken in pipeline.registry.broken],
-            "tiles": len(self.plan.tiles),
-            "counts": table,
-        }
-        if code is None:
-            write_atomically(self.store.root / "pipeline.yaml", dump(pipeline.resolved()))
-        write_atomically(self.store.root / "run.json", json.dumps(record, indent=1).encode())
+        write_run(
+            self.store.root,
+            self.plan.pipeline,
+            len(self.plan.tiles),
+            started=self.started,
+            finished=time.time() if code is not None else None,
+            device=self.device,
+            command=self.command,
+            code=code,
+            counts=counts,
+            stopped=stopped,
+        )
+
+
+def write_run(
+    root: Path,
+    pipeline: Pipeline,
+    tiles: int,
+    *,
+    started: float,
+    finished: float | None = None,
+    device: str,
+    command: Sequence[str],
+    code: int | None = None,
+    counts: Counter[tuple[str, State]] | None = None,
+    stopped: str = "",
+) -> None:
+    """Write `run.json`; and `pipeline.yaml` at the start of a run, when there is no exit code yet."""
+    table: dict[str, dict[str, int]] = {name: {} for name in pipeline.nodes}
+    for (stage, state), number in (counts or Counter()).items():
+        table[stage][state] = number
+    record = {
+        "command": list(command),
+        "title": pipeline.title,
+        "started": started,
+        "finished": finished,
+        "exit_code": code,
+        "stopped": stopped,
+        "device": device,
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": _versions(),
+        "plugins": [asdict(origin) for origin in pipeline.registry.plugins],
+        "broken_plugins": [str(broken) for broken in pipeline.registry.broken],
+        "tiles": tiles,
+        "counts": table,
+    }
+    if code is None:
+        write_atomically(root / "pipeline.yaml", dump(pipeline.resolved()))
+    write_atomically(root / "run.json", json.dumps(record, indent=1).encode())
 
 
 @cache

@@ -87,7 +87,9 @@ def _refuse_older(plan: ArrayPlan, submitted: float) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         return
     if started > submitted:
-        raise ArrayError(f"{plan.root} was run again after its job arrays were submitted; `astrosurvey status {plan.root}` says how it stands")
+        raise ArrayError(
+            f"{plan.root} was run again after its job arrays were submitted; `astrosurvey status {plan.root}` says how it stands"
+        )
 
 
 def _write(plan: ArrayPlan, elements: list[Element], open_: list[int], started: float, listeners: Sequence[Listener]) -> RunResult:
@@ -101,7 +103,9 @@ def _write(plan: ArrayPlan, elements: list[Element], open_: list[int], started: 
     code, stopped = ExitCode.OK, ""
     if open_:
         code = ExitCode.STOPPED
-        stopped = f"stopped: {len(open_)} elements have not ended: {numbers(open_)}; `astrosurvey collect {plan.root} --resubmit` submits them"
+        stopped = (
+            f"stopped: {len(open_)} elements have not ended: {numbers(open_)}; `astrosurvey collect {plan.root} --resubmit` submits them"
+        )
     elif any(state in (State.FAILED, State.BLOCKED) for state in states.values()):
         code = ExitCode.SOME_FAILED
     device = next((element.device for element in elements if element.device == "cuda"), "cpu")

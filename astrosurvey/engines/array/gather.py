@@ -117,5 +117,3 @@ def numbers(elements: list[int], most: int = 8) -> str:
     """Return the first of some numbers in words."""
     said = ", ".join(map(str, elements[:most]))
     return said + (f" and {len(elements) - most} more" if len(elements) > most else "")
-
-

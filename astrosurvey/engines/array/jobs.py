@@ -91,5 +91,6 @@ def refuse_queued(root: Path) -> None:
         ) from None
     if names:
         raise LockHeld(
-            f"{len(names)} jobs of {root} are in Slurm's queue, the first {names[0]}; wait for them, or end them with `astrosurvey cancel {root}`"
+            f"{len(names)} jobs of {root} are in Slurm's queue, the first {names[0]}; "
+            f"wait for them, or end them with `astrosurvey cancel {root}`"
         )

@@ -13,8 +13,8 @@ from ...core.digests import write_atomically
 from ...core.tiles import Box, Tile
 
 FOLDER = "array"
-SHARD = 1000
-"""Entries of a folder at most."""
+SHARD = 1001
+"""Entries of a folder at most, and so elements of an array: what Slurm allows unless told otherwise."""
 
 
 class ArrayError(Exception):
@@ -32,6 +32,7 @@ class Wave:
         first: the number of its first element; elements are numbered through all waves.
         elements: how many there are.
         tiles: tiles that an element takes; the last one may take fewer.
+        running: how many elements of one array may run at once.
         after: the numbers of the waves whose products it reads.
         memory: bytes that a job may use.
         more: bytes after a job was ended for its memory; the same as `memory` where the site has no more.
@@ -45,6 +46,7 @@ class Wave:
     first: int
     elements: int
     tiles: int
+    running: int
     after: tuple[int, ...]
     memory: int
     more: int
@@ -62,7 +64,6 @@ class ArrayPlan:
         tiles: how many tiles the run has.
         part: elements of one array at most; a wave of more has several arrays.
         grace: seconds between the signal that a job gets and the end of its walltime.
-        running: how many elements of an array may run at once; None for as many as can.
     """
 
     root: Path
@@ -71,7 +72,6 @@ class ArrayPlan:
     tiles: int
     part: int
     grace: int
-    running: int | None
     waves: tuple[Wave, ...]
 
     @property
@@ -145,13 +145,14 @@ def read_plan(root: Path) -> ArrayPlan:
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         waves = tuple(Wave(**{**wave, "stages": tuple(wave["stages"]), "after": tuple(wave["after"])}) for wave in values["waves"])
-        return ArrayPlan(root, values["name"], values["title"], values["tiles"], values["part"], values["grace"], values["running"], waves)
+        return ArrayPlan(root, values["name"], values["title"], values["tiles"], values["part"], values["grace"], waves)
     except (OSError, ValueError, KeyError, TypeError) as error:
         said = error.strerror if isinstance(error, OSError) else "it is not what `plan` writes"
         raise ArrayError(f"cannot read {path}: {said}; make it with `astrosurvey plan PIPELINE --slurm-array --out {root}`") from None
 
 
 def _tile(values: dict[str, Any]) -> Tile:
-    boxes = {key: Box(**values[key]) for key in ("window", "core") if key in values}
-    rows = {"rows": tuple(values["rows"])} if "rows" in values else {}
-    return Tile(**{"number": 0, "index": 0, **values, **boxes, **rows})
+    parts: dict[str, Any] = {key: Box(**values[key]) for key in ("window", "core") if key in values}
+    if "rows" in values:
+        parts["rows"] = tuple(values["rows"])
+    return Tile(**{"number": 0, "index": 0, **values, **parts})

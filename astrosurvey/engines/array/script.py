@@ -71,11 +71,10 @@ def job_script(plan: ArrayPlan, wave: Wave, resources: Any, site: Any) -> str:
     """
     settings: ArraySettings = site.array
     _, _, count = next(plan.parts(wave))
-    running = f"%{settings.running}" if settings.running else ""
     gpu = (site.gpu_directive or "--gres=gpu:{gpus}").replace("{gpus}", str(resources.gpus))
     directives = [
         f"--job-name={plan.name}",
-        f"--array=0-{count - 1}{running}",
+        f"--array=0-{count - 1}%{wave.running}",
         f"--output=output/{wave.number}-0/%a.txt",
         "--open-mode=append",
         "--requeue",
@@ -136,5 +135,5 @@ def _what(wave: Wave) -> str:
     stages = ", ".join(wave.stages)
     if wave.scope == "survey":
         return f"{stages} on the survey"
-    each = "a tile" if wave.tiles == 1 else f"{wave.tiles} tiles"
+    each = "one tile" if wave.tiles == 1 else f"{wave.tiles} tiles"
     return f"{stages} in {wave.elements} elements of {each}"

@@ -16,6 +16,5 @@ class ArraySettings(BaseModel):
     max_size: int | None = Field(
         None, ge=2, le=4_000_000, description="elements of an array at most; MaxArraySize of `scontrol show config` when left out"
     )
-    running: int | None = Field(None, ge=1, description="elements of an array that may run at once; no limit when left out")
     signal: int = Field(60, ge=10, le=3600, description="seconds before the walltime at which an element is told to stop")
     requeues: int = Field(10, ge=0, le=1000, description="how often an element whose walltime ended is put back into the queue")

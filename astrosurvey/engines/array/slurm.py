@@ -38,7 +38,7 @@ def queued(name: str) -> list[str]:
     return _ask("squeue", "--noheader", "--array", "--format=%i", f"--name={name}").split()
 
 
-def submit(script: Path, first: int, places: Sequence[int], *, running: int | None, output: str, after: Sequence[str], memory: int) -> str:
+def submit(script: Path, first: int, places: Sequence[int], *, running: int, output: str, after: Sequence[str], memory: int) -> str:
     """Submit an array and return the number of its job.
 
     Args:
@@ -53,7 +53,7 @@ def submit(script: Path, first: int, places: Sequence[int], *, running: int | No
     Raises:
         ArrayError: Slurm refuses.
     """
-    words = [f"--array={_ranges(places)}" + (f"%{running}" if running else ""), f"--output={output}", f"--mem={memory >> 20}M"]
+    words = [f"--array={_ranges(places)}%{running}", f"--output={output}", f"--mem={memory >> 20}M"]
     if after:
         words.append(f"--dependency=afterany:{':'.join(after)}")
     said = _ask("sbatch", "--parsable", f"--chdir={script.parent}", *words, str(script), str(first))

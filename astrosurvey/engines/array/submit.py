@@ -10,8 +10,10 @@ from pathlib import Path
 
 import click
 
+from ... import plugins
 from ...core.lock import LockHeld, RunLock
-from ...core.run import ExitCode, begin_run
+from ...core.pipeline import Pipeline
+from ...core.run import ExitCode, write_run
 from ...core.store import Store
 from . import slurm
 from .jobs import Job, Jobs, read_jobs, refuse_queued
@@ -57,7 +59,9 @@ def _begin(plan: ArrayPlan, jobs: Jobs, *, anew: bool) -> None:
         shutil.rmtree(plan.folder / "log", ignore_errors=True)
         shutil.rmtree(plan.folder / "output", ignore_errors=True)
         jobs.submitted = time.time()
-        begin_run(plan.root, (plan.folder / "pipeline.yaml").read_bytes(), plan.title, jobs.submitted)
+        pipeline = Pipeline.load(plan.folder / "pipeline.yaml", plugins.load())
+        command = ["astrosurvey", "plan", "--slurm-array"]
+        write_run(plan.root, pipeline, plan.tiles, started=jobs.submitted, device=pipeline.run.device, command=command)
     jobs.collected = False
     jobs.save()
 
@@ -77,7 +81,7 @@ def _submit_wave(
                 id = f"JOB{len(jobs.jobs) + 1}"
             else:
                 (plan.folder / output).mkdir(parents=True, exist_ok=True)
-                id = slurm.submit(script, first, places, running=plan.running, output=f"{output}/%a.txt", after=after, memory=memory)
+                id = slurm.submit(script, first, places, running=wave.running, output=f"{output}/%a.txt", after=after, memory=memory)
             jobs.jobs.append(Job(id, wave.number, first))
             waits = f", after {', '.join(after)}" if after else ""
             click.echo(f"job {id}: {len(places)} elements of wave {wave.number} ({', '.join(wave.stages)}){waits}")

@@ -92,7 +92,8 @@ class SupervisedEngine:
 
     def _look(self) -> Outcome | None:
         """Wait a little for what the child has to say, and look after it; return the outcome when there is one."""
-        assert self._order is not None and self._connection is not None
+        assert self._order is not None
+        assert self._connection is not None
         try:
             if not self._connection.poll(_WATCH):
                 self._watch()

@@ -55,6 +55,7 @@ def _cut(pipeline: Pipeline, root: Path, site: Any, tiles: int, name: str) -> tu
     """Return the plan, and what the jobs of each wave ask for."""
     settings: ArraySettings = site.array
     size = settings.max_size or slurm.max_array_size() or _USUAL_SIZE
+    part = min(size, SHARD)
     waves: list[Wave] = []
     resources = []
     first = 0
@@ -72,6 +73,7 @@ def _cut(pipeline: Pipeline, root: Path, site: Any, tiles: int, name: str) -> tu
                 first=first,
                 elements=elements,
                 tiles=each,
+                running=max(1, asked.maximum // -(-elements // part)),
                 after=tuple(place + 1 for place in group.after),
                 memory=asked.memory,
                 more=asked.with_memory(site.memory_factor, in_bytes(site.memory_max) if site.memory_max else None).memory,
@@ -81,11 +83,9 @@ def _cut(pipeline: Pipeline, root: Path, site: Any, tiles: int, name: str) -> tu
         )
         resources.append(asked)
         first += elements
-    return ArrayPlan(root, name, pipeline.title, tiles, min(size, SHARD), settings.signal, settings.running, tuple(waves)), resources
+    return ArrayPlan(root, name, pipeline.title, tiles, part, settings.signal, tuple(waves)), resources
 
 
 def _write_script(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
     path.chmod(0o755)
-
-
