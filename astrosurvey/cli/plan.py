@@ -15,7 +15,7 @@ from ._shared import json_option, load, out_option, pipeline_options, plain, pri
 @pipeline_options
 @out_option
 @selection_options
-@click.option("--verify", is_flag=True, help="Hash every product again before it counts as up to date.")
+@click.option("--verify", is_flag=True, help="Hash every input and product again before it counts as up to date.")
 @click.option("--slurm-array", is_flag=True, help="Write the run into its directory as Slurm job arrays, for sites that allow no daemon.")
 @click.option("--engine", metavar="FILE", help="With --slurm-array: the site file that says what the jobs ask for.")
 @json_option

@@ -48,7 +48,7 @@ def _end_coordinator(root: Path, patience: float) -> list[str]:
     with contextlib.suppress(ProcessLookupError):
         os.kill(owner["pid"], signal.SIGTERM)
     until = time.monotonic() + patience
-    while holder(root / "run.lock") == owner:
+    while (now := holder(root / "run.lock")) and (now["host"], now["pid"]) == (owner["host"], owner["pid"]):
         if time.monotonic() > until:
             raise ArrayError(f"{who} is still finishing its running tasks after {patience:.0f} s; try again later, or give more --patience")
         time.sleep(0.2)
