@@ -116,12 +116,12 @@ class _Element(Coordinator):
             if task is not None and event.kind == "task_retried" and event.data.get("memory"):
                 self.given[task.name] = (self.more / self.engine.limit, 1.0)
 
-    def settle(self, task: Task, state: State, reason: str = "") -> None:
-        """Settle a task; those of earlier waves are no news."""
+    def consider(self, engine: Engine, task: Task) -> None:
+        """Settle a ready task from what is known, or launch it; those of earlier waves are no news."""
         if task.node.name in self.plan.own:
-            super().settle(task, state, reason)
+            super().consider(engine, task)
         else:
-            self.plan.settle(task, state, reason=task.reason)
+            self.plan.settle(task, self.plan.decide(task), reason=task.reason)
 
     def take(self, engine: Engine, outcome: Outcome) -> None:
         """Settle a task that came back; the first that ran out of memory waits for a job that may use more."""
@@ -136,8 +136,11 @@ class _Element(Coordinator):
         self.draining = self.wants_more = True
 
     def finish(self, code: ExitCode, stopped: str) -> RunResult:
-        """End the element; with tasks that wait for other elements, it has not done its work."""
-        waiting = [t for t in self.plan.tasks.values() if t.state is State.PENDING and t.node.name in self.plan.own]
+        """End the element; its own tasks count, and with some that wait for other elements it has not done its work."""
+        own = [task for task in self.plan.tasks.values() if task.node.name in self.plan.own]
+        waiting = [task for task in own if task.state is State.PENDING]
+        if code is ExitCode.SOME_FAILED and not any(task.state in (State.FAILED, State.BLOCKED) for task in own):
+            code = ExitCode.OK
         if waiting and code in (ExitCode.OK, ExitCode.SOME_FAILED):
             code, stopped = ExitCode.STOPPED, f"{len(waiting)} tasks could not begin, the first {waiting[0]}: {waiting[0].reason}"
         return super().finish(code, stopped)
