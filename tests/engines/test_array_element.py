@@ -3,15 +3,16 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
 
+import psutil
 import pytest
 from toy import products
 
 from astrosurvey.core import yaml
+from astrosurvey.core.digests import FileDigests
 from astrosurvey.core.engine import InlineEngine
 from astrosurvey.core.plan import State
 from astrosurvey.core.run import ExitCode, run_pipeline
@@ -109,10 +110,25 @@ def test_the_record_is_what_run_would_have_left(planned, quick, tmp_path):
     assert here.keys() == other.keys()
     assert (here["counts"], here["exit_code"], here["tiles"]) == (other["counts"], other["exit_code"], other["tiles"])
     kinds = [
-        sorted(f"{e['kind']} {e['stage']} {e['tile']}" for e in map(json.loads, (root / "events.jsonl").read_text().splitlines()) if e["kind"] != "task_log")
+        sorted(
+            f"{e['kind']} {e['stage']} {e['tile']}"
+            for e in map(json.loads, (root / "events.jsonl").read_text().splitlines())
+            if e["kind"] != "task_log"
+        )
         for root in (plan.root, tmp_path / "inline")
     ]
     assert kinds[0] == kinds[1]
+
+
+def test_digests_of_inputs_are_gathered(planned, quick, tmp_path, monkeypatch):
+    monkeypatch.setattr(FileDigests, "_is_settled", lambda *_: True)  # files as young as these are not remembered otherwise
+    for number in range(2):
+        (tmp_path / f"t000{number}").write_text("1.5")
+    plan, _ = planned({"read": {"use": "toy.read", "path": str(tmp_path / "{tile}")}}, tiles=2)
+    assert run_all(plan) == [0, 0]
+    collect(plan.root)
+    assert set(json.loads((plan.root / "digests.json").read_text())) == {str(tmp_path / "t0000"), str(tmp_path / "t0001")}
+    assert [len(json.loads(plan.digests(element).read_text())) for element in plan.elements] == [1, 1]
 
 
 def test_an_element_run_again_does_nothing_again(planned, quick):
@@ -146,7 +162,9 @@ def test_products_of_an_older_pipeline_do_not_count(planned, quick, toy_pipeline
     plan, _ = planned(STAGES)
     run_all(plan)
     collect(plan.root)
-    write_array(toy_pipeline(tiles={"count": 4}, stages={**STAGES, "add": {"use": "toy.add", "in": "make", "amount": 5}}), plan.root, site())
+    write_array(
+        toy_pipeline(tiles={"count": 4}, stages={**STAGES, "add": {"use": "toy.add", "in": "make", "amount": 5}}), plan.root, site()
+    )
     submit(plan.root)
     assert run_element(plan.root, 4) == 3  # the old sums are there, and nobody has made the new ones
 
@@ -171,14 +189,15 @@ def test_more_memory_mends_it(planned, monkeypatch):
     assert run_element(plan.root, 1) == 0
 
 
-def test_a_hung_task_is_ended_with_all_it_has_started(planned):
+def test_a_hung_task_is_ended_with_all_it_has_started(planned, tmp_path, monkeypatch):
+    monkeypatch.setenv("TOY_MARKERS", str(tmp_path))
     plan, _ = planned(breaking("hang"), run={"retries": 0}, resources={"toy.*": {"time_limit": 1.0}})
     assert run_element(plan.root, 1) == 1
     folder = Store(plan.root).failure_folder("break", "t0001")
     assert "not done after 1 s" in json.loads((folder / "error.json").read_text())["message"]
     assert "toy.py" in (folder / "traceback.txt").read_text()
-    left = subprocess.run(["pgrep", "-f", "^sleep 1000$"], capture_output=True, text=True, check=False).stdout
-    assert not left
+    sleeping = [p for p in psutil.process_iter(["name", "environ"]) if p.info["name"] == "sleep"]
+    assert not [p for p in sleeping if (p.info["environ"] or {}).get("TOY_MARKERS") == str(tmp_path)]
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])

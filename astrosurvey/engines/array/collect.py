@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ... import plugins
+from ...core.digests import FileDigests
 from ...core.events import Event, Events, JsonLog, Listener
 from ...core.lock import RunLock
 from ...core.pipeline import Pipeline
@@ -97,6 +98,10 @@ def _write(plan: ArrayPlan, elements: list[Element], open_: list[int], started: 
     pipeline = Pipeline.load(plan.folder / "pipeline.yaml", plugins.load())
     store = Store(plan.root)
     events = sorted((event for element in elements for event in element.events), key=lambda event: event.time)
+    digests = FileDigests(store.root / "digests.json")
+    for element in elements:
+        digests.learn(plan.digests(element.number))
+    digests.save()
     states = _states(plan, pipeline, events)
     counts = Counter((stage, state) for (stage, _), state in states.items())
     failures = [(stage, tile, _failure(store, stage, tile)) for (stage, tile), state in states.items() if state is State.FAILED]

@@ -46,6 +46,7 @@ def run_element(root: Path, element: int, listeners: Sequence[Listener] = ()) ->
     pipeline = Pipeline.load(plan.folder / "pipeline.yaml", plugins.load())
     tiles = plan.tiles_of(element)
     tasks = ElementPlan(pipeline, Store(plan.root), wave, tiles, _verdicts(plan, wave, tiles))
+    tasks.digests.news = plan.digests(element)
     device = "cpu" if not wave.gpus and any(w.gpus for w in plan.waves) else decide(pipeline.run.device)[0]
     path = plan.log(element)
     engine = SupervisedEngine(memory.allowed(wave.memory), wave.time_limits)

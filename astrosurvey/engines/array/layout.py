@@ -111,6 +111,10 @@ class ArrayPlan:
         wave = self.wave_of(element)
         return self.folder / "log" / str(wave.number) / str((element - wave.first) // SHARD) / f"{element}.jsonl"
 
+    def digests(self, element: int) -> Path:
+        """Return where an element remembers the digests of the input files that it has read."""
+        return self.log(element).with_suffix(".digests.json")
+
     def output(self, element: int) -> Path:
         """Return where Slurm writes what an element prints."""
         wave = self.wave_of(element)
