@@ -122,12 +122,14 @@ def run_pipeline(
         store.sweep()
         log = JsonLog(store.root / "events.jsonl")
         try:
-            return _Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)
+            return Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)
         finally:
             log.close()
 
 
-class _Coordinator:
+class Coordinator:
+    """One run: hands the tasks of a plan to an engine and settles what comes back."""
+
     def __init__(self, plan: Plan, events: Events, device: str, command: list[str]) -> None:
         self.plan, self.store, self.events, self.device = plan, plan.store, events, device
         self.options = plan.pipeline.run
@@ -139,11 +141,13 @@ class _Coordinator:
         self.waiting: dict[str, list[Task]] = {}
         self.later: list[tuple[float, Task]] = []
         self.failures: list[tuple[str, str | None, Failure]] = []
+        self.retries = 0
         self.noted: set[str] = set()
         self.draining = False
         self.started = time.time()
 
     def run(self, make_engine: Callable[[], Engine]) -> RunResult:
+        """Run the plan to its end, or to what stops it, and return how it ended."""
         stopped, code = "", ExitCode.OK
         self.write_run_json(None)
         tasks = Counter(task.node.name for task in self.plan.tasks.values())
@@ -172,6 +176,7 @@ class _Coordinator:
         return self.finish(code, stopped)
 
     def finish(self, code: ExitCode, stopped: str) -> RunResult:
+        """Write the end of the run to its record and its events."""
         counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
         seconds = time.time() - self.started
         with contextlib.suppress(OSError):
@@ -184,6 +189,7 @@ class _Coordinator:
         return RunResult(self.store, code, counts, states, self.failures, stopped, seconds)
 
     def loop(self, engine: Engine) -> None:
+        """Hand out tasks and settle what comes back until there is nothing left to do."""
         while True:
             while not self.draining and (task := self.next_task(engine)) is not None:
                 if task.attempts:
@@ -208,6 +214,7 @@ class _Coordinator:
         return heapq.heappop(min(open_pools, key=lambda tasks: tasks[0])) if open_pools else None
 
     def queue(self, engine: Engine, task: Task) -> None:
+        """Put a task among those that wait for a worker of their pool."""
         pool = engine.pool(task.node.cls.name, self.memory(task))
         heapq.heappush(self.waiting.setdefault(pool, []), task)
 
@@ -226,6 +233,7 @@ class _Coordinator:
             self.settle(task, state)
 
     def launch(self, engine: Engine, task: Task) -> None:
+        """Begin an attempt at a task."""
         task.attempts += 1
         self.flying[task.name] = task
         self.events.emit("task_started", *task.name, {"attempt": task.attempts})
@@ -233,6 +241,7 @@ class _Coordinator:
         engine.submit(self.order(task, self.options.time_limit if limit is None else limit))
 
     def order(self, task: Task, time_limit: float | None) -> Order:
+        """Return all that a worker needs for the next attempt at a task."""
         node = task.node
         memory, batch = self.given.get(task.name, _USUAL)
         return Order(
@@ -255,6 +264,7 @@ class _Coordinator:
         )
 
     def input_paths(self, task: Task, port: str) -> Any:
+        """Return where the product behind an input is stored, or the (tile, path) pairs of a gather."""
         source = task.node.wires[port]
         if source is None:
             return None
@@ -284,6 +294,7 @@ class _Coordinator:
             return
         if failure.memory:
             self.give_more(engine, outcome.order)
+        self.retries += 1
         delay = min(0.2 * 4 ** (task.attempts - 1), 30)
         self.events.emit("task_retried", *task.name, {"attempt": task.attempts, "message": failure.message, "delay": delay})
         heapq.heappush(self.later, (time.monotonic() + delay, task))
@@ -300,6 +311,7 @@ class _Coordinator:
         self.given[order.task] = (more, order.batch) if more > order.memory else (order.memory, order.batch / 2)
 
     def fail(self, task: Task, failure: Failure, log: list[str]) -> None:
+        """Write down why a task failed, and settle it."""
         self.failures.append((*task.name, failure))
         self.store.write_failure(
             *task.name,
@@ -325,6 +337,7 @@ class _Coordinator:
         )
 
     def settle(self, task: Task, state: State, reason: str = "") -> None:
+        """Settle a task, and say so."""
         self.plan.settle(task, state, reason=reason or task.reason)
         if state in (State.DONE, State.CACHED, State.EMPTY):
             self.store.clear_failure(*task.name)
@@ -335,6 +348,7 @@ class _Coordinator:
         self.events.emit("task_finished", *task.name, {"state": str(state), **data})
 
     def on_progress(self, name: tuple[str, str | None], done: int, total: int) -> None:
+        """Pass on the progress of a task."""
         self.events.emit("task_progress", *name, {"done": done, "total": total})
 
     def on_note(self, name: tuple[str, str | None], text: str) -> None:
@@ -344,6 +358,7 @@ class _Coordinator:
             self.events.emit("task_note", *name, {"line": text})
 
     def disk_full(self) -> str:
+        """Return the line that stops a run whose disk is full."""
         return f"stopped: no space left on the disk of {self.store.root}; make room and run the same command again to resume"
 
     @contextlib.contextmanager
@@ -388,6 +403,7 @@ class _Coordinator:
             "broken_plugins": [str(broken) for broken in pipeline.registry.broken],
             "tiles": len(self.plan.tiles),
             "counts": table,
+            "retries": self.retries,
         }
         if code is None:
             write_atomically(self.store.root / "pipeline.yaml", dump(pipeline.resolved()))

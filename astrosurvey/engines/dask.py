@@ -35,8 +35,8 @@ class Pool:
         start: gives its cluster; called once, when the first order comes. The cluster is whatever
             `distributed.Client` takes: a `LocalCluster`, a cluster of dask-jobqueue that has been told to
             `adapt` between its minimum and `workers`, or the address of a scheduler. What has a `close`
-            is closed with the engine. Its workers are one thread each and are started with
-            `WORKER_OPTIONS`, or what they amount to.
+            is closed with the engine; what has a `trouble` that is not "" stops the run with that line. Its
+            workers are one thread each and are started with `WORKER_OPTIONS`, or what they amount to.
     """
 
     name: str
@@ -167,6 +167,7 @@ class DaskEngine:
         """Yield what has ended, with what became of the tasks of lost workers."""
         deadline = time.monotonic() + timeout
         while True:
+            self._look_after_clusters()
             self._settle_lost()
             while self._outcomes:
                 deadline = 0.0
@@ -176,6 +177,11 @@ class DaskEngine:
             except queue.Empty:
                 return
             take(*about)
+
+    def _look_after_clusters(self) -> None:
+        for opened in self._open.values():
+            if trouble := getattr(opened.cluster, "trouble", ""):
+                raise Stop(f"stopped: {trouble}")
 
     def _finished(self, opened: _Open, future: Any) -> None:
         """Take a future that is done: with an outcome, or because its worker was lost."""
