@@ -120,6 +120,7 @@ def run_pipeline(
     plan = Plan(pipeline, store, selection, verify=verify)
     with RunLock(store.root / "run.lock", force=force_unlock):
         store.sweep()
+        store.arrange(len(plan.tiles))
         log = JsonLog(store.root / "events.jsonl")
         try:
             return Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)
@@ -332,7 +333,7 @@ class Coordinator:
         words = ["--only", stage, *(["--tiles", tile] if tile else []), "--engine", "inline"]
         return (
             "#!/bin/sh\n# Runs this task alone and shows what happens.\n"
-            'run=$(cd "$(dirname "$0")/../../.." && pwd)\n'
+            'run=$(cd "$(dirname "$0")" && while [ ! -f pipeline.yaml ] && [ "$PWD" != / ]; do cd ..; done && pwd)\n'
             f'astrosurvey run "$run/pipeline.yaml" --out "$run" {shlex.join(words)} "$@"\n'
         )
 

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import layout
 from .digests import digest_path, sync_folder, write_atomically
-from .tiling import SURVEY
+from .layout import Layout
 
 RECORD = "task.json"
 SCRATCH = "scratch"
-CHECKPOINTS = "checkpoints"
 _TEMPORARY, _OLD = ".new-", ".old-"
 
 
@@ -80,20 +80,39 @@ class Record:
 class Store:
     """A run directory.
 
-    Layout: `products/<stage>/<tile>/{<port>.<ext>, task.json}`, with "survey" in the tile's place for
-    survey scope; `failures/<stage>/<tile>/`. A task is done if and only if its record is there.
+    A task has a folder `products/<stage>/<tile>/{<port>.<ext>, task.json}`, with "survey" in the tile's place for
+    survey scope, and may have one in `failures/` and in `checkpoints/`; a run of many tiles has a folder between
+    stage and tile, see `layout`. A task is done if and only if its record is there.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self.layout = Layout.read(self.root)
 
     def folder(self, stage: str, tile: str | None) -> Path:
         """Return the folder of a task's products."""
-        return self.root / "products" / stage / (tile or SURVEY)
+        return self.layout.folder(self.root / "products", stage, tile)
 
     def failure_folder(self, stage: str, tile: str | None) -> Path:
         """Return the folder of what is known of a task's failure."""
-        return self.root / "failures" / stage / (tile or SURVEY)
+        return self.layout.folder(self.root / "failures", stage, tile)
+
+    def checkpoint_folder(self, stage: str, tile: str | None) -> Path:
+        """Return the folder of what a task keeps to go on from."""
+        return self.layout.folder(self.root / "checkpoints", stage, tile)
+
+    def published(self, stage: str | None = None) -> Iterator[tuple[str, str]]:
+        """Yield the (stage, tile) of every folder of products, of one stage or of all, in order of their names."""
+        return layout.tasks(self.root / "products", stage)
+
+    def failures(self) -> Iterator[tuple[str, str]]:
+        """Yield the (stage, tile) of every recorded failure, in order of their names."""
+        return layout.tasks(self.root / "failures")
+
+    def arrange(self, tiles: int) -> None:
+        """Make the folders fit a run of so many tiles; only for the holder of the run's lock."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.layout = layout.arrange(self.root, tiles)
 
     def record(self, stage: str, tile: str | None) -> Record | None:
         """Return a task's record, or None when there is none that can be read."""
@@ -150,7 +169,7 @@ class Store:
     def sweep(self) -> None:
         """Remove what killed tasks left behind; only for the holder of the run's lock."""
         shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
-        for folder in self.root.glob("products/*/.*"):
+        for folder in layout.hidden(self.root / "products"):
             if folder.name.startswith((_TEMPORARY, _OLD)):
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -168,11 +187,6 @@ class Store:
         folder = self.failure_folder(stage, tile)
         if folder.is_dir():
             shutil.rmtree(folder, ignore_errors=True)
-
-    def failures(self) -> Iterator[tuple[str, str]]:
-        """Yield (stage, tile) of every recorded failure."""
-        for error in sorted(self.root.glob("failures/*/*/error.json")):
-            yield error.parent.parent.name, error.parent.name
 
 
 def _sync_tree(folder: Path) -> None:

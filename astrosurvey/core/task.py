@@ -29,9 +29,8 @@ from typing import Any
 from .digests import digest_path
 from .product import ProductError, Tiles
 from .stage import Context, DataError, NoWork, Stage, StageError, ports
-from .store import CHECKPOINTS, RECORD, SCRATCH, Record, Store, Stored
+from .store import RECORD, SCRATCH, Record, Store, Stored
 from .tiles import Tile
-from .tiling import SURVEY
 
 Progress = Callable[[int, int], None]
 Note = Callable[[str], None]
@@ -182,7 +181,7 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
     _forget_peak()
     started, cpu = time.perf_counter(), time.process_time()
     with store.publishing(*order.task) as folder, _scratch_folder(order.run) as scratch:
-        kept = Path(order.run, CHECKPOINTS, order.name, order.tile.name if order.tile else SURVEY)
+        kept = store.checkpoint_folder(*order.task)
         checkpoint = kept / order.key[:16]
         context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch, checkpoint)  # type: ignore[arg-type]
         stage = _stage(order, context)

@@ -157,33 +157,20 @@ def gather(root: Path) -> Run:
     declared = set(run.pipeline.get("stages") or {}) if isinstance(run.pipeline.get("stages"), dict) else set()
     said = run._said
     unsaid = "gone" if run._complete else "done"
-    for stage, tile in _tasks(root):
+    for stage, tile in run.store.published():
         # A run directory outlives pipelines: what the last run did not count as its own is left out.
         if (declared and stage not in declared) or said.get((stage, tile), unsaid) not in WITH_PRODUCTS:
             continue
-        record = run.store.record(stage, None if tile == SURVEY else tile)
+        record = run.store.record(stage, tile)
         if record is None:
-            run.problems.append(f"products/{stage}/{tile}/task.json cannot be read")
+            where = run.store.folder(stage, tile).relative_to(root)
+            run.problems.append(f"{where}/task.json cannot be read")
         else:
             run.records[stage, tile] = record
     for name, failure in failed.items():
         if name not in run.records and (not declared or failure.stage in declared) and (name in said or not run._complete):
             run.failed.append(failure)
     return run
-
-
-def _tasks(root: Path) -> Iterator[tuple[str, str]]:
-    """Yield the (stage, tile) of every product folder; names with a leading dot are unfinished."""
-    for stage in _folders(root / "products"):
-        for tile in _folders(stage):
-            yield stage.name, tile.name
-
-
-def _folders(parent: Path) -> list[Path]:
-    try:
-        return sorted(child for child in parent.iterdir() if not child.name.startswith(".") and child.is_dir())
-    except OSError:
-        return []
 
 
 def _json(run: Run, name: str) -> dict[str, Any]:
@@ -226,16 +213,16 @@ def _events(run: Run) -> list[Event]:
 
 
 def _failures(run: Run) -> Iterator[FailedTask]:
-    for stage in _folders(run.root / "failures"):
-        for folder in _folders(stage):
-            try:
-                error = json.loads((folder / "error.json").read_bytes())
-                kind, message, attempts = str(error["kind"]), str(error["message"]), int(error["attempts"])
-                trace = str(error.get("traceback", ""))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
-                run.problems.append(f"failures/{stage.name}/{folder.name}/error.json cannot be read")
-                kind, message, attempts, trace = "unknown", "the record of the failure cannot be read", 0, ""
-            yield FailedTask(stage.name, folder.name, kind, message, attempts, trace, _command(folder / "reproduce.sh"))
+    for stage, tile in run.store.failures():
+        folder = run.store.failure_folder(stage, tile)
+        try:
+            error = json.loads((folder / "error.json").read_bytes())
+            kind, message, attempts = str(error["kind"]), str(error["message"]), int(error["attempts"])
+            trace = str(error.get("traceback", ""))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            run.problems.append(f"{folder.relative_to(run.root)}/error.json cannot be read")
+            kind, message, attempts, trace = "unknown", "the record of the failure cannot be read", 0, ""
+        yield FailedTask(stage, tile, kind, message, attempts, trace, _command(folder / "reproduce.sh"))
 
 
 def _command(script: Path) -> str:
