@@ -89,7 +89,8 @@ class _Watch:
         out_of_memory = self.over or (code == -signal.SIGKILL and _oom_kills() > self.oom_kills)
         leaving = self.nanny.status.name not in ("init", "starting", "running")
         told = Exit(str(self.nanny.worker_address), code, leaving, out_of_memory, self.peak, self.limit or MEMORY_LIMIT, traceback)
-        self.nanny.log_event(EXITS, asdict(told))
+        with contextlib.suppress(OSError):  # where the scheduler is gone, nobody asks
+            await self.nanny.scheduler.log_event(topic=EXITS, msg=asdict(told))
         await self.restart(code)
 
     async def killed(self, *args: Any, **kwargs: Any) -> None:
