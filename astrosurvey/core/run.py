@@ -118,23 +118,27 @@ def run_pipeline(
     """
     store = Store(Path(out).absolute())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
-    with RunLock(store.root / "run.lock", force=force_unlock):
+    with RunLock(store.root / "run.lock", force=force_unlock) as lock:
         store.sweep()
         store.arrange(len(plan.tiles))
         log = JsonLog(store.root / "events.jsonl")
         try:
-            return Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)
+            return Coordinator(plan, Events(log, *listeners), device, list(command), lock).run(engine)
         finally:
             log.close()
+
+
+_HASHING = 20.0
+"""Seconds of hashing input files after which the digests are stored: so many a killed run has to hash again."""
 
 
 class Coordinator:
     """One run: hands the tasks of a plan to an engine and settles what comes back."""
 
-    def __init__(self, plan: Plan, events: Events, device: str, command: list[str]) -> None:
+    def __init__(self, plan: Plan, events: Events, device: str, command: list[str], lock: RunLock) -> None:
         self.plan, self.store, self.events, self.device = plan, plan.store, events, device
         self.options = plan.pipeline.run
-        self.command = command
+        self.command, self.lock = command, lock
         self.allowed = self.options.failures_allowed(len(plan.tasks))
         self.flying: dict[tuple[str, str | None], Task] = {}
         self.given: dict[tuple[str, str | None], tuple[float, float]] = {}
@@ -143,6 +147,7 @@ class Coordinator:
         self.later: list[tuple[float, Task]] = []
         self.failures: list[tuple[str, str | None, Failure]] = []
         self.retries = 0
+        self.mended = {(stage, None if tile == SURVEY else tile) for stage, tile in self.store.failures()}
         self.noted: set[str] = set()
         self.draining = False
         self.started = time.time()
@@ -181,8 +186,9 @@ class Coordinator:
         counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
         seconds = time.time() - self.started
         with contextlib.suppress(OSError):
-            self.plan.digests.save()
-            self.write_run_json(int(code), counts, stopped)
+            if not self.lock.lost:  # else the directory is another's
+                self.plan.digests.save()
+                self.write_run_json(int(code), counts, stopped)
             said = {f"{stage}/{state}": n for (stage, state), n in counts.items()}
             about = {"exit_code": int(code), "counts": said, "seconds": round(seconds, 2), "stopped": stopped}
             self.events.emit("run_finished", data=about)
@@ -192,6 +198,8 @@ class Coordinator:
     def loop(self, engine: Engine) -> None:
         """Hand out tasks and settle what comes back until there is nothing left to do."""
         while True:
+            if self.lock.lost:
+                raise Stop(f"stopped: {self.lock.lost}; only one may work in {self.store.root} at a time")
             while not self.draining and (task := self.next_task(engine)) is not None:
                 if task.attempts:
                     self.launch(engine, task)
@@ -226,6 +234,7 @@ class Coordinator:
     def consider(self, engine: Engine, task: Task) -> None:
         """Settle a ready task from what is known, or launch it."""
         state = self.plan.decide(task)
+        self.plan.digests.save(after=_HASHING)
         if state is State.RUN:
             self.launch(engine, task)
         elif state is State.FAILED:
@@ -339,10 +348,10 @@ class Coordinator:
 
     def settle(self, task: Task, state: State, reason: str = "") -> None:
         """Settle a task, and say so."""
-        self.plan.settle(task, state, reason=reason or task.reason)
-        if state in (State.DONE, State.CACHED, State.EMPTY):
-            self.store.clear_failure(*task.name)
         facts = task.record.facts if task.record and state in (State.DONE, State.EMPTY) else {}
+        self.plan.settle(task, state, reason=reason or task.reason)
+        if state in (State.DONE, State.CACHED, State.EMPTY) and task.name in self.mended:
+            self.store.clear_failure(*task.name)
         data: dict[str, Any] = {key: facts[key] for key in ("seconds", "peak_bytes", "warnings", "attempt") if key in facts}
         if message := task.reason or facts.get("why"):
             data["message"] = message

@@ -90,7 +90,7 @@ _SCHEDULER = {
 
 
 @dataclass
-class _Open:
+class Open:
     """A pool that has been started, and what is in flight on it."""
 
     cluster: Any
@@ -110,7 +110,7 @@ class DaskEngine:
         self.on_note: OnNote | None = None
         self._resources = resources
         self._pools: dict[str, Pool] = {}
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, Open] = {}
         self._heard: queue.SimpleQueue[tuple[Callable[..., None], Any]] = queue.SimpleQueue()
         self._outcomes: deque[Outcome] = deque()
         self._told: dict[str, Outcome] = {}
@@ -153,7 +153,7 @@ class DaskEngine:
         opened.orders[future] = order
         future.add_done_callback(lambda done: self._heard.put((self._finished, (opened, done))))
 
-    def _start(self, pool: Pool) -> _Open:
+    def _start(self, pool: Pool) -> Open:
         import dask
         from distributed import Client
 
@@ -166,7 +166,7 @@ class DaskEngine:
         client.subscribe_topic(OUTCOMES, lambda event: self._tell(event[1]))
         client.subscribe_topic(NOTES, lambda event: self._heard.put((self._note, event[1])))
         client.subscribe_topic(PROGRESS, lambda event: self._progress(*event[1]))
-        return _Open(cluster, client)
+        return Open(cluster, client)
 
     def as_completed(self, timeout: float) -> Iterator[Outcome]:
         """Yield what has ended, with what became of the tasks of lost workers."""
@@ -190,7 +190,7 @@ class DaskEngine:
             if opened.client.status == "closed":
                 raise _gone("connection closed")
 
-    def _finished(self, opened: _Open, future: Any) -> None:
+    def _finished(self, opened: Open, future: Any) -> None:
         """Take a future that is done: its task has told its outcome, or its worker was lost, or Dask has something to say."""
         from distributed.scheduler import KilledWorker
 
