@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 
-.PHONY: help demo test test-plugins lint docs generate clean
+.PHONY: help demo test test-slurm test-plugins lint docs generate clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -13,6 +13,9 @@ demo: .venv/.base ## simulate a small survey, run the pipeline on it, say where 
 
 test: .venv/.dev ## run all tests, those of plugins/ too, installed as a stranger would; ARGS="-k merge" runs some of them
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
+
+test-slurm: .venv/.dev ## run the tests on a Slurm of one node that they bring up themselves; as root, with Debian's slurm-wlm and munge
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m slurm tests/slurm $(ARGS)
 
 test-plugins: .venv-plugins/.done ## run the tests of plugins/ where all that they ask for is installed, sbi too, in .venv-plugins
 	for plugin in plugins/*; do (cd $$plugin && ../../.venv-plugins/bin/python -m pytest -q $(ARGS)) || exit 1; done

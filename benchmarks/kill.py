@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 PIPELINE = ROOT / "examples" / "demo.yaml"
 SMALL = ["-c", "tiles.size=192", "-c", "tiles.overlap=64", "-c", "sky.box=32"]
 
@@ -32,12 +33,11 @@ def start(out):
 
 def digests(out):
     """Return the digest of every product of a finished run."""
-    records = sorted(Path(out).glob("products/*/*/task.json"))
-    return {
-        f"{r.parent.parent.name}/{r.parent.name}/{port}": s["sha256"]
-        for r in records
-        for port, s in json.loads(r.read_text())["outputs"].items()
-    }
+    from astrosurvey.core.store import Store
+
+    store = Store(out)
+    records = {name: store.record(*name) for name in store.published()}
+    return {(*name, port): s.sha256 for name, record in records.items() if record for port, s in record.outputs.items()}
 
 
 def killed_once(whole, seconds, moment):
@@ -50,7 +50,7 @@ def killed_once(whole, seconds, moment):
         driver.kill()
         driver.wait()
         _, alive = psutil.wait_procs(workers, timeout=20)
-        done = len(list(Path(out).glob("products/*/*/task.json")))
+        done = len(digests(out))
         resumed = start(out).wait()
         return {
             "moment": round(moment, 2),

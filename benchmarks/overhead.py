@@ -75,7 +75,8 @@ def process_seconds(code, repeats=5):
 
 
 def main():
-    from astrosurvey.core.engine import InlineEngine, LocalEngine
+    from astrosurvey.core.engine import InlineEngine
+    from astrosurvey.engines.local import LocalEngine
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)

@@ -1,13 +1,14 @@
 """Make the generated part of the documentation: `python tools/generate_docs.py [--check]`.
 
 Pages under docs/reference are written whole (`reference.py`); in hand-written pages, what stands in a
-```console block behind its `$ astrosurvey …` lines is what those commands print. The results are
-committed, and a test fails when they are stale (`tests/laws/test_docs.py`).
+```console block behind its `$ astrosurvey …` lines is what those commands print; schemas/site.v1.json is
+made here, too. The results are committed, and a test fails when they are stale (`tests/laws/test_docs.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shlex
@@ -72,9 +73,11 @@ def _played(block: str) -> str:
 
 def stale() -> dict[Path, str]:
     """Return every page whose text is not what it should be, with that text."""
+    from astrosurvey.engines import site
     from tools.reference import pages
 
     wanted = {DOCS / name: text.rstrip("\n") + "\n" for name, text in pages().items()}
+    wanted[ROOT / "schemas" / "site.v1.json"] = json.dumps(site.schema(), indent=2, ensure_ascii=False) + "\n"
     with workshop():
         for page in [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]:
             if page not in wanted and "```console" in page.read_text(encoding="utf-8"):

@@ -1,4 +1,4 @@
-"""The reference pages, made from the code: command line, pipeline file, stages, products, hooks, flags."""
+"""The reference pages, made from the code: command line, pipeline file, site file, stages, products, hooks, flags."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def pages() -> dict[str, str]:
     made = {
         "reference/cli.md": cli_page(),
         "reference/pipeline.md": pipeline_page(),
+        "reference/site.md": site_page(),
         "reference/hooks.md": hooks_page(),
         "reference/laws.md": laws_page(),
     }
@@ -163,7 +164,8 @@ def setting_rows(config: Any, prefix: str = "") -> Iterator[str]:
         kind = "mapping" if nested else type_name(field.annotation) + limits(field)
         yield f"| `{prefix}{name}` | {cell(kind)} | {cell(default)} | {cell(field.description)} |"
         if nested:
-            yield from setting_rows(nested, f"{prefix}{name}.")
+            keyed = ".<key>" if getattr(field.annotation, "__origin__", None) is dict else ""
+            yield from setting_rows(nested, f"{prefix}{name}{keyed}.")
 
 
 def nested_config(annotation: Any) -> Any:
@@ -231,6 +233,25 @@ def pipeline_page() -> str:
     return "\n".join(lines)
 
 
+def site_page() -> str:
+    """Return the page of the site file's settings."""
+    from astrosurvey.engines.local import LocalSettings
+    from astrosurvey.engines.site import AddressSite, BatchSite
+
+    intro = (
+        "What may stand in a site file, which `--engine` names; [Engines](../concepts/engines.md) explains it. An editor that knows"
+        " `schemas/site.v1.json` completes it."
+    )
+    lines = head("Site file", intro)
+    for title, config in (
+        ("slurm, pbs, htcondor, lsf", BatchSite),
+        ("address", AddressSite),
+        ("local", LocalSettings),
+    ):
+        lines += [f"## {title}", "", *doc(config), "", "| key | type | default | |", "| --- | --- | --- | --- |", *setting_rows(config), ""]
+    return "\n".join(lines)
+
+
 def hooks_page() -> str:
     """Return the page of the hooks."""
     from astrosurvey import hookspecs
@@ -270,6 +291,7 @@ def flags_page() -> str:
     from astrosurvey.catalog.flags import (
         CLASSIFICATION,
         CLUSTERING,
+        CROSSMATCH,
         PIXEL,
         SBI,
         SOURCE,
@@ -296,6 +318,7 @@ def flags_page() -> str:
         ("Lines of spectra", "Bits of the columns `flags` of the tables `spectral_line` and `spectral_index`.", SPECTRAL_LINE),
         ("Classifications", "Bits of the column `flags` of the table `classification`.", CLASSIFICATION),
         ("Clustering", "Bits of the column `flags` of the table `cluster_point`.", CLUSTERING),
+        ("Cross-matches", "Bits of the column `flags` of the table `crossmatch`.", CROSSMATCH),
         ("Posteriors", "Bits of the column `flags` of the table `posterior`.", SBI),
     ):
         lines += [f"## {title}", "", intro, "", "| bit | value | name | meaning |", "| --- | --- | --- | --- |"]

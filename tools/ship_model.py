@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from astrosurvey import Model
+from astrosurvey.core.store import Store
 
 MODELS = Path(__file__).resolve().parents[1] / "astrosurvey" / "models"
 
@@ -23,7 +24,7 @@ MODELS = Path(__file__).resolve().parents[1] / "astrosurvey" / "models"
 def main() -> None:
     """Copy the model that STAGE of the run directory RUN has trained to the built-in models as NAME."""
     run, stage, name = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-    folder = run / "products" / stage / "survey"
+    folder = Store(run).folder(stage, None)
     model = Model.read(folder / "model")
     facts = json.loads((folder / "task.json").read_text(encoding="utf-8"))["facts"]
     made = {

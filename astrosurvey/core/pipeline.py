@@ -35,6 +35,9 @@ class RunOptions(BaseModel):
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where kernels and networks run")
     retries: int = Field(2, ge=0, le=20, description="how often a failed task is tried again, unless its input is wrong")
+    time_limit: float | None = Field(
+        None, gt=0, description="seconds that a task may take before its worker is ended and it is tried again"
+    )
     max_failures: str | int | None = Field(None, description="stop when more tasks than this have failed: a number, or a share such as 5%")
 
     @field_validator("max_failures")

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from .digests import write_atomically
-from .engine import Engine, InlineEngine, OnNote, OnProgress
+from .engine import Engine, InlineEngine, Stop
 from .events import Events, JsonLog, Listener
 from .lock import RunLock
 from .pipeline import Pipeline
 from .plan import Plan, Selection, State, Task
 from .store import Store
-from .task import Failure, Order, Outcome
+from .task import WORKER_DIED, Failure, Order, Outcome
 from .tiling import SURVEY
 from .wiring import DefaultModel
 
@@ -43,6 +44,13 @@ class ExitCode(IntEnum):
     STOPPED = 3
     BUG = 4
     INTERRUPTED = 130
+
+
+_USUAL = (1.0, 1.0)
+"""The multiple of its usual memory, and of its usual batch, that a task gets at first."""
+
+_LOSSES = 5
+"""How often a task may lose its worker through no fault of its own; one that loses more is held to be at fault."""
 
 
 @dataclass
@@ -79,10 +87,6 @@ class RunResult:
         return product.read(self.store.path(stage, tile, port, record))
 
 
-class Stop(Exception):
-    """The run cannot go on; carries the one line that says why."""
-
-
 def run_pipeline(
     pipeline: Pipeline,
     out: str | Path,
@@ -114,25 +118,33 @@ def run_pipeline(
     """
     store = Store(Path(out).absolute())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
-    with RunLock(store.root / "run.lock", force=force_unlock):
+    with RunLock(store.root / "run.lock", force=force_unlock) as lock:
         store.sweep()
+        store.arrange(len(plan.tiles))
         log = JsonLog(store.root / "events.jsonl")
         try:
-            return _Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)
+            return _Coordinator(plan, Events(log, *listeners), device, list(command), lock).run(engine)
         finally:
             log.close()
 
 
+_HASHING = 20.0
+"""Seconds of hashing input files after which the digests are stored: so many a killed run has to hash again."""
+
+
 class _Coordinator:
-    def __init__(self, plan: Plan, events: Events, device: str, command: list[str]) -> None:
+    def __init__(self, plan: Plan, events: Events, device: str, command: list[str], lock: RunLock) -> None:
         self.plan, self.store, self.events, self.device = plan, plan.store, events, device
         self.options = plan.pipeline.run
-        self.command = command
+        self.command, self.lock = command, lock
         self.allowed = self.options.failures_allowed(len(plan.tasks))
         self.flying: dict[tuple[str, str | None], Task] = {}
-        self.batches: dict[tuple[str, str | None], float] = {}
+        self.given: dict[tuple[str, str | None], tuple[float, float]] = {}
+        self.losses: Counter[tuple[str, str | None]] = Counter()
+        self.waiting: dict[str, list[Task]] = {}
         self.later: list[tuple[float, Task]] = []
         self.failures: list[tuple[str, str | None, Failure]] = []
+        self.mended = {(stage, None if tile == SURVEY else tile) for stage, tile in self.store.failures()}
         self.noted: set[str] = set()
         self.draining = False
         self.started = time.time()
@@ -144,7 +156,8 @@ class _Coordinator:
         try:
             about = {"tasks": dict(tasks), "tiles": len(self.plan.tiles), "device": self.device, "out": str(self.store.root)}
             self.events.emit("run_started", data=about)
-            with self.draining_on_signals(), contextlib.closing(_LazyEngine(make_engine, self.on_progress, self.on_note)) as engine:
+            with self.draining_on_signals(), contextlib.closing(make_engine()) as engine:
+                engine.on_progress, engine.on_note = self.on_progress, self.on_note
                 try:
                     self.loop(engine)
                 except BaseException:
@@ -168,35 +181,53 @@ class _Coordinator:
         counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
         seconds = time.time() - self.started
         with contextlib.suppress(OSError):
-            self.plan.digests.save()
-            self.write_run_json(int(code), counts, stopped)
+            if not self.lock.lost:  # else the directory is another's
+                self.plan.digests.save()
+                self.write_run_json(int(code), counts, stopped)
             said = {f"{stage}/{state}": n for (stage, state), n in counts.items()}
             about = {"exit_code": int(code), "counts": said, "seconds": round(seconds, 2), "stopped": stopped}
             self.events.emit("run_finished", data=about)
         states = {name: task.state for name, task in self.plan.tasks.items()}
         return RunResult(self.store, code, counts, states, self.failures, stopped, seconds)
 
-    def loop(self, engine: _LazyEngine) -> None:
+    def loop(self, engine: Engine) -> None:
         while True:
-            while not self.draining and len(self.flying) < engine.slots:
-                if self.later and self.later[0][0] <= time.monotonic():
-                    self.launch(engine, heapq.heappop(self.later)[1])
-                    continue
-                task = self.plan.pop_ready()
-                if task is None:
-                    break
-                self.consider(engine, task)
+            if self.lock.lost:
+                raise Stop(f"stopped: {self.lock.lost}; only one may work in {self.store.root} at a time")
+            while not self.draining and (task := self.next_task(engine)) is not None:
+                if task.attempts:
+                    self.launch(engine, task)
+                else:
+                    self.consider(engine, task)
             if not self.flying:
                 if self.later and not self.draining:
                     time.sleep(max(self.later[0][0] - time.monotonic(), 0))
                     continue
                 return
             for outcome in engine.as_completed(0.2):
-                self.take(outcome)
+                self.take(engine, outcome)
 
-    def consider(self, engine: _LazyEngine, task: Task) -> None:
+    def next_task(self, engine: Engine) -> Task | None:
+        """Return the most urgent task for which there is room; a full pool does not hold up the others."""
+        while (task := self.plan.pop_ready()) is not None:
+            self.queue(engine, task)
+        while self.later and self.later[0][0] <= time.monotonic():
+            self.queue(engine, heapq.heappop(self.later)[1])
+        open_pools = [tasks for pool, tasks in self.waiting.items() if tasks and engine.free(pool) > 0]
+        return heapq.heappop(min(open_pools, key=lambda tasks: tasks[0])) if open_pools else None
+
+    def queue(self, engine: Engine, task: Task) -> None:
+        pool = engine.pool(task.node.cls.name, self.memory(task))
+        heapq.heappush(self.waiting.setdefault(pool, []), task)
+
+    def memory(self, task: Task) -> float:
+        """Return the multiple of its usual memory that a task gets."""
+        return self.given.get(task.name, _USUAL)[0]
+
+    def consider(self, engine: Engine, task: Task) -> None:
         """Settle a ready task from what is known, or launch it."""
         state = self.plan.decide(task)
+        self.plan.digests.save(after=_HASHING)
         if state is State.RUN:
             self.launch(engine, task)
         elif state is State.FAILED:
@@ -204,14 +235,16 @@ class _Coordinator:
         else:
             self.settle(task, state)
 
-    def launch(self, engine: _LazyEngine, task: Task) -> None:
+    def launch(self, engine: Engine, task: Task) -> None:
         task.attempts += 1
         self.flying[task.name] = task
         self.events.emit("task_started", *task.name, {"attempt": task.attempts})
-        engine.submit(self.order(task))
+        limit = engine.time_limit(task.node.cls.name)
+        engine.submit(self.order(task, self.options.time_limit if limit is None else limit))
 
-    def order(self, task: Task) -> Order:
+    def order(self, task: Task, time_limit: float | None) -> Order:
         node = task.node
+        memory, batch = self.given.get(task.name, _USUAL)
         return Order(
             run=str(self.store.root.resolve()),
             name=node.name,
@@ -224,7 +257,11 @@ class _Coordinator:
             seed=self.plan.pipeline.seed,
             device=self.device,
             attempt=task.attempts,
-            batch=self.batches.get(task.name, 1.0),
+            batch=batch,
+            use=node.cls.name,
+            memory=memory,
+            time_limit=time_limit,
+            ident=uuid.uuid4().hex,
         )
 
     def input_paths(self, task: Task, port: str) -> Any:
@@ -239,7 +276,7 @@ class _Coordinator:
         ]
         return found if task.node.inputs[port].gather else found[0][1]
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, engine: Engine, outcome: Outcome) -> None:
         """Settle a task that came back, or put it up for another attempt."""
         task = self.flying.pop(outcome.order.task)
         for line in outcome.log:
@@ -251,14 +288,26 @@ class _Coordinator:
         failure = outcome.failure or Failure("BugError", "the task came back without an outcome")
         if failure.disk_full:
             raise Stop(self.disk_full())
-        if failure.final or task.attempts > self.options.retries:
+        self.losses[task.name] += failure.lost
+        if self.is_last(task, failure):
             self.fail(task, failure, outcome.log)
             return
         if failure.memory:
-            self.batches[task.name] = outcome.order.batch / 2
+            self.give_more(engine, outcome.order)
         delay = min(0.2 * 4 ** (task.attempts - 1), 30)
         self.events.emit("task_retried", *task.name, {"attempt": task.attempts, "message": failure.message, "delay": delay})
         heapq.heappush(self.later, (time.monotonic() + delay, task))
+
+    def is_last(self, task: Task, failure: Failure) -> bool:
+        """Tell whether a failed task gets no other attempt."""
+        lost = self.losses[task.name]
+        killed_again = failure.memory and failure.kind == WORKER_DIED and task.name in self.given
+        return failure.final or killed_again or lost > _LOSSES or task.attempts - lost > self.options.retries
+
+    def give_more(self, engine: Engine, order: Order) -> None:
+        """Give a task that ran out of memory more of it; half the batch where there is no more, or where it was the device's."""
+        more = engine.more_memory(order.use, order.memory)
+        self.given[order.task] = (more, order.batch) if more > order.memory else (order.memory, order.batch / 2)
 
     def fail(self, task: Task, failure: Failure, log: list[str]) -> None:
         self.failures.append((*task.name, failure))
@@ -281,15 +330,15 @@ class _Coordinator:
         words = ["--only", stage, *(["--tiles", tile] if tile else []), "--engine", "inline"]
         return (
             "#!/bin/sh\n# Runs this task alone and shows what happens.\n"
-            'run=$(cd "$(dirname "$0")/../../.." && pwd)\n'
+            'run=$(cd "$(dirname "$0")" && while [ ! -f pipeline.yaml ] && [ "$PWD" != / ]; do cd ..; done && pwd)\n'
             f'astrosurvey run "$run/pipeline.yaml" --out "$run" {shlex.join(words)} "$@"\n'
         )
 
     def settle(self, task: Task, state: State, reason: str = "") -> None:
-        self.plan.settle(task, state, reason=reason or task.reason)
-        if state in (State.DONE, State.CACHED, State.EMPTY):
-            self.store.clear_failure(*task.name)
         facts = task.record.facts if task.record and state in (State.DONE, State.EMPTY) else {}
+        self.plan.settle(task, state, reason=reason or task.reason)
+        if state in (State.DONE, State.CACHED, State.EMPTY) and task.name in self.mended:
+            self.store.clear_failure(*task.name)
         data: dict[str, Any] = {key: facts[key] for key in ("seconds", "peak_bytes", "warnings", "attempt") if key in facts}
         if message := task.reason or facts.get("why"):
             data["message"] = message
@@ -353,36 +402,6 @@ class _Coordinator:
         if code is None:
             write_atomically(self.store.root / "pipeline.yaml", dump(pipeline.resolved()))
         write_atomically(self.store.root / "run.json", json.dumps(record, indent=1).encode())
-
-
-class _LazyEngine:
-    """Makes the engine when the first task needs it: a rerun with nothing to do starts no workers."""
-
-    def __init__(self, make: Callable[[], Engine], on_progress: OnProgress, on_note: OnNote) -> None:
-        self._make, self._on_progress, self._on_note = make, on_progress, on_note
-        self._engine: Any = None
-
-    @property
-    def slots(self) -> int:
-        return self._engine.slots if self._engine else 1
-
-    def submit(self, order: Order) -> None:
-        if self._engine is None:
-            self._engine = self._make()
-            self._engine.on_progress = self._on_progress
-            self._engine.on_note = self._on_note
-        self._engine.submit(order)
-
-    def as_completed(self, timeout: float) -> Iterator[Outcome]:
-        return self._engine.as_completed(timeout) if self._engine else iter(())
-
-    def cancel(self) -> None:
-        if self._engine:
-            self._engine.cancel()
-
-    def close(self) -> None:
-        if self._engine:
-            self._engine.close()
 
 
 @cache

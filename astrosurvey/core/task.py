@@ -29,12 +29,14 @@ from typing import Any
 from .digests import digest_path
 from .product import ProductError, Tiles
 from .stage import Context, DataError, NoWork, Stage, StageError, ports
-from .store import CHECKPOINTS, RECORD, SCRATCH, Record, Store, Stored
+from .store import RECORD, SCRATCH, Record, Store, Stored
 from .tiles import Tile
-from .tiling import SURVEY
 
 Progress = Callable[[int, int], None]
 Note = Callable[[str], None]
+
+WORKER_DIED = "worker died"
+"""The kind of a failure that took its worker with it."""
 
 NOTES = "astrosurvey.notes"
 """The logger for what a person should hear of at once, such as that a kernel is being compiled."""
@@ -48,7 +50,12 @@ class Order:
         run: the run directory.
         name: the stage's name in the pipeline.
         stage: the class, as "module:qualified name".
+        use: the class's name for people, such as "detection.threshold".
         inputs: by port: the stored product's path, (tile, path) pairs for a gather, or None.
+        batch: the share of its usual batch that the stage works on at once.
+        memory: how much memory it gets, as a multiple of what its stage usually has.
+        time_limit: seconds that it may take; an engine with workers ends the worker that takes longer.
+        ident: tells this order from every other, of other attempts and other runs; recorded with the products.
     """
 
     run: str
@@ -63,6 +70,10 @@ class Order:
     device: str
     attempt: int = 1
     batch: float = 1.0
+    use: str = ""
+    memory: float = 1.0
+    time_limit: float | None = None
+    ident: str = ""
 
     @property
     def task(self) -> tuple[str, str | None]:
@@ -79,7 +90,8 @@ class Failure:
         message: one line for people.
         traceback: for the author of the stage.
         final: a retry cannot mend it.
-        memory: it ran out of memory; a retry gets half the batch.
+        memory: it ran out of memory; a retry gets more of it, or half the batch.
+        lost: its worker went away through no fault of the task, which does not use up its retries.
         disk_full: there is no space left; the run stops.
     """
 
@@ -89,6 +101,7 @@ class Failure:
     final: bool = False
     memory: bool = False
     disk_full: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +181,7 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
     _forget_peak()
     started, cpu = time.perf_counter(), time.process_time()
     with store.publishing(*order.task) as folder, _scratch_folder(order.run) as scratch:
-        kept = Path(order.run, CHECKPOINTS, order.name, order.tile.name if order.tile else SURVEY)
+        kept = store.checkpoint_folder(*order.task)
         checkpoint = kept / order.key[:16]
         context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch, checkpoint)  # type: ignore[arg-type]
         stage = _stage(order, context)
@@ -186,7 +199,10 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
             "peak_bytes": _peak_bytes(),
             "attempt": order.attempt,
             "batch": order.batch,
+            "memory": order.memory,
+            "order": order.ident,
             "device": order.device,
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
             "host": platform.node(),
             "pid": os.getpid(),
             "warnings": lines.warnings,
@@ -228,7 +244,7 @@ def _scratch_folder(run: str) -> Iterator[Path]:
 
 @functools.cache
 def _make_scratch_folder(run: str) -> Path:
-    parent = Path(run) / SCRATCH
+    parent = Path(os.environ.get("ASTROSURVEY_SCRATCH") or Path(run) / SCRATCH)
     parent.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=parent))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.tiling import SURVEY
 from .gather import Run
 from .rgb import Stretch, channels, jpeg, thumbnail
 
@@ -77,7 +76,7 @@ def final_images(run: Run) -> list[TileImage]:
             stored = record.outputs["image" if "image" in ports else ports[0]]
             identity = record.fields.get("tile") if isinstance(record.fields, dict) else None
             identity = identity if isinstance(identity, dict) else {}
-            path = run.store.folder(stage, None if tile == SURVEY else tile) / stored.file
+            path = run.store.folder(stage, tile) / stored.file
             size = stored.bytes if type(stored.bytes) is int else 0
             number = identity.get("number") if type(identity.get("number")) is int else None
             found[tile] = TileImage(tile, number, stage, path, size, box(identity.get("window")), box(identity.get("core")))

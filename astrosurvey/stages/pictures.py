@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.store import Store
+
 CAPTIONS = "captions.json"
 """The file beside the pictures of a port `pictures`: captions by the pictures' names."""
 MOST = 24
@@ -26,14 +28,20 @@ def picture_section(run: Path, stages: Mapping[str, Any], use: str, title: str, 
         width: greatest width of a picture, rem.
     """
     style = f"display:inline-block;margin:0 1rem 1rem 0;max-width:{width}rem"
-    figures = []
+    figures: list[str] = []
+    store = Store(run)
     for stage, about in stages.items():
         if about["use"] != use:
             continue
-        for captions in sorted(run.glob(f"products/{stage}/*/pictures/{CAPTIONS}")):
+        for _, tile in store.published(stage):
+            if len(figures) >= MOST:
+                break
+            captions = store.folder(stage, tile) / "pictures" / CAPTIONS
+            if not captions.is_file():
+                continue
             for name, caption in json.loads(captions.read_text(encoding="ascii")).items():
                 data = base64.b64encode((captions.parent / name).read_bytes()).decode("ascii")
-                where = html.escape(f"{captions.parent.parent.name}: {caption}")
+                where = html.escape(f"{tile}: {caption}")
                 picture = f'<img alt="" src="data:image/png;base64,{data}">'
                 figures.append(f'<figure style="{style}">{picture}<figcaption>{where}</figcaption></figure>')
     return [(title, intro + "".join(figures[:MOST]))] if figures else []

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from toy import Number
 
-from astrosurvey.core.engine import LocalEngine
 from astrosurvey.core.run import ExitCode, run_pipeline
+from astrosurvey.engines.local import LocalEngine
 from astrosurvey.kernels import _cache, ahead
 from astrosurvey.kernels._numba import empty, parallel, prange
 from tools.kernel_figures import _arithmetic

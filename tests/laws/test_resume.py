@@ -9,9 +9,9 @@ import psutil
 import pytest
 from toy import products
 
-from astrosurvey.core.engine import LocalEngine
 from astrosurvey.core.plan import State
 from astrosurvey.core.run import ExitCode, run_pipeline
+from astrosurvey.engines.local import LocalEngine
 
 PIPELINE = """\
 astrosurvey: 1

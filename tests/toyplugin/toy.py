@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from astrosurvey import DataError, Field, FilePath, NoWork, ProductError, Stage, StageConfig, Tiles, hookimpl, optional
+from astrosurvey.core.store import Store
 
 astrosurvey_api = 1
 
@@ -128,8 +131,9 @@ class Break(Stage):
     class Config(StageConfig):
         tiles: list[str] = Field([], description="tiles on which it goes wrong")
         how: str = Field(
-            "error", description="error, data, segfault, exit, sysexit, kill, nan, missing, print, empty, memory, hog or flaky"
+            "error", description="error, data, segfault, exit, sysexit, kill, nan, missing, print, empty, memory, hog, hang or flaky"
         )
+        hoard: float = Field(1.2e9, ge=0, description="bytes that hog holds with the whole batch")
 
     def run(self, ctx, *, number):
         if ctx.tile.name in self.config.tiles:
@@ -147,9 +151,12 @@ class Break(Stage):
                 case "missing":
                     return {}
                 case "hog":
-                    hoard = b"x" * int(ctx.batch * 1.2e9)
+                    hoard = b"x" * int(ctx.batch * self.config.hoard)
                     time.sleep(1.5)
                     assert hoard
+                case "hang":
+                    subprocess.Popen(["sleep", "1000"])
+                    ctypes.PyDLL(None).sleep(1000)  # holds the interpreter's lock
                 case "print":
                     print("hello from a stage")
                 case "sysexit":
@@ -166,6 +173,22 @@ class Break(Stage):
                 case "error":
                     raise RuntimeError(f"{ctx.tile.name} is cursed")
         return {"number": number}
+
+
+class Meet(Stage):
+    """Wait for the same stage on another tile, and tell by number which GPU this one may see."""
+
+    name = "toy.meet"
+    inputs = {"number": Number}
+    outputs = {"number": Number}
+
+    def run(self, ctx, *, number):
+        here = Path(os.environ["TOY_MARKERS"])
+        (here / ctx.tile.name).touch()
+        deadline = time.monotonic() + 120
+        while len(list(here.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return {"number": Number(float(os.environ.get("CUDA_VISIBLE_DEVICES", "nan")))}
 
 
 class Total(Stage):
@@ -198,11 +221,17 @@ def register_products(register):
 
 @hookimpl
 def register_stages(register):
-    for stage in (Make, Read, Add, Random, Break, Total, Share, Loop):
+    for stage in (Make, Read, Add, Random, Break, Total, Share, Loop, Meet):
         register(stage)
 
 
 def products(root):
-    """Return the bytes of every product of a run directory by its path below `products/`."""
-    folder = Path(root) / "products"
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "task.json"}
+    """Return the bytes of every product of a run directory by stage, tile and file."""
+    store = Store(root)
+    folders = {name: store.folder(*name) for name in store.published()}
+    return {
+        (*name, str(p.relative_to(folder))): p.read_bytes()
+        for name, folder in folders.items()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name != "task.json"
+    }

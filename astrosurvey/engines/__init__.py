@@ -1,0 +1,1 @@
+"""The engines that have workers, and the site file that configures them."""

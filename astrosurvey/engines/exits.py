@@ -1,0 +1,89 @@
+"""How a worker's process came to its end: told by its nanny, understood by the engine."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..core.task import WORKER_DIED, Failure, Order
+
+EXITS = "astrosurvey-exits"
+"""The Dask topic of the ends of workers; a message has the fields of `Exit`."""
+
+HUNG_FILE = "ASTROSURVEY_HUNG_FILE"
+"""Names the file in which a worker leaves the traceback of a task over its time limit, for its nanny."""
+
+_NEAR = 0.8
+"""A killed worker that held this share of its limit was killed for its memory."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """The end of one worker process.
+
+    Attributes:
+        worker: its Dask address.
+        code: its exit status, or minus the signal that ended it; None while it goes on.
+        leaving: it was told to go, for its walltime or because it was no longer needed.
+        memory: it was ended for what it held.
+        peak: the most memory it held, with its children, in bytes; 0 where nobody saw.
+        limit: what it was allowed to hold, in bytes.
+        traceback: where it hung when its task's time was up; "" when that was not the end of it.
+    """
+
+    worker: str
+    code: int | None = None
+    leaving: bool = False
+    memory: bool = False
+    peak: int = 0
+    limit: int = 0
+    traceback: str = ""
+
+
+def failure_of(order: Order, ended: Exit | None) -> Failure:
+    """Return what the end of its worker means for a task."""
+    if ended is None or ended.leaving or ended.code is None:
+        if ended and ended.peak > _NEAR * ended.limit:
+            return _too_much(ended)
+        return Failure(
+            "worker lost", "worker lost: " + ("its time was up" if ended and ended.leaving else "it is gone with its nanny"), lost=True
+        )
+    if ended.traceback:
+        limit = f"{order.time_limit:g} s" if order.time_limit else "its limit"
+        return Failure("time limit", f"time limit: the task was not done after {limit} (run.time_limit)", ended.traceback)
+    if ended.memory or (ended.code == -signal.SIGKILL and ended.peak > _NEAR * ended.limit):
+        return _too_much(ended)
+    return Failure(WORKER_DIED, f"worker died: {_reason(ended.code)}")
+
+
+def _too_much(ended: Exit) -> Failure:
+    held, allowed = (f"{number / 1e6:.0f} MB" for number in (ended.peak, ended.limit))
+    return Failure(WORKER_DIED, f"worker died: out of memory; it held {held}, and its limit is {allowed}", memory=True)
+
+
+def _reason(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"signal {-code}"
+
+
+@contextlib.contextmanager
+def ending_after(seconds: float | None) -> Iterator[None]:
+    """End this process when the block takes longer, even where it holds the interpreter's lock, and leave a traceback."""
+    path = os.environ.get(HUNG_FILE)
+    if seconds is None or path is None:
+        yield
+        return
+    with open(path, "w", encoding="utf-8") as stream:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=stream)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()

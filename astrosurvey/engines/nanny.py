@@ -1,0 +1,93 @@
+"""What the nanny of a Dask worker does for us; loaded there by Dask's `preload-nanny`.
+
+Dask's own nanny restarts a worker that died, and tells nobody how it died. This one sees the memory of the
+worker and its children, ends the worker's whole process group, and publishes an `Exit`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+from distributed.system import MEMORY_LIMIT
+
+from .exits import EXITS, HUNG_FILE, Exit
+
+_INTERVAL_MS = 100
+_ALLOWED = 0.95
+"""The share of its limit at which a worker is ended, before the system ends something else."""
+
+_WORKER = {
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.multiprocessing-method": "spawn",
+}
+"""Dask's settings for workers: they hold nothing that could be spilled."""
+
+
+def dask_setup(nanny: Any) -> None:
+    """Watch over the workers of a nanny that is about to start its first one."""
+    import dask
+
+    dask.config.set(_WORKER)
+    nanny.config = {**nanny.config, **dask.config.config}
+    _Watch(nanny)
+
+
+class _Watch:
+    """Sees how much a nanny's worker holds, and how it ends."""
+
+    def __init__(self, nanny: Any) -> None:
+        from tornado.ioloop import PeriodicCallback
+
+        self.nanny = nanny
+        self.limit = nanny.memory_manager.memory_limit
+        self.pid, self.peak, self.over, self.oom_kills = 0, 0, False, _oom_kills()
+        descriptor, name = tempfile.mkstemp(prefix="astrosurvey-hung-")
+        os.close(descriptor)
+        self.hung = Path(name)
+        atexit.register(self.hung.unlink, missing_ok=True)
+        nanny.env = {**nanny.env, HUNG_FILE: name}
+        nanny.periodic_callbacks["memory_monitor"] = PeriodicCallback(self.look, _INTERVAL_MS)  # in the place of Dask's own
+        self.restart, nanny._on_worker_exit = nanny._on_worker_exit, self.ended
+
+    def look(self) -> None:
+        """Note what the worker holds, and end it when that is too much."""
+        pid = self.nanny.pid
+        if not pid:
+            return
+        if pid != self.pid:
+            self.pid, self.peak, self.over, self.oom_kills = pid, 0, False, _oom_kills()
+        with contextlib.suppress(psutil.Error):
+            held = psutil.Process(pid).memory_info().rss
+            self.peak = max(self.peak, held)
+            if self.limit and held > _ALLOWED * self.limit:
+                self.over = True
+                os.kill(pid, signal.SIGKILL)
+
+    async def ended(self, code: int) -> None:
+        """Publish how the worker ended, end what it left running, and let Dask start the next."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        traceback = self.hung.read_text(encoding="utf-8", errors="replace")
+        self.hung.write_text("")
+        out_of_memory = self.over or (code == -signal.SIGKILL and _oom_kills() > self.oom_kills)
+        leaving = self.nanny.status.name not in ("init", "starting", "running")
+        told = Exit(str(self.nanny.worker_address), code, leaving, out_of_memory, self.peak, self.limit or MEMORY_LIMIT, traceback)
+        self.nanny.log_event(EXITS, asdict(told))
+        await self.restart(code)
+
+
+def _oom_kills() -> int:
+    """Return how many processes this machine's kernel has ended for want of memory."""
+    with contextlib.suppress(OSError, StopIteration), open("/proc/vmstat", encoding="ascii") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return 0
