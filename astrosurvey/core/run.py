@@ -150,13 +150,14 @@ class Coordinator:
         self.waiting: dict[str, list[Task]] = {}
         self.later: list[tuple[float, Task]] = []
         self.failures: list[tuple[str, str | None, Failure]] = []
+        self.retries = 0
         self.mended = {(stage, None if tile == SURVEY else tile) for stage, tile in self.store.failures()}
         self.noted: set[str] = set()
         self.draining = False
         self.started = time.time()
 
     def run(self, make_engine: Callable[[], Engine]) -> RunResult:
-        """Settle every task of the plan, or as many as can be, and return how it ended."""
+        """Run the plan to its end, or to what stops it, and return how it ended."""
         stopped, code = "", ExitCode.OK
         self.write_run_json(None)
         tasks = Counter(task.node.name for task in self.plan.tasks.values())
@@ -185,7 +186,7 @@ class Coordinator:
         return self.finish(code, stopped)
 
     def finish(self, code: ExitCode, stopped: str) -> RunResult:
-        """Record how the run ended, and return it."""
+        """Write the end of the run to its record and its events."""
         counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
         seconds = time.time() - self.started
         with contextlib.suppress(OSError):
@@ -199,7 +200,7 @@ class Coordinator:
         return RunResult(self.store, code, counts, states, self.failures, stopped, seconds)
 
     def loop(self, engine: Engine) -> None:
-        """Hand out tasks and take them back until there is nothing more to do."""
+        """Hand out tasks and settle what comes back until there is nothing left to do."""
         while True:
             if self.lock and self.lock.lost:
                 raise Stop(f"stopped: {self.lock.lost}; only one may work in {self.store.root} at a time")
@@ -226,7 +227,7 @@ class Coordinator:
         return heapq.heappop(min(open_pools, key=lambda tasks: tasks[0])) if open_pools else None
 
     def queue(self, engine: Engine, task: Task) -> None:
-        """Put a task that may be considered, or launched again, where it waits for room in its pool."""
+        """Put a task among those that wait for a worker of their pool."""
         pool = engine.pool(task.node.cls.name, self.memory(task))
         heapq.heappush(self.waiting.setdefault(pool, []), task)
 
@@ -246,7 +247,7 @@ class Coordinator:
             self.settle(task, state)
 
     def launch(self, engine: Engine, task: Task) -> None:
-        """Have the engine run a task."""
+        """Begin an attempt at a task."""
         task.attempts += 1
         self.flying[task.name] = task
         self.events.emit("task_started", *task.name, {"attempt": task.attempts})
@@ -254,7 +255,7 @@ class Coordinator:
         engine.submit(self.order(task, self.options.time_limit if limit is None else limit))
 
     def order(self, task: Task, time_limit: float | None) -> Order:
-        """Return all that a worker needs to run a task."""
+        """Return all that a worker needs for the next attempt at a task."""
         node = task.node
         memory, batch = self.given.get(task.name, _USUAL)
         return Order(
@@ -277,7 +278,7 @@ class Coordinator:
         )
 
     def input_paths(self, task: Task, port: str) -> Any:
-        """Return where the product for an input port is stored; for a gathering one, (tile, path) of each."""
+        """Return where the product behind an input is stored, or the (tile, path) pairs of a gather."""
         source = task.node.wires[port]
         if source is None:
             return None
@@ -307,6 +308,7 @@ class Coordinator:
             return
         if failure.memory:
             self.give_more(engine, outcome.order)
+        self.retries += 1
         delay = min(0.2 * 4 ** (task.attempts - 1), 30)
         self.events.emit("task_retried", *task.name, {"attempt": task.attempts, "message": failure.message, "delay": delay})
         heapq.heappush(self.later, (time.monotonic() + delay, task))
@@ -323,7 +325,7 @@ class Coordinator:
         self.given[order.task] = (more, order.batch) if more > order.memory else (order.memory, order.batch / 2)
 
     def fail(self, task: Task, failure: Failure, log: list[str]) -> None:
-        """Record the failure of a task that gets no other attempt; too many of them stop the run."""
+        """Write down why a task failed, and settle it."""
         self.failures.append((*task.name, failure))
         self.store.write_failure(
             *task.name,
@@ -349,7 +351,7 @@ class Coordinator:
         )
 
     def settle(self, task: Task, state: State, reason: str = "") -> None:
-        """Tell the plan and the listeners how a task ended."""
+        """Settle a task, and say so."""
         facts = task.record.facts if task.record and state in (State.DONE, State.EMPTY) else {}
         self.plan.settle(task, state, reason=reason or task.reason)
         if state in (State.DONE, State.CACHED, State.EMPTY) and task.name in self.mended:
@@ -360,7 +362,7 @@ class Coordinator:
         self.events.emit("task_finished", *task.name, {"state": str(state), **data})
 
     def on_progress(self, name: tuple[str, str | None], done: int, total: int) -> None:
-        """Pass on how far a task is."""
+        """Pass on the progress of a task."""
         self.events.emit("task_progress", *name, {"done": done, "total": total})
 
     def on_note(self, name: tuple[str, str | None], text: str) -> None:
@@ -370,7 +372,7 @@ class Coordinator:
             self.events.emit("task_note", *name, {"line": text})
 
     def disk_full(self) -> str:
-        """Return why a run stops that has no room for its products."""
+        """Return the line that stops a run whose disk is full."""
         return f"stopped: no space left on the disk of {self.store.root}; make room and run the same command again to resume"
 
     @contextlib.contextmanager
@@ -406,6 +408,7 @@ class Coordinator:
             code=code,
             counts=counts,
             stopped=stopped,
+            retries=self.retries,
         )
 
 
@@ -421,6 +424,7 @@ def write_run(
     code: int | None = None,
     counts: Counter[tuple[str, State]] | None = None,
     stopped: str = "",
+    retries: int = 0,
 ) -> None:
     """Write `run.json`; and `pipeline.yaml` at the start of a run, when there is no exit code yet."""
     table: dict[str, dict[str, int]] = {name: {} for name in pipeline.nodes}
@@ -442,6 +446,7 @@ def write_run(
         "broken_plugins": [str(broken) for broken in pipeline.registry.broken],
         "tiles": tiles,
         "counts": table,
+        "retries": retries,
     }
     if code is None:
         write_atomically(root / "pipeline.yaml", dump(pipeline.resolved()))

@@ -136,6 +136,7 @@ def _write(plan: ArrayPlan, elements: list[Element], open_: list[int], started: 
         code=int(code),
         counts=counts,
         stopped=stopped,
+        retries=sum(event.kind == "task_retried" for event in events),
     )
     return RunResult(store, code, counts, states, failures, stopped, ended - started)
 
