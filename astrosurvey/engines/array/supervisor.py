@@ -130,7 +130,7 @@ class SupervisedEngine:
         record = Store(order.run).record(*order.task)
         if record is not None and record.key == order.key:
             return Outcome(order, record=record)
-        return Outcome(order, failure=failure_of(order, ended))
+        return Outcome(order, failure=failure_of(order, ended, ""))
 
     def _start(self) -> None:
         handle, name = tempfile.mkstemp(prefix="astrosurvey-", suffix=".traceback")
