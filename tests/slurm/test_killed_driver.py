@@ -47,5 +47,6 @@ def test_a_second_driver_refuses_and_names_the_first(slurm, command, tmp_path):
     assert slurm.host in second.stderr
     assert str(first.pid) in second.stderr
     first.terminate()  # SIGTERM drains
-    assert first.wait(timeout=60) == 130
+    first.communicate(timeout=60)
+    assert first.returncode == 130
     wait_until(lambda: not slurm.jobs() and not slurm.processes_of_jobs(), 60, "jobs outlived their driver")
