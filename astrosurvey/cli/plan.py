@@ -15,7 +15,7 @@ from ._shared import json_option, load, out_option, pipeline_options, plain, pri
 @pipeline_options
 @out_option
 @selection_options
-@click.option("--verify", is_flag=True, help="Hash every product again before it counts as up to date.")
+@click.option("--verify", is_flag=True, help="Hash every input and product again before it counts as up to date.")
 @json_option
 def plan(pipeline: str, overlays: Any, overrides: Any, out: str | None, selection: Any, verify: bool, as_json: bool) -> None:
     """Count what a run of PIPELINE would do: what is up to date, what would run, what depends on it."""

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes of the local engine.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where kernels and networks run; overrides the pipeline.")
 @selection_options
-@click.option("--verify", is_flag=True, help="Hash every product again before it counts as done.")
-@click.option("--force-unlock", is_flag=True, help="Take over the lock of a coordinator on another host that is known to be gone.")
+@click.option("--verify", is_flag=True, help="Hash every input and product again before it counts as done.")
+@click.option(
+    "--force-unlock", is_flag=True, help="Take over from another host's coordinator that is gone, and whose heartbeat stands still."
+)
 @click.option("--no-report", is_flag=True, help="Write no HTML report at the end.")
 @json_option
 def run(

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import stat
 import time
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .stage import DataError
 
 _RACY_NS = 2_000_000_000
 """A file younger than this may change again within its time stamp's resolution, so it is remembered for this run only."""
+
+_SKEW_NS = 3600 * 1_000_000_000
+"""By how much this machine's clock may differ from that of the server that stamps a file."""
+
+_SILLY = ".nfs"
+"""What an NFS client names a file that was removed while it was open; it goes away by itself."""
+
+_Result = TypeVar("_Result")
 
 
 def canonical(value: Any) -> bytes:
@@ -32,24 +44,32 @@ def digest_path(path: Path) -> tuple[str, int]:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         return digest, path.stat().st_size
-    parts = [(p.relative_to(path).as_posix(), *digest_path(p)) for p in sorted(path.rglob("*")) if p.is_file()]
+    found = (p for p in sorted(path.rglob("*")) if not p.name.startswith(_SILLY) and p.is_file())
+    parts = [(p.relative_to(path).as_posix(), *digest_path(p)) for p in found]
     return digest_of([[name, digest] for name, digest, _ in parts]), sum(size for *_, size in parts)
 
 
 class FileDigests:
-    """Digests of raw input files, remembered by size, time stamp and inode as a hint for speed.
+    """Digests of raw input files, remembered by size, time stamps and inode as a hint for speed.
 
-    A file whose stamp changed is read again, so a `touch` costs one hash and changes no key.
+    A file whose stamp changed is read again, so a `touch` costs one hash and changes no key. The hint is taken only of a file
+    that can no longer change within the resolution of its time stamps. Whether it can is told by the clock that made them: the
+    run directory's own, for files on the same disk; else by this machine's, with an hour allowed for the difference.
+
+    Args:
+        store: the file in which they are remembered.
+        trust: take the hints; else every file is read again.
     """
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, *, trust: bool = True) -> None:
         self._store = store
         try:
-            self._known: dict[str, Any] = json.loads(store.read_text())
+            self._known: dict[str, Any] = json.loads(store.read_text()) if trust else {}
         except (OSError, ValueError):
             self._known = {}
         self._dirty = False
         self._young: set[str] = set()
+        self._clock = _Clock(store.parent)
 
     def digest(self, path: str) -> str:
         """Return the sha256 of a file's (or folder's) content.
@@ -63,19 +83,29 @@ class FileDigests:
                 return digest_path(Path(path))[0]
             if not stat.S_ISREG(status.st_mode):
                 raise DataError(f"{path} is not a regular file; give the path of a file on disk")
-            stamp = [status.st_size, status.st_mtime_ns, status.st_ino]
-            known = self._known.get(path)
-            if known and known[0] == stamp:
-                return str(known[1])
-            digest, _ = digest_path(Path(path))
+            return again(lambda: self._digest_file(path))
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise DataError(f"cannot read {path}: {reason}; check the path in the pipeline file") from None
+
+    def _digest_file(self, path: str) -> str:
+        # A network file system asks its server for a file's stamps when it is opened; what stat says may be a minute old.
+        with open(path, "rb") as stream:
+            stamp, disk = _stamp(stream.fileno())
+            known = self._known.get(path)
+            if known and known[0] == stamp:
+                return str(known[1])
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            if _stamp(stream.fileno())[0] != stamp or not self._is_settled(stamp, disk):
+                self._young.add(path)
         self._known[path] = [stamp, digest]
         self._dirty = True
-        if time.time_ns() - status.st_mtime_ns < _RACY_NS:
-            self._young.add(path)
         return digest
+
+    def _is_settled(self, stamp: list[int], disk: int) -> bool:
+        """Tell whether a later change of a file would show in its time stamps."""
+        made = max(stamp[1:3])
+        return made < time.time_ns() - _SKEW_NS or (disk == self._clock.disk and made < self._clock.now() - _RACY_NS)
 
     def save(self) -> None:
         """Write the memory back, if there is anything new in it."""
@@ -85,9 +115,52 @@ class FileDigests:
             self._dirty = False
 
 
+def _stamp(descriptor: int) -> tuple[list[int], int]:
+    """Return an open file's size, times of the last change of content and of inode (ns), and inode; and its disk."""
+    status = os.fstat(descriptor)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino], status.st_dev
+
+
+class _Clock:
+    """The clock that stamps the files of a folder: on a network file system its server's, which may differ from this machine's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read = -2.0
+        self._now = 0
+
+    @cached_property
+    def disk(self) -> int:
+        """The number of the folder's disk; -1 while there is no such folder."""
+        return self._folder.stat().st_dev if self._folder.is_dir() else -1
+
+    def now(self) -> int:
+        """Return the time (ns), at most a second ago; 0 if the folder cannot be written to."""
+        if time.monotonic() - self._read > 1:
+            probe = self._folder / f".clock.{os.urandom(6).hex()}"
+            with contextlib.suppress(OSError):
+                try:
+                    probe.write_bytes(b"?")
+                    self._now = probe.stat().st_mtime_ns
+                finally:
+                    probe.unlink(missing_ok=True)
+            self._read = time.monotonic()
+        return self._now
+
+
+def again(read: Callable[[], _Result]) -> _Result:
+    """Return what `read` returns, tried once more if a network file system says that the file has been replaced meanwhile."""
+    try:
+        return read()
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+    return read()
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file's content so that a reader sees the old or the new, and a crash loses neither."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")  # process numbers repeat among hosts
     try:
         with temporary.open("wb") as stream:
             stream.write(data)
@@ -100,9 +173,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make a folder's entries durable."""
+    """Make a folder's entries durable, where the file system can be told to."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
     finally:
         os.close(descriptor)

@@ -109,7 +109,7 @@ class Plan:
     def __init__(self, pipeline: Pipeline, store: Store, selection: Selection = Selection(), *, verify: bool = False) -> None:
         self.pipeline, self.store, self.selection, self.verify = pipeline, store, selection, verify
         self.tiles = pipeline.tiles()
-        self.digests = FileDigests(store.root / "digests.json")
+        self.digests = FileDigests(store.root / "digests.json", trust=not verify)
         self.tasks: dict[tuple[str, str | None], Task] = {}
         self.children: dict[str, list[str]] = {name: [] for name in pipeline.nodes}
         self._ready: list[Task] = []

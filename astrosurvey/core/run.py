@@ -118,21 +118,21 @@ def run_pipeline(
     """
     store = Store(Path(out).absolute())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
-    with RunLock(store.root / "run.lock", force=force_unlock):
+    with RunLock(store.root / "run.lock", force=force_unlock) as lock:
         store.sweep()
         store.arrange(len(plan.tiles))
         log = JsonLog(store.root / "events.jsonl")
         try:
-            return _Coordinator(plan, Events(log, *listeners), device, list(command)).run(engine)
+            return _Coordinator(plan, Events(log, *listeners), device, list(command), lock).run(engine)
         finally:
             log.close()
 
 
 class _Coordinator:
-    def __init__(self, plan: Plan, events: Events, device: str, command: list[str]) -> None:
+    def __init__(self, plan: Plan, events: Events, device: str, command: list[str], lock: RunLock) -> None:
         self.plan, self.store, self.events, self.device = plan, plan.store, events, device
         self.options = plan.pipeline.run
-        self.command = command
+        self.command, self.lock = command, lock
         self.allowed = self.options.failures_allowed(len(plan.tasks))
         self.flying: dict[tuple[str, str | None], Task] = {}
         self.given: dict[tuple[str, str | None], tuple[float, float]] = {}
@@ -176,8 +176,9 @@ class _Coordinator:
         counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
         seconds = time.time() - self.started
         with contextlib.suppress(OSError):
-            self.plan.digests.save()
-            self.write_run_json(int(code), counts, stopped)
+            if not self.lock.lost:  # else the directory is another's
+                self.plan.digests.save()
+                self.write_run_json(int(code), counts, stopped)
             said = {f"{stage}/{state}": n for (stage, state), n in counts.items()}
             about = {"exit_code": int(code), "counts": said, "seconds": round(seconds, 2), "stopped": stopped}
             self.events.emit("run_finished", data=about)
@@ -186,6 +187,8 @@ class _Coordinator:
 
     def loop(self, engine: Engine) -> None:
         while True:
+            if self.lock.lost:
+                raise Stop(f"stopped: {self.lock.lost}; only one may work in {self.store.root} at a time")
             while not self.draining and (task := self.next_task(engine)) is not None:
                 if task.attempts:
                     self.launch(engine, task)

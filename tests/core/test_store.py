@@ -1,12 +1,12 @@
+import errno
 import json
-import multiprocessing
 import os
-import socket
+import time
 
 import pytest
 
+from astrosurvey.core import digests as digests_module
 from astrosurvey.core.digests import FileDigests, digest_path
-from astrosurvey.core.lock import LockHeld, RunLock, holder
 from astrosurvey.core.stage import DataError
 from astrosurvey.core.store import RECORD, Record, Store, Stored
 
@@ -85,17 +85,37 @@ def test_the_digest_of_a_folder_counts_names_and_contents(tmp_path):
     assert digest_path(folder)[0] != before
 
 
-def test_digests_are_of_content_and_remembered_only_as_a_hint(tmp_path):
+@pytest.fixture
+def tomorrow(monkeypatch):
+    """The clock that stamps files is a day ahead: all files are old."""
+    monkeypatch.setattr("astrosurvey.core.digests._Clock.now", lambda clock: time.time_ns() + 86400 * 10**9)
+
+
+def test_digests_are_of_content_and_remembered_only_as_a_hint(tmp_path, tomorrow):
     path = tmp_path / "raw"
     path.write_text("one")
-    os.utime(path, (1, 1))
     digests = FileDigests(tmp_path / "digests.json")
     first = digests.digest(str(path))
     digests.save()
+    assert str(path) in json.loads((tmp_path / "digests.json").read_text())
     os.utime(path, (2, 2))
     assert FileDigests(tmp_path / "digests.json").digest(str(path)) == first
     path.write_text("two")
+    os.utime(path, (2, 2))  # the time of the inode's last change tells what the file's own was set back to hide
     assert FileDigests(tmp_path / "digests.json").digest(str(path)) != first
+
+
+def test_a_remembered_digest_is_not_trusted_when_all_is_to_be_verified(tmp_path, tomorrow):
+    path = tmp_path / "raw"
+    path.write_text("one")
+    digests = FileDigests(tmp_path / "digests.json")
+    true = digests.digest(str(path))
+    digests.save()
+    known = json.loads((tmp_path / "digests.json").read_text())
+    known[str(path)][1] = "wrong"  # as after damage that no time stamp tells of
+    (tmp_path / "digests.json").write_text(json.dumps(known))
+    assert FileDigests(tmp_path / "digests.json").digest(str(path)) == "wrong"
+    assert FileDigests(tmp_path / "digests.json", trust=False).digest(str(path)) == true
 
 
 def test_a_young_file_is_hashed_once_a_run_and_not_remembered_beyond(tmp_path, monkeypatch):
@@ -103,10 +123,37 @@ def test_a_young_file_is_hashed_once_a_run_and_not_remembered_beyond(tmp_path, m
     path.write_text("one")
     digests = FileDigests(tmp_path / "digests.json")
     first = digests.digest(str(path))
-    monkeypatch.setattr("astrosurvey.core.digests.digest_path", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr("astrosurvey.core.digests.hashlib.file_digest", lambda *_: pytest.fail("hashed again"))
     assert digests.digest(str(path)) == first
     digests.save()
     assert json.loads((tmp_path / "digests.json").read_text()) == {}
+
+
+def test_a_clock_that_is_ahead_makes_no_young_file_old(tmp_path, monkeypatch):
+    path = tmp_path / "raw"
+    path.write_text("one")
+    monkeypatch.setattr("astrosurvey.core.digests.time.time_ns", lambda now=time.time_ns: now() + 600 * 10**9)
+    digests = FileDigests(tmp_path / "digests.json")
+    digests.digest(str(path))
+    digests.save()
+    assert json.loads((tmp_path / "digests.json").read_text()) == {}
+
+
+def test_a_file_that_was_replaced_meanwhile_is_read_once_more(tmp_path, monkeypatch):
+    path = tmp_path / "raw"
+    path.write_text("one")
+    stale, stamp = [OSError(errno.ESTALE, "Stale file handle")], digests_module._stamp
+    monkeypatch.setattr(digests_module, "_stamp", lambda descriptor: (_ for _ in ()).throw(stale.pop()) if stale else stamp(descriptor))
+    assert FileDigests(tmp_path / "digests.json").digest(str(path)) == digest_path(path)[0]
+
+
+def test_what_nfs_keeps_of_removed_files_belongs_to_no_folder(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "weights").write_text("1")
+    before = digest_path(folder)
+    (folder / ".nfs000000000124000300000001").write_text("removed while it was open")
+    assert digest_path(folder) == before
 
 
 def test_pipes_devices_and_missing_files_are_refused_at_once(tmp_path):
@@ -117,47 +164,3 @@ def test_pipes_devices_and_missing_files_are_refused_at_once(tmp_path):
         with pytest.raises(DataError):
             digests.digest(str(tmp_path / name))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["pipe", "zero"]
-
-
-def hold(path, ready, go_on):
-    RunLock(path).acquire()
-    ready.set()
-    go_on.wait(30)
-
-
-def test_a_live_owner_is_refused_by_name_and_a_killed_one_is_not(tmp_path):
-    path = tmp_path / "run.lock"
-    context = multiprocessing.get_context("spawn")
-    ready, go_on = context.Event(), context.Event()
-    owner = context.Process(target=hold, args=(path, ready, go_on))
-    owner.start()
-    try:
-        assert ready.wait(30)
-        assert holder(path)["pid"] == owner.pid
-        with pytest.raises(LockHeld, match=f"process {owner.pid} on {socket.gethostname()}"):
-            RunLock(path).acquire()
-    finally:
-        owner.kill()
-        owner.join()
-    assert holder(path) is None
-    with RunLock(path):
-        assert holder(path)["pid"] == os.getpid()
-    assert holder(path) is None
-
-
-def test_an_owner_on_another_host_is_refused_until_forced(tmp_path):
-    path = tmp_path / "run.lock"
-    path.write_text(json.dumps({"host": "elsewhere", "pid": 1, "start": 1.0}))
-    with pytest.raises(LockHeld, match="process 1 on elsewhere.*--force-unlock"):
-        RunLock(path).acquire()
-    with RunLock(path, force=True):
-        assert holder(path)["pid"] == os.getpid()
-
-
-def test_without_kernel_locks_the_process_decides(tmp_path, monkeypatch):
-    monkeypatch.setattr("astrosurvey.core.lock._flock", lambda descriptor: None)
-    path = tmp_path / "run.lock"
-    with RunLock(path), pytest.raises(LockHeld, match=str(os.getpid())):
-        RunLock(path).acquire()
-    path.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "start": 1.0}))  # a pid used again
-    RunLock(path).acquire()
