@@ -291,6 +291,7 @@ def flags_page() -> str:
     from astrosurvey.catalog.flags import (
         CLASSIFICATION,
         CLUSTERING,
+        CROSSMATCH,
         PIXEL,
         SBI,
         SOURCE,
@@ -317,6 +318,7 @@ def flags_page() -> str:
         ("Lines of spectra", "Bits of the columns `flags` of the tables `spectral_line` and `spectral_index`.", SPECTRAL_LINE),
         ("Classifications", "Bits of the column `flags` of the table `classification`.", CLASSIFICATION),
         ("Clustering", "Bits of the column `flags` of the table `cluster_point`.", CLUSTERING),
+        ("Cross-matches", "Bits of the column `flags` of the table `crossmatch`.", CROSSMATCH),
         ("Posteriors", "Bits of the column `flags` of the table `posterior`.", SBI),
     ):
         lines += [f"## {title}", "", intro, "", "| bit | value | name | meaning |", "| --- | --- | --- | --- |"]

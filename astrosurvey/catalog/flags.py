@@ -178,6 +178,15 @@ CLUSTERING = FlagSet(
 )
 """Bits of the column `flags` of the table `cluster_point`."""
 
+CROSSMATCH = FlagSet(
+    (0, "NO_POSITION", "the source has no place on the sky: nothing was looked for"),
+    (1, "AMBIGUOUS", "several of the other catalogue are within reach of the source"),
+    (2, "SHARED", "several sources are within reach of the counterpart"),
+    (3, "NO_ERROR", "no error is known of one of the two positions"),
+    (4, "NO_MOTION", "no proper motion is known of the counterpart: its position is of its own epoch"),
+)
+"""Bits of the column `flags` of the table `crossmatch`."""
+
 SBI = FlagSet(
     (0, "INVALID_INPUT", "a value of the data is missing: there is no posterior"),
     (1, "PRIOR_EDGE", "much of the posterior lies at an end of the prior, which may cut it off"),

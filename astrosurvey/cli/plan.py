@@ -91,6 +91,7 @@ def validate(pipeline: str, overlays: Any, overrides: Any, resolved: bool, as_js
 def explain(pipeline: str, overlays: Any, overrides: Any, out: str | None, stage: str, tile: str | None, as_json: bool) -> None:
     """Say which part of a task's key has changed since PIPELINE was run: that of STAGE on TILE, or on the survey."""
     checked = load(pipeline, overlays, overrides)
+    from ..core.explain import explain as changes_of
     from ..core.plan import Plan
     from ..core.problems import did_you_mean
     from ..core.store import Store
@@ -108,7 +109,7 @@ def explain(pipeline: str, overlays: Any, overrides: Any, out: str | None, stage
         else:
             hint = did_you_mean(name or "", names, otherwise=f"give one of its tiles, such as {names[0]}")
         raise click.UsageError(f"there is no task {stage}/{tile or 'survey'}; {hint}")
-    task, changes = made.explain(stage, name)
+    task, changes = changes_of(made, stage, name)
     if as_json:
         print_json({"task": str(task), "state": task.state, "changes": changes})
         return

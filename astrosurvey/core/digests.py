@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,9 +44,19 @@ def digest_path(path: Path) -> tuple[str, int]:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         return digest, path.stat().st_size
-    found = (p for p in sorted(path.rglob("*")) if not p.name.startswith(_SILLY) and p.is_file())
-    parts = [(p.relative_to(path).as_posix(), *digest_path(p)) for p in found]
+    parts = [(p.relative_to(path).as_posix(), *digest_path(p)) for p in sorted(_files(path))]
     return digest_of([[name, digest] for name, digest, _ in parts]), sum(size for *_, size in parts)
+
+
+def size_of(path: str) -> int:
+    """Return the size in bytes of a file, or of a folder's files."""
+    status = os.stat(path)
+    return sum(p.stat().st_size for p in _files(Path(path))) if stat.S_ISDIR(status.st_mode) else status.st_size
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and in those below it."""
+    return (p for p in folder.rglob("*") if not p.name.startswith(_SILLY) and p.is_file())
 
 
 class FileDigests:
@@ -68,6 +78,7 @@ class FileDigests:
         except (OSError, ValueError):
             self._known = {}
         self._dirty = False
+        self._spent = 0.0
         self._young: set[str] = set()
         self._clock = _Clock(store.parent)
 
@@ -95,7 +106,9 @@ class FileDigests:
             known = self._known.get(path)
             if known and known[0] == stamp:
                 return str(known[1])
+            started = time.monotonic()
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            self._spent += time.monotonic() - started
             if _stamp(stream.fileno())[0] != stamp or not self._is_settled(stamp, disk):
                 self._young.add(path)
         self._known[path] = [stamp, digest]
@@ -107,12 +120,12 @@ class FileDigests:
         made = max(stamp[1:3])
         return made < time.time_ns() - _SKEW_NS or (disk == self._clock.disk and made < self._clock.now() - _RACY_NS)
 
-    def save(self) -> None:
-        """Write the memory back, if there is anything new in it."""
-        if self._dirty:
+    def save(self, after: float = 0.0) -> None:
+        """Write the memory back, if there is anything new in it that took more than `after` seconds to find out."""
+        if self._dirty and self._spent >= after:
             lasting = {path: known for path, known in self._known.items() if path not in self._young}
             write_atomically(self._store, json.dumps(lasting).encode())
-            self._dirty = False
+            self._dirty, self._spent = False, 0.0
 
 
 def _stamp(descriptor: int) -> tuple[list[int], int]:

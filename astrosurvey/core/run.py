@@ -128,6 +128,10 @@ def run_pipeline(
             log.close()
 
 
+_HASHING = 20.0
+"""Seconds of hashing input files after which the digests are stored: so many a killed run has to hash again."""
+
+
 class _Coordinator:
     def __init__(self, plan: Plan, events: Events, device: str, command: list[str], lock: RunLock) -> None:
         self.plan, self.store, self.events, self.device = plan, plan.store, events, device
@@ -140,6 +144,7 @@ class _Coordinator:
         self.waiting: dict[str, list[Task]] = {}
         self.later: list[tuple[float, Task]] = []
         self.failures: list[tuple[str, str | None, Failure]] = []
+        self.mended = {(stage, None if tile == SURVEY else tile) for stage, tile in self.store.failures()}
         self.noted: set[str] = set()
         self.draining = False
         self.started = time.time()
@@ -222,6 +227,7 @@ class _Coordinator:
     def consider(self, engine: Engine, task: Task) -> None:
         """Settle a ready task from what is known, or launch it."""
         state = self.plan.decide(task)
+        self.plan.digests.save(after=_HASHING)
         if state is State.RUN:
             self.launch(engine, task)
         elif state is State.FAILED:
@@ -329,10 +335,10 @@ class _Coordinator:
         )
 
     def settle(self, task: Task, state: State, reason: str = "") -> None:
-        self.plan.settle(task, state, reason=reason or task.reason)
-        if state in (State.DONE, State.CACHED, State.EMPTY):
-            self.store.clear_failure(*task.name)
         facts = task.record.facts if task.record and state in (State.DONE, State.EMPTY) else {}
+        self.plan.settle(task, state, reason=reason or task.reason)
+        if state in (State.DONE, State.CACHED, State.EMPTY) and task.name in self.mended:
+            self.store.clear_failure(*task.name)
         data: dict[str, Any] = {key: facts[key] for key in ("seconds", "peak_bytes", "warnings", "attempt") if key in facts}
         if message := task.reason or facts.get("why"):
             data["message"] = message

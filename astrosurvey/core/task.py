@@ -244,7 +244,7 @@ def _scratch_folder(run: str) -> Iterator[Path]:
 
 @functools.cache
 def _make_scratch_folder(run: str) -> Path:
-    parent = Path(run) / SCRATCH
+    parent = Path(os.environ.get("ASTROSURVEY_SCRATCH") or Path(run) / SCRATCH)
     parent.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=parent))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

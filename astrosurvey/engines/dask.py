@@ -90,7 +90,7 @@ _SCHEDULER = {
 
 
 @dataclass
-class _Open:
+class Open:
     """A pool that has been started, and what is in flight on it."""
 
     cluster: Any
@@ -110,7 +110,7 @@ class DaskEngine:
         self.on_note: OnNote | None = None
         self._resources = resources
         self._pools: dict[str, Pool] = {}
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, Open] = {}
         self._heard: queue.SimpleQueue[tuple[Callable[..., None], Any]] = queue.SimpleQueue()
         self._outcomes: deque[Outcome] = deque()
         self._lost: list[tuple[float, str, Order]] = []
@@ -149,7 +149,7 @@ class DaskEngine:
         opened.orders[future] = order
         future.add_done_callback(lambda done: self._heard.put((self._finished, (opened, done))))
 
-    def _start(self, pool: Pool) -> _Open:
+    def _start(self, pool: Pool) -> Open:
         import dask
         from distributed import Client
 
@@ -161,13 +161,16 @@ class DaskEngine:
         client.subscribe_topic(EXITS, lambda event: self._heard.put((self._ended, (event[1],))))
         client.subscribe_topic(NOTES, lambda event: self._heard.put((self._note, event[1])))
         client.subscribe_topic(PROGRESS, lambda event: self._progress(*event[1]))
-        return _Open(cluster, client)
+        return Open(cluster, client)
 
     def as_completed(self, timeout: float) -> Iterator[Outcome]:
         """Yield what has ended, with what became of the tasks of lost workers."""
         deadline = time.monotonic() + timeout
         while True:
             self._settle_lost()
+            for opened in self._open.values():
+                if trouble := getattr(opened.cluster, "trouble", ""):
+                    raise Stop(f"stopped: {trouble}")
             while self._outcomes:
                 deadline = 0.0
                 yield self._outcomes.popleft()
@@ -177,7 +180,7 @@ class DaskEngine:
                 return
             take(*about)
 
-    def _finished(self, opened: _Open, future: Any) -> None:
+    def _finished(self, opened: Open, future: Any) -> None:
         """Take a future that is done: with an outcome, or because its worker was lost."""
         from distributed.scheduler import KilledWorker
 

@@ -29,6 +29,7 @@ MODULES: tuple[str, ...] = (
     "resample",
     "morton",
     "neighbours",
+    "crossmatch",
     "friends",
     "density",
     "edges",

@@ -190,6 +190,22 @@ def node_gap(low: Any, high: Any, node: Any, other: Any, periods: Any) -> Any:
 
 
 @inlined
+def near_box(points: Any, low: Any, high: Any, periods: Any, worst: Any, scratch: Any) -> Any:
+    """Return the bits of up to 32 points, (d, 32), that are at most the square root of `worst` from a box. Its loops become vectors."""
+    d, size = points.shape
+    for i in range(size):
+        scratch[i] = 0.0
+    for c in range(d):
+        for i in range(size):
+            apart = gap(points[c, i], points[c, i], low[c], high[c], periods[c])
+            scratch[i] += apart * apart
+    bits = np.int64(0)
+    for i in range(size):
+        bits |= np.int64(scratch[i] <= worst[i]) << i
+    return bits
+
+
+@inlined
 def leaf_node(leaf: Any, leaves: Any) -> Any:
     """Return the node of a leaf."""
     node, a, b = 0, 0, leaves

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ._kdtree import DEPTH, LEAF, Tree, build, difference_of, gap, leaf_node, lowest_bit, node_gap, periods_of
+from ._kdtree import DEPTH, LEAF, Tree, build, difference_of, gap, leaf_node, lowest_bit, near_box, node_gap, periods_of
 from ._numba import cuda, download, empty, helper, inlined, launch, parallel, prange, upload
 from .spec import KernelSpec, Launch
 
@@ -190,7 +190,7 @@ def _search_leaf(
             top += 1
         if not _matters(bound, first[node], limit, last):
             continue
-        near = _near(coordinates[leaf], low[node], high[node], periods, worst, scratch)
+        near = near_box(coordinates[leaf], low[node], high[node], periods, worst, scratch)
         while near:
             i = lowest_bit(near)
             near &= near - 1
@@ -206,22 +206,6 @@ def _search_leaf(
 @inlined
 def _matters(bound: Any, row: Any, limit: Any, last: Any) -> Any:
     return bound < limit or (bound == limit and row < last)
-
-
-@inlined
-def _near(points: Any, low: Any, high: Any, periods: Any, worst: Any, scratch: Any) -> Any:
-    """Return the bits of the points of a leaf that may have neighbours in a box. Its loops, as those of `_scan`, become vectors."""
-    d, size = points.shape
-    for i in range(size):
-        scratch[i] = 0.0
-    for c in range(d):
-        for i in range(size):
-            apart = gap(points[c, i], points[c, i], low[c], high[c], periods[c])
-            scratch[i] += apart * apart
-    bits = np.int64(0)
-    for i in range(size):
-        bits |= np.int64(scratch[i] <= worst[i]) << i
-    return bits
 
 
 @inlined

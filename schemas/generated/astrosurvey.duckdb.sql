@@ -1,5 +1,5 @@
 -- Generated from schemas/astrosurvey.yaml by `python -m astrosurvey.catalog.generate`; do not edit.
--- astrosurvey 1.6.0
+-- astrosurvey 1.7.0
 CREATE TABLE "run" (
     "run_id" VARCHAR NOT NULL,
     "title" VARCHAR,
@@ -700,3 +700,45 @@ COMMENT ON COLUMN "cluster_event"."time" IS 'time of that snapshot, in the simul
 COMMENT ON COLUMN "cluster_event"."other_cluster_id" IS 'the cluster that it split off from or merged into; null for a birth or a death';
 COMMENT ON COLUMN "cluster_event"."fraction" IS 'part of its members that the other cluster has just before it begins or just after it ends; null without another one';
 COMMENT ON COLUMN "cluster_event"."n_member" IS 'members in the first, or the last, snapshot that has it';
+CREATE TABLE "crossmatch" (
+    "source_id" BIGINT NOT NULL,
+    "rank" INTEGER NOT NULL,
+    "ra" DOUBLE,
+    "dec" DOUBLE,
+    "other_id" BIGINT,
+    "other_name" VARCHAR,
+    "other_ra" DOUBLE,
+    "other_dec" DOUBLE,
+    "separation" DOUBLE,
+    "separation_sigma" DOUBLE,
+    "delta_ra" DOUBLE,
+    "delta_dec" DOUBLE,
+    "n_other" INTEGER,
+    "n_source" INTEGER,
+    "mutual" BOOLEAN,
+    "flags" INTEGER NOT NULL,
+    "_healpix_29" BIGINT,
+    PRIMARY KEY ("source_id", "rank"),
+    FOREIGN KEY ("source_id") REFERENCES "source" ("source_id"),
+    CONSTRAINT "check_crossmatch_position" CHECK ((isnan("ra") OR "ra" >= 0) AND (isnan("ra") OR "ra" < 360) AND (isnan("dec") OR "dec" >= -90) AND (isnan("dec") OR "dec" <= 90)),
+    CONSTRAINT "check_crossmatch_other" CHECK ((isnan("other_ra") OR "other_ra" >= 0) AND (isnan("other_ra") OR "other_ra" < 360) AND (isnan("other_dec") OR "other_dec" >= -90) AND (isnan("other_dec") OR "other_dec" <= 90)),
+    CONSTRAINT "check_crossmatch_counts" CHECK (("rank" >= 0) AND (isnan("separation") OR "separation" >= 0) AND (isnan("separation_sigma") OR "separation_sigma" >= 0) AND ("n_other" >= 0) AND ("n_source" >= 1))
+);
+COMMENT ON TABLE "crossmatch" IS 'The counterparts of sources in another catalogue, by position; a source without one has a row, too.';
+COMMENT ON COLUMN "crossmatch"."source_id" IS 'the source';
+COMMENT ON COLUMN "crossmatch"."rank" IS 'place among the counterparts of the source; 0 for the best one, and where there is none';
+COMMENT ON COLUMN "crossmatch"."ra" IS 'right ascension of the source, ICRS; NaN where it is not known [deg]';
+COMMENT ON COLUMN "crossmatch"."dec" IS 'declination of the source, ICRS; NaN where it is not known [deg]';
+COMMENT ON COLUMN "crossmatch"."other_id" IS 'number of the counterpart in the other catalogue; its row in the file, from 0, where it has no number of its own; null for none';
+COMMENT ON COLUMN "crossmatch"."other_name" IS 'name of the counterpart in the other catalogue, where its identifiers are texts';
+COMMENT ON COLUMN "crossmatch"."other_ra" IS 'right ascension of the counterpart, ICRS, at the epoch of the match; null for none [deg]';
+COMMENT ON COLUMN "crossmatch"."other_dec" IS 'declination of the counterpart, ICRS, at the epoch of the match; null for none [deg]';
+COMMENT ON COLUMN "crossmatch"."separation" IS 'great-circle distance of the counterpart from the source; null for none [arcsec]';
+COMMENT ON COLUMN "crossmatch"."separation_sigma" IS 'separation over the combined standard error of both positions along one axis; null where no error is known';
+COMMENT ON COLUMN "crossmatch"."delta_ra" IS 'how far east of the source the counterpart is, on the sky [arcsec]';
+COMMENT ON COLUMN "crossmatch"."delta_dec" IS 'how far north of the source the counterpart is [arcsec]';
+COMMENT ON COLUMN "crossmatch"."n_other" IS 'counterparts within reach of the source; null where it has no position';
+COMMENT ON COLUMN "crossmatch"."n_source" IS 'sources within reach of the counterpart, this one included; null for none';
+COMMENT ON COLUMN "crossmatch"."mutual" IS 'each is the other''s best counterpart; null for none';
+COMMENT ON COLUMN "crossmatch"."flags" IS 'bits of astrosurvey.catalog.flags.CROSSMATCH';
+COMMENT ON COLUMN "crossmatch"."_healpix_29" IS 'nested HEALPix index of order 29 of ra and dec; null where there is no position';

@@ -46,6 +46,7 @@ def test_every_table_of_the_design_is_there():
             "cluster_point",
             "cluster_truth",
             "cluster_event",
+            "crossmatch",
         ),
     ]
 

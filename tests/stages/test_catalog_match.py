@@ -12,11 +12,11 @@ from astropy.io import fits
 
 import astrosurvey
 from astrosurvey import Catalog
-from astrosurvey.catalog.crossmatch import nearest
 from astrosurvey.catalog.flags import SPECTRUM
 from astrosurvey.catalog.pixelless import pixel_columns
 from astrosurvey.core.stage import DataError
 from astrosurvey.stages.catalog.match import MatchSpectra
+from astrosurvey.stages.catalog.nearest import nearest
 from astrosurvey.stages.clustering.features import FeatureConfig, catalog_of, columns_of
 
 from .running import run, tiles_of

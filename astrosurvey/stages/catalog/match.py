@@ -87,8 +87,8 @@ class MatchSpectra(Stage):
         """Return (n,) the id of each spectrum's source, -1 for none, and its flags."""
         import numpy as np
 
-        from ...catalog.crossmatch import nearest
         from ...catalog.flags import SPECTRUM
+        from .nearest import nearest
 
         radius, flags = self.config.radius, spectra.column("flags").astype(np.int32)
         ids, ra, dec = (sources.column(name)[sources.column("primary")] for name in ("source_id", "ra", "dec"))
