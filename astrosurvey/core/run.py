@@ -123,7 +123,7 @@ def run_pipeline(
         store.arrange(len(plan.tiles))
         log = JsonLog(store.root / "events.jsonl")
         try:
-            return _Coordinator(plan, Events(log, *listeners), device, list(command), lock).run(engine)
+            return Coordinator(plan, Events(log, *listeners), device, list(command), lock).run(engine)
         finally:
             log.close()
 
@@ -132,7 +132,9 @@ _HASHING = 20.0
 """Seconds of hashing input files after which the digests are stored: so many a killed run has to hash again."""
 
 
-class _Coordinator:
+class Coordinator:
+    """One run: hands the tasks of a plan to an engine and settles what comes back."""
+
     def __init__(self, plan: Plan, events: Events, device: str, command: list[str], lock: RunLock) -> None:
         self.plan, self.store, self.events, self.device = plan, plan.store, events, device
         self.options = plan.pipeline.run
@@ -144,12 +146,14 @@ class _Coordinator:
         self.waiting: dict[str, list[Task]] = {}
         self.later: list[tuple[float, Task]] = []
         self.failures: list[tuple[str, str | None, Failure]] = []
+        self.retries = 0
         self.mended = {(stage, None if tile == SURVEY else tile) for stage, tile in self.store.failures()}
         self.noted: set[str] = set()
         self.draining = False
         self.started = time.time()
 
     def run(self, make_engine: Callable[[], Engine]) -> RunResult:
+        """Run the plan to its end, or to what stops it, and return how it ended."""
         stopped, code = "", ExitCode.OK
         self.write_run_json(None)
         tasks = Counter(task.node.name for task in self.plan.tasks.values())
@@ -178,6 +182,7 @@ class _Coordinator:
         return self.finish(code, stopped)
 
     def finish(self, code: ExitCode, stopped: str) -> RunResult:
+        """Write the end of the run to its record and its events."""
         counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
         seconds = time.time() - self.started
         with contextlib.suppress(OSError):
@@ -191,6 +196,7 @@ class _Coordinator:
         return RunResult(self.store, code, counts, states, self.failures, stopped, seconds)
 
     def loop(self, engine: Engine) -> None:
+        """Hand out tasks and settle what comes back until there is nothing left to do."""
         while True:
             if self.lock.lost:
                 raise Stop(f"stopped: {self.lock.lost}; only one may work in {self.store.root} at a time")
@@ -217,6 +223,7 @@ class _Coordinator:
         return heapq.heappop(min(open_pools, key=lambda tasks: tasks[0])) if open_pools else None
 
     def queue(self, engine: Engine, task: Task) -> None:
+        """Put a task among those that wait for a worker of their pool."""
         pool = engine.pool(task.node.cls.name, self.memory(task))
         heapq.heappush(self.waiting.setdefault(pool, []), task)
 
@@ -236,6 +243,7 @@ class _Coordinator:
             self.settle(task, state)
 
     def launch(self, engine: Engine, task: Task) -> None:
+        """Begin an attempt at a task."""
         task.attempts += 1
         self.flying[task.name] = task
         self.events.emit("task_started", *task.name, {"attempt": task.attempts})
@@ -243,6 +251,7 @@ class _Coordinator:
         engine.submit(self.order(task, self.options.time_limit if limit is None else limit))
 
     def order(self, task: Task, time_limit: float | None) -> Order:
+        """Return all that a worker needs for the next attempt at a task."""
         node = task.node
         memory, batch = self.given.get(task.name, _USUAL)
         return Order(
@@ -265,6 +274,7 @@ class _Coordinator:
         )
 
     def input_paths(self, task: Task, port: str) -> Any:
+        """Return where the product behind an input is stored, or the (tile, path) pairs of a gather."""
         source = task.node.wires[port]
         if source is None:
             return None
@@ -294,6 +304,7 @@ class _Coordinator:
             return
         if failure.memory:
             self.give_more(engine, outcome.order)
+        self.retries += 1
         delay = min(0.2 * 4 ** (task.attempts - 1), 30)
         self.events.emit("task_retried", *task.name, {"attempt": task.attempts, "message": failure.message, "delay": delay})
         heapq.heappush(self.later, (time.monotonic() + delay, task))
@@ -310,6 +321,7 @@ class _Coordinator:
         self.given[order.task] = (more, order.batch) if more > order.memory else (order.memory, order.batch / 2)
 
     def fail(self, task: Task, failure: Failure, log: list[str]) -> None:
+        """Write down why a task failed, and settle it."""
         self.failures.append((*task.name, failure))
         self.store.write_failure(
             *task.name,
@@ -335,6 +347,7 @@ class _Coordinator:
         )
 
     def settle(self, task: Task, state: State, reason: str = "") -> None:
+        """Settle a task, and say so."""
         facts = task.record.facts if task.record and state in (State.DONE, State.EMPTY) else {}
         self.plan.settle(task, state, reason=reason or task.reason)
         if state in (State.DONE, State.CACHED, State.EMPTY) and task.name in self.mended:
@@ -345,6 +358,7 @@ class _Coordinator:
         self.events.emit("task_finished", *task.name, {"state": str(state), **data})
 
     def on_progress(self, name: tuple[str, str | None], done: int, total: int) -> None:
+        """Pass on the progress of a task."""
         self.events.emit("task_progress", *name, {"done": done, "total": total})
 
     def on_note(self, name: tuple[str, str | None], text: str) -> None:
@@ -354,6 +368,7 @@ class _Coordinator:
             self.events.emit("task_note", *name, {"line": text})
 
     def disk_full(self) -> str:
+        """Return the line that stops a run whose disk is full."""
         return f"stopped: no space left on the disk of {self.store.root}; make room and run the same command again to resume"
 
     @contextlib.contextmanager
@@ -398,6 +413,7 @@ class _Coordinator:
             "broken_plugins": [str(broken) for broken in pipeline.registry.broken],
             "tiles": len(self.plan.tiles),
             "counts": table,
+            "retries": self.retries,
         }
         if code is None:
             write_atomically(self.store.root / "pipeline.yaml", dump(pipeline.resolved()))
