@@ -1,4 +1,4 @@
-"""Jobs that are cancelled, a node that is lost, time that is up: the run goes on with new jobs, ends well, and counts what it tried again."""
+"""Jobs that are cancelled, a node that is lost: the run goes on with new jobs, ends well, and counts what it tried again."""
 
 from __future__ import annotations
 
@@ -66,15 +66,3 @@ def test_a_run_survives_the_loss_of_its_node(slurm, long_run):
     slurm.kill_node()
     slurm.start_node()
     end()
-
-
-def test_workers_hand_over_before_their_walltime_is_up(slurm, command, tmp_path):
-    out = tmp_path / "run"
-    path = pipeline(tmp_path, tiles={"count": 55}, stages=STAGES)
-    where = site(tmp_path, walltime="00:01:00", workers={"maximum": 1})
-    done = command("run", path, "--no-report", "--out", out, "--engine", where, env=slurm.environment, timeout=230)
-    assert done.returncode == 0, done.stderr
-    assert len({json.loads(path.read_text())["facts"]["pid"] for path in out.glob("products/*/*/task.json")}) > 1
-    assert not any("DUE TO TIME LIMIT" in path.read_text() for path in out.glob("jobs/*"))
-    assert len(retried(out)) <= 1
-    wait_until(lambda: not slurm.jobs() and not slurm.processes_of_jobs(), 60, "jobs outlived their driver")
