@@ -23,8 +23,8 @@ def test_two_tasks_at_once_have_two_devices(slurm, command, tmp_path):
     for tile in ("t0000", "t0001"):
         folder = tmp_path / "run" / "products" / "meet" / tile
         seen.append(json.loads((folder / "number.json").read_text())["value"])
-        recorded.append(json.loads((folder / "task.json").read_text())["facts"]["gpus"])
+        recorded.append(json.loads((folder / "task.json").read_text())["facts"]["gpu"])
         made = json.loads((tmp_path / "run" / "products" / "make" / tile / "task.json").read_text())
-        assert made["facts"]["gpus"] == ""
+        assert made["facts"]["gpu"] == ""
     assert sorted(seen) == [0, 1]
     assert [float(device) for device in recorded] == seen
