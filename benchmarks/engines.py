@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "toyplugin")]
 DEMO = ROOT / "examples" / "demo.yaml"
 TILES = 40
 STAGES = 5
+SMALL = ["tiles.size=256", "tiles.overlap=64", "sky.box=32"]
 BAR = 50.0
 """Milliseconds a task on a worker."""
 
@@ -42,8 +43,7 @@ def pipelines(seed):
     from astrosurvey import Pipeline, api, plugins
 
     toys = plugins.load_from([EntryPoint("toy", "toy", "astrosurvey")])
-    overrides = ["tiles.size=256", "tiles.overlap=64", "sky.box=32", f"seed={seed}"]
-    return {"nothing": Pipeline.build(nothing(seed), toys), "survey": api.load(DEMO, overrides=overrides)}
+    return {"nothing": Pipeline.build(nothing(seed), toys), "survey": api.load(DEMO, overrides=[*SMALL, f"seed={seed}"])}
 
 
 def timed(made, folder, make_engine):
@@ -71,6 +71,35 @@ def on_workers(engine, workers, made, folder, repeats):
         return found
     finally:
         close()
+
+
+def astrosurvey(*arguments):
+    """Run a command."""
+    subprocess.run([sys.executable, "-m", "astrosurvey", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+
+def as_array(cluster, workers, folder, seed, repeats):
+    """Return the same for job arrays, with an element for each of the `workers` that run at once."""
+    from tests.slurm.cluster import wait_until
+    from tests.slurm.runs import site
+
+    (folder / "nothing.yaml").write_text(json.dumps(nothing(seed)))
+    survey = [word for override in [*SMALL, f"seed={seed}"] for word in ("-c", override)]
+    found = {}
+    for name, arguments, tiles in (("nothing", [folder / "nothing.yaml"], TILES), ("survey", [DEMO, *survey], 12)):
+        where = site(folder, workers={"maximum": workers}, array={"tiles": -(-tiles // workers)})
+        seconds = []
+        for index in range(repeats):
+            out = folder / f"{name}-{index}"
+            astrosurvey("plan", *arguments, "--slurm-array", "--engine", where, "--out", out)
+            started = time.perf_counter()
+            subprocess.run([out / "array" / "submit.sh"], check=True, stdout=subprocess.DEVNULL)
+            wait_until(lambda: not cluster.jobs(), 600, "the array does not end")
+            seconds.append(round(time.perf_counter() - started, 3))
+            astrosurvey("collect", out)
+        counts = json.loads((out / "run.json").read_text())["counts"]
+        found[name] = {"seconds": seconds, "tasks": sum(number for states in counts.values() for number in states.values())}
+    return found
 
 
 def summary(found):
@@ -109,7 +138,7 @@ def main():
                 here = folder / f"{engine}-{workers}"
                 here.mkdir()
                 if engine == "array":
-                    rows[workers] = as_array(here, site(here, array={"running": workers}), options)
+                    rows[workers] = as_array(cluster, workers, here, options.seed, options.repeats)
                 else:
                     file = str(site(here, workers={"minimum": workers, "maximum": workers})) if engine == "slurm" else engine
                     rows[workers] = on_workers(file, workers, made, here, options.repeats)
