@@ -74,6 +74,7 @@ def run(
     from .core.pipeline import Pipeline
     from .core.plan import Selection
     from .core.run import run_pipeline
+    from .engines.array.jobs import refuse_queued
     from .plugins import tell_plugins
 
     checked = pipeline if isinstance(pipeline, Pipeline) else load(pipeline)
@@ -85,6 +86,7 @@ def run(
         engine=_after_cancelling(root, engine_factory(engine, workers, gpus if chosen == "cuda" else 0, root)),
         device=chosen,
         selection=selection or Selection(),
+        refuse=refuse_queued,
         listeners=[*listeners, tell_plugins],
         **options,
     )

@@ -202,7 +202,7 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
             "memory": order.memory,
             "order": order.ident,
             "device": order.device,
-            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
             "host": platform.node(),
             "pid": os.getpid(),
             "warnings": lines.warnings,
