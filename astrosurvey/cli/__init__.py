@@ -29,6 +29,7 @@ COMMANDS = {
     "models": "list the built-in models",
     "plugins": "list the plugins and what is wrong with them",
     "doctor": "check this installation and this machine",
+    "engine": "try a site file on its batch system, or show its job scripts",
     "new": "write a pipeline for a FITS file, or a plugin package",
 }
 """Command -> help. It stands here so that `--help` imports nothing."""
@@ -52,6 +53,7 @@ _MODULES = {
     "models": "inspect",
     "plugins": "inspect",
     "doctor": "doctor",
+    "engine": "engine",
     "new": "new",
 }
 
@@ -137,7 +139,7 @@ def _explain(error: Exception) -> int:
         for problem in error.problems:  # type: ignore[attr-defined]
             click.echo(f"error: {problem}", err=True)
         return ExitCode.USAGE
-    if {"EngineError", "NoDevice", "DataError"} & {cls.__name__ for cls in type(error).__mro__}:
+    if {"EngineError", "NoDevice", "DataError", "Stop"} & {cls.__name__ for cls in type(error).__mro__}:
         click.echo(f"error: {error}", err=True)
         return ExitCode.USAGE
     if kind == "LockHeld":
