@@ -38,7 +38,7 @@ def traced(folder, out, *words):
         [*argv, "from astrosurvey.cli import main; main()", *words], cwd=folder, env=ENVIRONMENT, check=True, capture_output=True
     )
     with (folder / "trace").open(encoding="utf-8", errors="replace") as lines:
-        return sum(f"{folder}/{out}" in line for line in lines)
+        return sum(f"{folder}/{out}" in line and "AT_EMPTY_PATH" not in line for line in lines)  # that is of an open file, and known
 
 
 def inodes(root, *areas):
@@ -68,9 +68,20 @@ def costs_of(folder, tiles):
 
 
 def plan_costs(folder, tiles):
-    """Return what a driver needs to know of so many tiles."""
+    """Return what a driver needs to know of so many tiles, and of as many input files."""
     cost = command(folder, "plan", pipeline(folder, tiles), "--out", "none")
-    return {"driver bytes": cost["peak_bytes"], "driver seconds, planning": cost["cpu_seconds"]}
+    (folder / f"raw{tiles}").mkdir()
+    for number in range(tiles):
+        (folder / f"raw{tiles}" / f"{number:07d}.txt").write_text("1")
+    lines = ["astrosurvey: 1", f'tiles: "raw{tiles}/*.txt"', "stages:", f'  read: {{use: toy.read, path: "raw{tiles}/{{tile}}.txt"}}']
+    (folder / "read.yaml").write_text("\n".join(lines) + "\n")
+    read = command(folder, "plan", "read.yaml", "--out", "none")
+    bytes_of_files = STAGES * (read["peak_bytes"] - cost["peak_bytes"] / STAGES)  # there is a file a tile, and one stage
+    return {
+        "driver bytes": cost["peak_bytes"],
+        "driver bytes, an input file": bytes_of_files,
+        "driver seconds, planning": cost["cpu_seconds"],
+    }
 
 
 def per_task(small, large, tiles):
