@@ -17,6 +17,9 @@ COMMANDS = {
     "validate": "check a pipeline file without running it",
     "explain": "say why a task would run again",
     "status": "say how a run is going, from any shell",
+    "cancel": "end a run, wherever it is at work",
+    "task": "run one element of a run that is planned as job arrays",
+    "collect": "gather what the job arrays of a run have done",
     "report": "write the HTML report of a run",
     "compare": "compare the catalogues of two runs",
     "stages": "list the stages, or describe one",
@@ -24,6 +27,7 @@ COMMANDS = {
     "models": "list the built-in models",
     "plugins": "list the plugins and what is wrong with them",
     "doctor": "check this installation and this machine",
+    "engine": "try a site file on its batch system, or show its job scripts",
     "new": "write a pipeline for a FITS file, or a plugin package",
 }
 """Command -> help. It stands here so that `--help` imports nothing."""
@@ -35,6 +39,9 @@ _MODULES = {
     "validate": "plan",
     "explain": "plan",
     "status": "status",
+    "cancel": "cancel",
+    "task": "task",
+    "collect": "collect",
     "report": "report",
     "compare": "compare",
     "stages": "inspect",
@@ -42,6 +49,7 @@ _MODULES = {
     "models": "inspect",
     "plugins": "inspect",
     "doctor": "doctor",
+    "engine": "engine",
     "new": "new",
 }
 
@@ -126,7 +134,7 @@ def _explain(error: Exception) -> int:
         for problem in error.problems:  # type: ignore[attr-defined]
             click.echo(f"error: {problem}", err=True)
         return ExitCode.USAGE
-    if {"EngineError", "NoDevice", "DataError"} & {cls.__name__ for cls in type(error).__mro__}:
+    if {"EngineError", "NoDevice", "DataError", "Stop"} & {cls.__name__ for cls in type(error).__mro__}:
         click.echo(f"error: {error}", err=True)
         return ExitCode.USAGE
     if kind == "LockHeld":

@@ -96,6 +96,7 @@ def run_pipeline(
     selection: Selection = Selection(),  # noqa: B008
     verify: bool = False,
     force_unlock: bool = False,
+    refuse: Callable[[Path], None] = lambda root: None,
     listeners: Sequence[Listener] = (),
     command: Sequence[str] = (),
 ) -> RunResult:
@@ -109,6 +110,7 @@ def run_pipeline(
         selection: which tasks may run.
         verify: hash every product again before it counts as done.
         force_unlock: take over the lock of a coordinator on another host.
+        refuse: called with the run directory once its lock is held; raises LockHeld where others are at work without one.
         listeners: called with each event.
         command: the command line, for the record.
 
@@ -119,6 +121,8 @@ def run_pipeline(
     store = Store(Path(out).absolute())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
     with RunLock(store.root / "run.lock", force=force_unlock) as lock:
+        if not force_unlock:
+            refuse(store.root)
         store.sweep()
         store.arrange(len(plan.tiles))
         log = JsonLog(store.root / "events.jsonl")
@@ -135,7 +139,7 @@ _HASHING = 20.0
 class Coordinator:
     """One run: hands the tasks of a plan to an engine and settles what comes back."""
 
-    def __init__(self, plan: Plan, events: Events, device: str, command: list[str], lock: RunLock) -> None:
+    def __init__(self, plan: Plan, events: Events, device: str, command: list[str], lock: RunLock | None = None) -> None:
         self.plan, self.store, self.events, self.device = plan, plan.store, events, device
         self.options = plan.pipeline.run
         self.command, self.lock = command, lock
@@ -186,7 +190,7 @@ class Coordinator:
         counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
         seconds = time.time() - self.started
         with contextlib.suppress(OSError):
-            if not self.lock.lost:  # else the directory is another's
+            if not (self.lock and self.lock.lost):  # else the directory is another's
                 self.plan.digests.save()
                 self.write_run_json(int(code), counts, stopped)
             said = {f"{stage}/{state}": n for (stage, state), n in counts.items()}
@@ -199,7 +203,7 @@ class Coordinator:
         """Hand out tasks and settle what comes back until there is nothing left to do."""
         drained = False
         while True:
-            if self.lock.lost:
+            if self.lock and self.lock.lost:
                 raise Stop(f"stopped: {self.lock.lost}; only one may work in {self.store.root} at a time")
             if self.draining and not drained:
                 drained = True
@@ -398,31 +402,60 @@ class Coordinator:
 
     def write_run_json(self, code: int | None, counts: Counter[tuple[str, State]] | None = None, stopped: str = "") -> None:
         """Write the record of the run; once at its start, without an exit code, and once at its end."""
-        pipeline = self.plan.pipeline
-        table: dict[str, dict[str, int]] = {name: {} for name in pipeline.nodes}
-        for (stage, state), number in (counts or Counter()).items():
-            table[stage][state] = number
-        record = {
-            "command": self.command,
-            "title": pipeline.title,
-            "started": self.started,
-            "finished": time.time() if code is not None else None,
-            "exit_code": code,
-            "stopped": stopped,
-            "device": self.device,
-            "host": socket.gethostname(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "versions": _versions(),
-            "plugins": [asdict(origin) for origin in pipeline.registry.plugins],
-            "broken_plugins": [str(broken) for broken in pipeline.registry.broken],
-            "tiles": len(self.plan.tiles),
-            "counts": table,
-            "retries": self.retries,
-        }
-        if code is None:
-            write_atomically(self.store.root / "pipeline.yaml", dump(pipeline.resolved()))
-        write_atomically(self.store.root / "run.json", json.dumps(record, indent=1).encode())
+        write_run(
+            self.store.root,
+            self.plan.pipeline,
+            len(self.plan.tiles),
+            started=self.started,
+            finished=time.time() if code is not None else None,
+            device=self.device,
+            command=self.command,
+            code=code,
+            counts=counts,
+            stopped=stopped,
+            retries=self.retries,
+        )
+
+
+def write_run(
+    root: Path,
+    pipeline: Pipeline,
+    tiles: int,
+    *,
+    started: float,
+    finished: float | None = None,
+    device: str,
+    command: Sequence[str],
+    code: int | None = None,
+    counts: Counter[tuple[str, State]] | None = None,
+    stopped: str = "",
+    retries: int = 0,
+) -> None:
+    """Write `run.json`; and `pipeline.yaml` at the start of a run, when there is no exit code yet."""
+    table: dict[str, dict[str, int]] = {name: {} for name in pipeline.nodes}
+    for (stage, state), number in (counts or Counter()).items():
+        table[stage][state] = number
+    record = {
+        "command": list(command),
+        "title": pipeline.title,
+        "started": started,
+        "finished": finished,
+        "exit_code": code,
+        "stopped": stopped,
+        "device": device,
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": _versions(),
+        "plugins": [asdict(origin) for origin in pipeline.registry.plugins],
+        "broken_plugins": [str(broken) for broken in pipeline.registry.broken],
+        "tiles": tiles,
+        "counts": table,
+        "retries": retries,
+    }
+    if code is None:
+        write_atomically(root / "pipeline.yaml", dump(pipeline.resolved()))
+    write_atomically(root / "run.json", json.dumps(record, indent=1).encode())
 
 
 @cache
