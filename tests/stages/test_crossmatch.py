@@ -17,12 +17,12 @@ from astropy_healpix import healpix_to_lonlat
 from astrosurvey import Catalog
 from astrosurvey.catalog.flags import CROSSMATCH
 from astrosurvey.catalog.healpix import healpix_29
+from astrosurvey.catalog.margins import beyond
 from astrosurvey.catalog.partitions import Partition
 from astrosurvey.catalog.pixelless import pixel_columns
 from astrosurvey.core.stage import DataError
 from astrosurvey.stages.catalog import counterparts
 from astrosurvey.stages.catalog.crossmatch import CrossMatch
-from astrosurvey.stages.catalog.margins import beyond
 
 from .running import context, run, tiles_of
 

@@ -114,8 +114,8 @@ class CrossMatch(Stage):
         import numpy as np
         import pyarrow as pa
 
+        from ...catalog.margins import Spread
         from .counterparts import Reach, by_chance, columns, links, without_place
-        from .margins import Spread
         from .sides import aside, pixel_scales, source_rows, without_rows
         from .summary import Summary
 

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
-from ...catalog.healpix import ORDER, healpix_29
-from ...catalog.partitions import DEEPEST, cut_sky
-from ...catalog.spill import KEY, FileRun
+from .healpix import ORDER, healpix_29
+from .partitions import DEEPEST, Partition, cut_sky
+from .schema import HEALPIX_COLUMN
+from .spill import KEY, FileRun, MemoryRun
 
 CORE = "_core"
 WIDTH = 3.0
@@ -25,7 +26,7 @@ CELL = np.sqrt(4 * np.pi / 12)
 _ODD = 0x5555555555555555
 
 Part = dict[str, tuple[pa.Table, np.ndarray]]
-"""By table, rows of one part of the sky and of its margin, and (n,) which of them are in the part itself."""
+"""By table, rows of one part of the sky and of its margin, with their index in `_healpix_29`; and (n,) which are in the part itself."""
 
 
 class Spread:
@@ -47,7 +48,7 @@ class Spread:
         """Put in rows with the columns `ra` and `dec`, deg, finite."""
         key = healpix_29(rows.column("ra").to_numpy(), rows.column("dec").to_numpy()).data
         self._cells[table].append(np.unique(key >> 2 * (ORDER - DEEPEST), return_counts=True))
-        self._held[table].append(rows.append_column(KEY, pa.array(key)))
+        self._held[table].append(rows.append_column(HEALPIX_COLUMN, pa.array(key)))
         if sum(len(part) for part in self._held[table]) > self._limit:
             self._flush()
 
@@ -55,7 +56,7 @@ class Spread:
         for table, held in self._held.items():
             if not held:
                 continue
-            rows = pa.concat_tables(held)
+            rows = _joined(held)
             path = self._scratch / f"{table}-{len(self._spilled[table]):06d}.arrow"
             with pa.OSFile(str(path), "wb") as file, ipc.new_file(file, rows.schema) as writer:
                 writer.write_table(rows)
@@ -63,20 +64,33 @@ class Spread:
             held.clear()
 
     def parts(self, margin: float) -> Iterator[Part]:
-        """Yield one part of the sky after the other, in the order of the HEALPix index; none without rows.
+        """Yield one part of the sky after the other, in the order of the HEALPix index: all in one, where nothing is on disk.
 
         Args:
             margin: in arcsec, how far around its part rows are wanted at least.
         """
-        if not any(self._spilled.values()):
-            yield {table: (rows := pa.concat_tables(held), np.ones(len(rows), bool)) for table, held in self._held.items()}
-            return
+        if any(self._spilled.values()):
+            yield from (part for _, part in self.cells(margin))
+        else:
+            yield {table: (rows := _joined(held), np.ones(len(rows), bool)) for table, held in self._held.items()}
+
+    def cells(self, margin: float, *, empty: bool = False) -> Iterator[tuple[Partition, Part]]:
+        """Yield the largest cells of at most `limit` rows, in the order of the HEALPix index.
+
+        Args:
+            margin: in arcsec, how far around its cell rows are wanted at least.
+            empty: yield cells without rows of their own, too, as large as there is room between the others.
+        """
         self._flush()
-        spans = np.array([cell.span for cell in cut_sky(*self._counts(), self._limit)])
+        if not any(len(rows) for of_table in self._cells.values() for rows, _ in of_table):
+            return
+        found = cut_sky(*self._counts(), self._limit)
+        cells = sorted([*found, *(between(found) if empty else ())], key=lambda cell: cell.span)
+        spans = np.array([cell.span for cell in cells], np.int64).reshape(-1, 2)
         runs = {table: [_sorted(path, spans, margin) for path in paths] for table, paths in self._spilled.items()}
-        for span in map(tuple, spans.tolist()):
-            rows = {table: pa.concat_tables([run.between(span) for run in of_table]) for table, of_table in runs.items()}
-            yield {table: (found, found.column(CORE).to_numpy()) for table, found in rows.items()}
+        for cell in cells:
+            rows = {table: _joined([run.between(cell.span) for run in of_table]) for table, of_table in runs.items()}
+            yield cell, {table: (of_cell.drop_columns([KEY, CORE]), of_cell.column(CORE).to_numpy()) for table, of_cell in rows.items()}
 
     def _counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (n,) cells of the deepest order that have rows, ascending, and (n, tables) how many of each table."""
@@ -86,18 +100,35 @@ class Spread:
         return cells, np.stack(counts, axis=1).astype(np.int64)
 
 
-def _sorted(path: Path, spans: np.ndarray, margin: float) -> FileRun:
+def _joined(parts: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of all parts; columns that a part lacks are null there."""
+    return pa.concat_tables(parts, promote_options="default")
+
+
+def between(cells: Sequence[Partition]) -> list[Partition]:
+    """Return the largest cells that lie between some, which are in the order of the index; together they cover the sky once."""
+    found, place = [], 0
+    for first, last in (*(cell.span for cell in cells), (12 << 2 * ORDER,) * 2):
+        while place < first:
+            order = next(k for k in range(ORDER + 1) if place % (size := 1 << 2 * (ORDER - k)) == 0 and place + size <= first)
+            found.append(Partition(order, place >> 2 * (ORDER - order)))
+            place += size
+        place = last
+    return found
+
+
+def _sorted(path: Path, spans: np.ndarray, margin: float) -> FileRun | MemoryRun:
     """Return the rows of a file, sorted, with copies of those near a border under the keys of the cells beyond it."""
     with pa.OSFile(str(path), "rb") as file:
         rows = ipc.open_file(file).read_all()
     path.unlink()
-    key = rows.column(KEY).to_numpy()
+    key = rows.column(HEALPIX_COLUMN).to_numpy()
     row, cell = beyond(key, spans, margin)
     every, keys = np.append(np.arange(len(key)), row), np.append(key, spans[cell, 0])
     order = np.argsort(keys, kind="stable")
-    rows = rows.drop_columns(KEY).take(pa.array(every[order]))
+    rows = rows.take(pa.array(every[order]))
     rows = rows.append_column(CORE, pa.array(order < len(key))).append_column(KEY, pa.array(keys[order]))
-    return FileRun(path.with_suffix(".sorted"), rows)
+    return FileRun(path.with_suffix(".sorted"), rows) if len(rows) else MemoryRun(rows)
 
 
 def beyond(key: np.ndarray, spans: np.ndarray, margin: float) -> tuple[np.ndarray, np.ndarray]:
@@ -113,6 +144,8 @@ def beyond(key: np.ndarray, spans: np.ndarray, margin: float) -> tuple[np.ndarra
     """
     from astropy_healpix import neighbours
 
+    if not margin:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     order = int(np.clip(np.floor(np.log2(CELL / (WIDTH * np.radians(margin / 3600)))), 0, ORDER))
     low, high = spans.T
     own = np.searchsorted(low, key, side="right") - 1
