@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from .core.pipeline import Pipeline
     from .core.plan import Selection
     from .core.run import RunResult
+    from .engines.local import LocalSettings
+    from .engines.site import AddressSite, BatchSite
 
 
 _PRELOAD = ("astrosurvey.plugins",)
@@ -19,7 +21,7 @@ _PRELOAD = ("astrosurvey.plugins",)
 
 
 class EngineError(ValueError):
-    """The engine asked for does not exist, or its settings are wrong."""
+    """The engine asked for does not exist, or cannot be used here."""
 
 
 def load(source: str | Path | Mapping[str, Any], *, overlays: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> Pipeline:
@@ -72,22 +74,25 @@ def run(
     from .core.pipeline import Pipeline
     from .core.plan import Selection
     from .core.run import run_pipeline
+    from .engines.array.jobs import refuse_queued
     from .plugins import tell_plugins
 
     checked = pipeline if isinstance(pipeline, Pipeline) else load(pipeline)
     chosen, _, gpus = decide(device or checked.run.device)
+    root = Path(out or Path("runs") / checked.name)
     return run_pipeline(
         checked,
-        out or Path("runs") / checked.name,
-        engine=engine_factory(engine, workers, gpus if chosen == "cuda" else 0),
+        root,
+        engine=_after_cancelling(root, engine_factory(engine, workers, gpus if chosen == "cuda" else 0, root)),
         device=chosen,
         selection=selection or Selection(),
+        refuse=refuse_queued,
         listeners=[*listeners, tell_plugins],
         **options,
     )
 
 
-def engine_factory(name: str, workers: int = 1, gpus: int = 0) -> Callable[[], Engine]:
+def engine_factory(name: str, workers: int = 1, gpus: int = 0, run: str | Path = ".") -> Callable[[], Engine]:
     """Return a function that makes the engine of that name.
 
     Args:
@@ -95,64 +100,101 @@ def engine_factory(name: str, workers: int = 1, gpus: int = 0) -> Callable[[], E
             mapping of `engine: NAME` and that engine's settings.
         workers: how many workers; a site file says it itself.
         gpus: GPUs to share out among local workers.
+        run: the run directory, in which an engine on a batch system keeps the ids and the output of its jobs.
 
     Raises:
-        EngineError: there is no such engine, or its settings are wrong.
+        EngineError: there is no such engine, or it cannot be used here.
+        PipelineError: the site file is wrong, with everything that is.
     """
     if name.endswith((".yaml", ".yml")):
-        name, settings = _site_file(Path(name))
-    else:
-        settings = {"workers": workers} if name in ("inline", "local") else {"workers": workers, "gpus": gpus}
+        return _site_engine(Path(name), gpus, Path(run).absolute())
     if name == "inline":
-        if settings.get("workers", 1) != 1:
-            raise EngineError("engine inline works in this process alone; leave workers out, or use --engine local")
-        return _inline
+        return _inline(workers)
     if name == "local":
-        return _local(settings, gpus)
-    return _plugin_engine(name, settings)
+        from .engines.local import LocalSettings
+
+        return _local(LocalSettings.model_validate({"workers": workers}), gpus)
+    return _plugin_engine(name, {"workers": workers, "gpus": gpus})
 
 
-def _inline() -> Engine:
+def _site_engine(path: Path, gpus: int, run: Path) -> Callable[[], Engine]:
+    from .engines import site
+    from .engines.local import LocalSettings
+
+    document = site.read_document(path)
+    name = document.data["engine"]
+    if name in site.SITES:
+        checked = site.check(document, site.SITES[name])
+        return _address(checked, run) if isinstance(checked, site.AddressSite) else _batch(checked, run)
+    del document.data["engine"]
+    if name == "inline":
+        return _inline(document.data.get("workers", 1))
+    if name == "local":
+        return _local(site.check(document, LocalSettings), gpus)
+    return _plugin_engine(name, document.data)
+
+
+def _inline(workers: int) -> Callable[[], Engine]:
     from .core.engine import InlineEngine
 
-    return InlineEngine()
+    if workers != 1:
+        raise EngineError("engine inline works in this process alone; leave workers out, or use --engine local")
+    return InlineEngine
 
 
-def _local(settings: Mapping[str, Any], gpus: int) -> Callable[[], Engine]:
-    from .core.settings import validate
-    from .engines.local import LocalEngine, LocalSettings
+def _local(settings: LocalSettings, gpus: int) -> Callable[[], Engine]:
+    from .engines.local import LocalEngine
 
-    problems: list[str] = []
-    checked = validate(
-        LocalSettings, settings, lambda place, message, hint: problems.append(f"{'.'.join(map(str, place))}: {message}; {hint}")
-    )
-    if problems:
-        raise EngineError(f"engine local: {problems[0]}")
-    return lambda: LocalEngine(checked.workers, checked.memory_limit, gpus, _PRELOAD)
+    return lambda: LocalEngine(settings.workers, settings.memory_limit, gpus, _PRELOAD)
+
+
+def _batch(site: BatchSite, run: Path) -> Callable[[], Engine]:
+    from importlib.util import find_spec
+
+    if find_spec("dask_jobqueue") is None:
+        raise EngineError(f"engine {site.engine} needs dask-jobqueue; pip install 'astrosurvey[cluster]'")
+    if any(map(str.isspace, str(run))):
+        raise EngineError(f"job scripts cannot name the run directory {str(run)!r}: it has a blank in it; choose another with --out")
+
+    def make() -> Engine:
+        from .engines.batch import BatchResources
+        from .engines.dask import DaskEngine
+
+        return DaskEngine(BatchResources(site, run))
+
+    return make
+
+
+def _address(site: AddressSite, run: Path) -> Callable[[], Engine]:
+    def make() -> Engine:
+        from .engines.address import AddressEngine
+
+        return AddressEngine(site, run)
+
+    return make
+
+
+def _after_cancelling(run: Path, make: Callable[[], Engine]) -> Callable[[], Engine]:
+    """Return `make`, which is called by who holds the lock of the run, so that it first cancels what a killed driver left in a queue."""
+
+    def made() -> Engine:
+        from .engines.jobs import cancel_left
+
+        cancel_left(run)
+        return make()
+
+    return made
 
 
 def _plugin_engine(name: str, settings: Mapping[str, Any]) -> Callable[[], Engine]:
     from .core.problems import did_you_mean
+    from .engines.site import SITES
     from .plugins import load as load_plugins
 
     factories = load_plugins().engines
+    if name in SITES:
+        raise EngineError(f"engine {name} needs a site file; `--engine site.yaml`, with `engine: {name}` in it")
     if name not in factories:
-        known = ["inline", "local", *factories]
+        known = ["inline", "local", *SITES, *factories]
         raise EngineError(f"there is no engine {name!r}; {did_you_mean(name, known, otherwise='use inline, local or a site file')}")
     return lambda: factories[name](settings)
-
-
-def _site_file(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the engine's name and its settings."""
-    from .core import yaml
-    from .core.problems import PipelineError
-
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), str(path)).data
-    except OSError as error:
-        raise EngineError(f"cannot read the site file {path}: {error.strerror}") from None
-    except (PipelineError, UnicodeDecodeError) as error:
-        raise EngineError(f"the site file {path} cannot be read: {error}") from None
-    if not isinstance(values, dict) or not isinstance(values.get("engine"), str):
-        raise EngineError(f"{path}: a site file is a mapping that begins with `engine: NAME`")
-    return values.pop("engine"), values

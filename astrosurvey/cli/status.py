@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections.abc import Sized
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ._shared import json_option, plain, print_json, table
+
+_MOST = 20
+"""So many tasks are named; `--json` names all."""
 
 
 @click.command()
@@ -29,14 +33,23 @@ def status(run: str, as_json: bool) -> None:
     states = sorted({state for counts in values["counts"].values() for state in counts})
     rows = [[stage, *(counts.get(state, "·") for state in states)] for stage, counts in values["counts"].items()]
     click.echo(table(["stage", *states], rows, right=range(1, len(states) + 1)))
+    if values["retries"]:
+        click.echo(f"retries: {values['retries']}")
     if values["running"]:
-        click.echo("running: " + ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in values["running"].items()))
+        longest = sorted(values["running"].items(), key=lambda item: -item[1])
+        click.echo("running: " + ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in longest[:_MOST]) + _more(longest))
     if values["remaining_seconds"] is not None:
         click.echo(f"about {values['remaining_seconds']:.0f} s to go")
-    for name, message in values["failed"].items():
+    for name, message in islice(values["failed"].items(), _MOST):
         click.echo(f"failed: {name}: {plain(message)}")
+    if more := _more(values["failed"]):
+        click.echo(f"failed:{more}")
     if values["stopped"]:
         click.echo(plain(values["stopped"]))
+
+
+def _more(tasks: Sized) -> str:
+    return f" and {len(tasks) - _MOST} more" if len(tasks) > _MOST else ""
 
 
 def read_status(root: Path) -> dict[str, Any]:
@@ -46,52 +59,31 @@ def read_status(root: Path) -> dict[str, Any]:
         click.UsageError: it is no run directory.
     """
     from ..core.events import read_log
+    from ..core.history import History
     from ..core.lock import holder
 
     try:
         record = json.loads((root / "run.json").read_text())
-        events = read_log(root / "events.jsonl")
+        history = History.of(read_log(root / "events.jsonl"))
     except (OSError, ValueError):
         record = None
     if not isinstance(record, dict) or not record.keys() >= {"title", "started", "exit_code", "stopped"}:
         raise click.UsageError(f"{root} is no run directory; it holds no run.json and events.jsonl that can be read")
     owner = holder(root / "run.lock")
-    counts: dict[str, Counter[str]] = {}
-    running: dict[str, float] = {}
-    failed: dict[str, str] = {}
-    settled = total = 0
-    worked: list[float] = []
-    for event in events:
-        name = f"{event.stage}/{event.tile or 'survey'}"
-        if event.kind == "run_started":
-            total = sum(event.data["tasks"].values())
-            counts = {stage: Counter(pending=number) for stage, number in event.data["tasks"].items()}
-        elif event.kind == "task_started":
-            running[name] = event.time
-        elif event.kind == "task_retried":
-            running.pop(name, None)
-        elif event.kind == "task_finished":
-            settled += 1
-            counts[event.stage]["pending"] -= 1
-            counts[event.stage][event.data["state"]] += 1
-            if running.pop(name, None) is not None:
-                worked.append(event.time)
-            if event.data["state"] == "failed":
-                failed[name] = event.data.get("message", "")
     live = owner is not None and record["exit_code"] is None
     now = time.time()
-    remaining = None
-    if live and len(worked) > 1 and total > settled:
-        remaining = (now - record["started"]) / len(worked) * (total - settled)
+    left = sum(history.expected.values()) - len(history.states)
+    remaining = (now - record["started"]) / history.worked * left if live and history.worked > 1 and left > 0 else None
     ended = {None: "broken off; run it again to resume", 0: "done", 1: "finished, some tasks failed", 3: "stopped", 130: "interrupted"}
     return {
         "title": record["title"],
         "state": "running" if live else ended.get(record["exit_code"], f"ended with exit status {record['exit_code']}"),
         "exit_code": record["exit_code"],
         "owner": owner if live else None,
-        "counts": {stage: {state: n for state, n in counter.items() if n} for stage, counter in counts.items()},
-        "running": {name: now - since for name, since in running.items()} if live else {},
-        "failed": failed,
+        "counts": history.counts(),
+        "retries": history.retries.total(),
+        "running": {"/".join(name): now - since for name, since in history.running.items()} if live else {},
+        "failed": {"/".join(name): message for name, message in history.failed.items()},
         "remaining_seconds": remaining,
         "stopped": record["stopped"],
     }

@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,9 +44,19 @@ def digest_path(path: Path) -> tuple[str, int]:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         return digest, path.stat().st_size
-    found = (p for p in sorted(path.rglob("*")) if not p.name.startswith(_SILLY) and p.is_file())
-    parts = [(p.relative_to(path).as_posix(), *digest_path(p)) for p in found]
+    parts = [(p.relative_to(path).as_posix(), *digest_path(p)) for p in sorted(_files(path))]
     return digest_of([[name, digest] for name, digest, _ in parts]), sum(size for *_, size in parts)
+
+
+def size_of(path: str) -> int:
+    """Return the size in bytes of a file, or of a folder's files."""
+    status = os.stat(path)
+    return sum(p.stat().st_size for p in _files(Path(path))) if stat.S_ISDIR(status.st_mode) else status.st_size
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and in those below it."""
+    return (p for p in folder.rglob("*") if not p.name.startswith(_SILLY) and p.is_file())
 
 
 class FileDigests:
@@ -59,6 +69,9 @@ class FileDigests:
     Args:
         store: the file in which they are remembered.
         trust: take the hints; else every file is read again.
+
+    Attributes:
+        news: the file that `save` writes instead, with what is new alone, where many processes work at once.
     """
 
     def __init__(self, store: Path, *, trust: bool = True) -> None:
@@ -67,7 +80,10 @@ class FileDigests:
             self._known: dict[str, Any] = json.loads(store.read_text()) if trust else {}
         except (OSError, ValueError):
             self._known = {}
+        self.news: Path | None = None
+        self._new: set[str] = set()
         self._dirty = False
+        self._spent = 0.0
         self._young: set[str] = set()
         self._clock = _Clock(store.parent)
 
@@ -95,10 +111,13 @@ class FileDigests:
             known = self._known.get(path)
             if known and known[0] == stamp:
                 return str(known[1])
+            started = time.monotonic()
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            self._spent += time.monotonic() - started
             if _stamp(stream.fileno())[0] != stamp or not self._is_settled(stamp, disk):
                 self._young.add(path)
         self._known[path] = [stamp, digest]
+        self._new.add(path)
         self._dirty = True
         return digest
 
@@ -107,12 +126,21 @@ class FileDigests:
         made = max(stamp[1:3])
         return made < time.time_ns() - _SKEW_NS or (disk == self._clock.disk and made < self._clock.now() - _RACY_NS)
 
-    def save(self) -> None:
-        """Write the memory back, if there is anything new in it."""
-        if self._dirty:
-            lasting = {path: known for path, known in self._known.items() if path not in self._young}
-            write_atomically(self._store, json.dumps(lasting).encode())
-            self._dirty = False
+    def learn(self, store: Path) -> None:
+        """Take over what another process has remembered in a file of its own."""
+        try:
+            self._known.update(json.loads(store.read_text()))
+            self._dirty = True
+        except (OSError, ValueError):
+            pass  # it is only a hint
+
+    def save(self, after: float = 0.0) -> None:
+        """Write the memory back, if there is anything new in it that took more than `after` seconds to find out."""
+        if self._dirty and self._spent >= after:
+            paths = self._new if self.news else self._known.keys()
+            lasting = {path: self._known[path] for path in paths if path not in self._young}
+            write_atomically(self.news or self._store, json.dumps(lasting).encode())
+            self._dirty, self._spent = False, 0.0
 
 
 def _stamp(descriptor: int) -> tuple[list[int], int]:

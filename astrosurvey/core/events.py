@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 VERSION = 1
+_BLOCK = 1 << 20
+_STARTED = b'"kind": "run_started"'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened.
 
@@ -43,7 +45,10 @@ class Events:
 
     def emit(self, kind: str, stage: str = "", tile: str | None = None, data: dict[str, Any] | None = None) -> None:
         """Tell every listener that something happened just now."""
-        event = Event(kind, time.time(), stage, tile, data or {})
+        self.pass_on(Event(kind, time.time(), stage, tile, data or {}))
+
+    def pass_on(self, event: Event) -> None:
+        """Tell every listener of something that has happened."""
         for listener in self.listeners:
             listener(event)
 
@@ -54,7 +59,7 @@ class JsonLog:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = path.open("a", encoding="utf-8", errors="backslashreplace")
-        if path.stat().st_size and path.read_bytes()[-1:] != b"\n":  # a killed driver's torn line
+        if not _ends_a_line(path):  # a killed driver's torn line
             self._stream.write("\n")
 
     def __call__(self, event: Event) -> None:
@@ -62,7 +67,8 @@ class JsonLog:
         if event.kind == "task_progress":
             return
         # json escapes control characters, so a hostile header cannot forge a line.
-        self._stream.write(json.dumps({"version": VERSION, **asdict(event)}, ensure_ascii=True, default=str) + "\n")
+        values = {"version": VERSION, "kind": event.kind, "time": event.time, "stage": event.stage, "tile": event.tile, "data": event.data}
+        self._stream.write(json.dumps(values, ensure_ascii=True, default=str) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -70,21 +76,54 @@ class JsonLog:
         self._stream.close()
 
 
-def read_log(path: Path) -> list[Event]:
-    """Return the events of the last run in a log; what is no event, as a killed driver's torn line, is left out."""
-    events: list[Event] = []
-    with path.open(encoding="utf-8", errors="replace") as stream:
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(size - 1, 0))
+        return stream.read(1) in (b"\n", b"")
+
+
+def each_event(path: Path) -> Iterator[Event]:
+    """Yield the events of all runs in a log."""
+    with path.open("rb") as stream:
         for line in stream:
             event = _event(line)
-            if event is None:
-                continue
-            if event.kind == "run_started":
-                events.clear()
-            events.append(event)
-    return events
+            if event is not None:
+                yield event
 
 
-def _event(line: str) -> Event | None:
+def read_log(path: Path) -> Iterator[Event]:
+    """Yield the events of the last run in a log; what is no event, as a killed driver's torn line, is left out."""
+    with path.open("rb") as stream:
+        stream.seek(_last_start(stream))
+        for line in stream:
+            event = _event(line)
+            if event is not None:
+                yield event
+
+
+def _last_start(stream: BinaryIO) -> int:
+    """Return where the line of the last `run_started` begins, found from the end: a log may hold many runs before it."""
+    end, after = stream.seek(0, 2), b""
+    while end:
+        start = max(end - _BLOCK, 0)
+        stream.seek(start)
+        block = stream.read(end - start) + after
+        at = len(block)
+        while (at := block.rfind(_STARTED, 0, at)) >= 0:
+            line = block.rfind(b"\n", 0, at) + 1
+            if not line and start:
+                break  # the line begins in the block before
+            event = _event(block[line : block.find(b"\n", at) + 1 or None])
+            if event is not None and event.kind == "run_started":
+                return start + line
+            at = line
+        first = block.find(b"\n") + 1 if start else 0
+        end, after = start, block[: first or len(block)]
+    return 0
+
+
+def _event(line: bytes) -> Event | None:
     """Return the event that a line of a log tells of, None if it tells of none."""
     try:
         values = json.loads(line)

@@ -51,7 +51,7 @@ class Layout:
 
     def folder(self, area: Path, stage: str, tile: str | None) -> Path:
         """Return a task's folder in one area of a run directory, or where it would be made."""
-        place = area / stage / _place(tile, self.digits)
+        place = Path(f"{area}/{stage}/{_place(tile, self.digits)}")  # one join: this is called some times a task
         if self.before is not None and not place.exists():
             old = area / stage / _place(tile, self.before)
             return old if old.exists() else place

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import heapq
-import json
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 from typing import Any
 
 from .digests import FileDigests, digest_of
+from .keys import Keys
 from .pipeline import Pipeline
 from .problems import Mark, PipelineError, Problem, did_you_mean
-from .settings import keyed_settings
-from .stage import DataError, Stage
+from .stage import DataError
 from .store import Record, Store
 from .tiles import Tile
 from .tiling import SURVEY
-from .wiring import DefaultModel, Node, Wire
+from .wiring import Node, Wire
 
 
 class State(StrEnum):
@@ -48,11 +42,18 @@ _UNKNOWN = (State.RUN, State.MAYBE)
 
 @dataclass(eq=False, slots=True)
 class Task:
-    """One stage on one tile, or on the survey when `tile` is None."""
+    """One stage on one tile, or on the survey when `tile` is None.
+
+    There may be a million of them. So `fields`, what the key was made from, is there only until the task is settled; of the
+    record there is then no more than tells its products.
+
+    Attributes:
+        priority: the lowest goes first.
+    """
 
     node: Node
     tile: Tile | None
-    rank: int
+    priority: int
     state: State = State.PENDING
     record: Record | None = None
     key: str = ""
@@ -72,11 +73,6 @@ class Task:
 
     def __lt__(self, other: Task) -> bool:
         return self.priority < other.priority
-
-    @property
-    def priority(self) -> tuple[int, int]:
-        """Depth first: a tile is finished before the next is begun; survey tasks go first of all."""
-        return (self.tile.index if self.tile else -1, self.rank)
 
 
 @dataclass(frozen=True)
@@ -106,38 +102,51 @@ class Plan:
     computes a task's key and looks for its record, and `settle` tells the plan how it ended.
     """
 
-    def __init__(self, pipeline: Pipeline, store: Store, selection: Selection = Selection(), *, verify: bool = False) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        store: Store,
+        selection: Selection = Selection(),
+        *,
+        verify: bool = False,
+        tiles: Sequence[Tile] | None = None,
+    ) -> None:
         self.pipeline, self.store, self.selection, self.verify = pipeline, store, selection, verify
-        self.tiles = pipeline.tiles()
+        self.tiles = pipeline.tiles() if tiles is None else tiles
         self.digests = FileDigests(store.root / "digests.json", trust=not verify)
+        self.keys = Keys(pipeline, self.digests)
         self.tasks: dict[tuple[str, str | None], Task] = {}
         self.children: dict[str, list[str]] = {name: [] for name in pipeline.nodes}
+        self._parents = {name: node.parents() for name, node in pipeline.nodes.items()}
         self._ready: list[Task] = []
-        stages, tiles = self._selected_stages(), self._selected_tiles()
+        stages, selected_tiles = self._selected_stages(), self._selected_tiles()
         for rank, node in enumerate(pipeline.nodes.values()):
-            for parent in node.parents():
+            for parent in self._parents[node.name]:
                 self.children[parent].append(node.name)
             for tile in self.tiles if node.cls.scope == "tile" else [None]:
-                selected = node.name in stages and (tile is None or tile.name in tiles)
-                task = Task(node, tile, rank, selected=selected)
-                task.waiting = sum(1 for _ in self.parents(task, planned=False))
+                selected = node.name in stages and (tile is None or tile.name in selected_tiles)
+                # Depth first: a tile is finished before the next is begun; survey tasks go first of all.
+                task = Task(node, tile, (tile.index + 1 if tile else 0) * len(pipeline.nodes) + rank, selected=selected)
+                task.waiting = sum(len(self._behind(parent, tile)) for parent in self._parents[node.name])
                 self.tasks[task.name] = task
         if selection.failed_only:
             self._select_failed()
         self._ready = [task for task in self.tasks.values() if not task.waiting]
         heapq.heapify(self._ready)
 
-    def parents(self, task: Task, *, planned: bool = True) -> Iterator[Any]:
-        """Yield the tasks (or, before they are planned, their names) that a task takes products from."""
-        for stage in task.node.parents():
-            if self.pipeline.nodes[stage].cls.scope == "survey":
-                names: Iterable[tuple[str, str | None]] = [(stage, None)]
-            elif task.tile is not None:
-                names = [(stage, task.tile.name)]
-            else:
-                names = ((stage, tile.name) for tile in self.tiles)
-            for name in names:
-                yield self.tasks[name] if planned else name
+    def parents(self, task: Task) -> Iterator[Task]:
+        """Yield the tasks that a task takes products from."""
+        for stage in self._parents[task.node.name]:
+            yield from self._tasks(stage, task.tile)
+
+    def _tasks(self, stage: str, tile: Tile | None) -> Iterator[Task]:
+        """Yield the tasks of a stage that a task on a tile (None: on the survey) depends on, or that depend on it."""
+        return (self.tasks[stage, other.name if other else None] for other in self._behind(stage, tile))
+
+    def _behind(self, stage: str, tile: Tile | None) -> Sequence[Tile | None]:
+        if self.pipeline.nodes[stage].cls.scope == "survey":
+            return (None,)
+        return (tile,) if tile is not None else self.tiles
 
     def pop_ready(self) -> Task | None:
         """Return the most urgent task that can be decided upon, or None while there is none."""
@@ -145,18 +154,13 @@ class Plan:
 
     def settle(self, task: Task, state: State, *, record: Record | None = None, reason: str = "") -> None:
         """Record how a task ended, and make ready what was waiting for it."""
-        task.state, task.reason = state, reason
+        task.state, task.reason, task.fields = state, reason, {}
         if record is not None:
             task.record = record
+        if task.record is not None:
+            task.record = task.record.slim()
         for stage in self.children[task.node.name]:
-            scope = self.pipeline.nodes[stage].cls.scope
-            names: Iterable[tuple[str, str | None]]
-            if scope == "survey":
-                names = [(stage, None)]
-            else:
-                names = [(stage, task.tile.name)] if task.tile else [(stage, tile.name) for tile in self.tiles]
-            for name in names:
-                child = self.tasks[name]
+            for child in self._tasks(stage, task.tile):
                 child.waiting -= 1
                 if not child.waiting:
                     heapq.heappush(self._ready, child)
@@ -171,7 +175,7 @@ class Plan:
             task.reason = verdict[1]
             return verdict[0]
         try:
-            task.fields = self._fields(task)
+            task.fields = self.fields(task)
         except DataError as error:
             task.reason = str(error)
             return State.FAILED if task.selected else State.PENDING
@@ -187,6 +191,8 @@ class Plan:
     def _from_parents(self, task: Task) -> tuple[State, str] | None:
         """Return the verdict that a task's parents pass on it, if they do."""
         parents = list(self.parents(task))
+        if all(p.state in _WITH_PRODUCTS for p in parents):
+            return None
         gathered = {w.stage for port, w in task.node.wires.items() if isinstance(w, Wire) and task.node.inputs[port].gather}
         plain = [p for p in parents if p.node.name not in gathered or p.tile is None]
         usable = {p.node.name for p in parents if p.node.name in gathered and p.state in (*_WITH_PRODUCTS, *_UNKNOWN)}
@@ -204,47 +210,22 @@ class Plan:
             return (State.MAYBE, "depends on tasks that would run") if task.selected else (State.PENDING, "not selected")
         return None
 
-    def _fields(self, task: Task) -> dict[str, Any]:
-        """Return what a task's content key is made from.
+    def fields(self, task: Task) -> dict[str, Any]:
+        """Return what the key of a task is made from, as far as what it depends on is settled.
 
         Raises:
             DataError: a file it reads is not there.
         """
-        node = task.node
-        try:
-            files = node.cls.external_files(node.config, task.tile)
-        except KeyError as error:
-            raise DataError(f"stages.{node.name}: {error.args[0]}") from None
-        return {
-            "stage": [node.name, node.cls.name],
-            "version": node.cls.version,
-            "source": source_digest(node.cls, self._package(node)),
-            "config": keyed_settings(node.config),
-            "inputs": {port: self._input_digest(task, port) for port in node.wires},
-            "files": [self.digests.digest(path) for path in files],
-            "seed": self.pipeline.seed,
-            "tile": task.tile.identity() if task.tile else None,
-        }
 
-    def _package(self, node: Node) -> str:
-        origin = self.pipeline.registry.origins.get(("stages", node.cls.name))
-        return origin.package if origin else node.cls.__module__.partition(".")[0]
+        def found(wire: Wire) -> list[tuple[str | None, str]]:
+            return [(tile, record.outputs[wire.port].sha256) for (_, tile), record in self.sources(task, wire)]
 
-    def _input_digest(self, task: Task, port: str) -> Any:
-        source = task.node.wires[port]
-        if isinstance(source, DefaultModel):
-            return self.digests.digest(str(self.pipeline.registry.models[source.name]))
-        if source is None:
-            return None
-        found = [(name, record.outputs[source.port].sha256) for (_, name), record in self.sources(task, source)]
-        if task.node.inputs[port].gather:
-            return [[name or SURVEY, sha256] for name, sha256 in found]
-        return found[0][1]
+        return self.keys.fields(task.node, task.tile, found)
 
     def sources(self, task: Task, wire: Wire) -> list[tuple[tuple[str, str | None], Record]]:
         """Return the (stage, tile) and the record of every product behind a wire, in tile order."""
-        parents = (p for p in self.parents(task) if p.node.name == wire.stage and p.state in _WITH_PRODUCTS)
-        return [(p.name, p.record) for p in parents if p.record is not None]
+        parents = self._tasks(wire.stage, task.tile)
+        return [(p.name, p.record) for p in parents if p.state in _WITH_PRODUCTS and p.record is not None]
 
     def preview(self) -> Counter[tuple[str, State]]:
         """Settle every task without running any; return how many of each stage are in each state."""
@@ -254,35 +235,6 @@ class Plan:
             self.settle(task, state, reason=task.reason)
             counts[task.node.name, state] += 1
         return counts
-
-    def explain(self, stage: str, tile: str | None) -> tuple[Task, list[str]]:
-        """Return a task of a previewed plan, and in words what changed since its record was made.
-
-        Raises:
-            KeyError: there is no such task.
-        """
-        task = self.tasks[stage, tile]
-        old = self.store.record(stage, tile)
-        if task.state is State.MAYBE:
-            return task, [line for root in self._roots(task) for line in (f"{root} runs first:", *self.explain(*root.name)[1])]
-        if old is None:
-            return task, ["it has never been run" if task.fields else task.reason]
-        if not task.fields:
-            return task, [task.reason]
-        changes = [f"{path}: {_short(before)} → {_short(after)}" for path, before, after in _differences(old.fields, task.fields)]
-        if not changes and not self.store.is_sound(stage, tile, old, verify=True):
-            changes = ["its products are missing or damaged"]
-        return task, changes or ["nothing: it is up to date"]
-
-    def _roots(self, task: Task) -> list[Task]:
-        """Return the tasks upstream of a MAYBE task that are the first to run."""
-        found: dict[tuple[str, str | None], Task] = {}
-        for parent in self.parents(task):
-            if parent.state is State.RUN:
-                found[parent.name] = parent
-            elif parent.state is State.MAYBE:
-                found.update((root.name, root) for root in self._roots(parent))
-        return list(found.values())
 
     def _selected_stages(self) -> set[str]:
         nodes = self.pipeline.nodes
@@ -321,56 +273,8 @@ class Plan:
 
     def _select_failed(self) -> None:
         failed = {(stage, None if tile == SURVEY else tile) for stage, tile in self.store.failures()}
-        for stage in self.pipeline.nodes:
-            for name, task in self.tasks.items():
-                if name[0] == stage and name not in failed and not any(p.name in failed for p in self.parents(task)):
-                    task.selected = False
-                elif name[0] == stage:
-                    failed.add(name)
-
-
-def source_digest(cls: type[Stage], package: str) -> str | None:
-    """Return a digest of the Python source of a stage whose package is installed editable, else None.
-
-    A stage being worked on changes without its version; so its source counts, with all it may import from
-    its own package. Of astrosurvey itself it is the folder of the stages.
-    """
-    if not _is_editable(package):
-        return None
-    parts = cls.__module__.split(".")
-    root = sys.modules.get(".".join(parts[:2] if parts[0] == "astrosurvey" else parts[:1]))
-    source = getattr(root, "__file__", None)
-    if source is None:
-        return None
-    return _source_digest(Path(source).parent if hasattr(root, "__path__") else Path(source))
-
-
-@cache
-def _source_digest(path: Path) -> str:
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    return digest_of([[f.name, hashlib.sha256(f.read_bytes()).hexdigest()] for f in files])
-
-
-@cache
-def _is_editable(package: str) -> bool:
-    try:
-        text = distribution(package).read_text("direct_url.json")
-    except PackageNotFoundError:
-        return False
-    return bool(text) and bool(json.loads(text or "{}").get("dir_info", {}).get("editable"))
-
-
-def _differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield (path, before, after) for every leaf in which two JSON values differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in sorted({*before, *after}):
-            yield from _differences(before.get(key), after.get(key), f"{path}.{key}".lstrip("."))
-    elif before != after:
-        yield path, before, after
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and len(value) == 64:
-        return value[:12]
-    return text if len(text) <= 60 else f"{text[:57]}…"
+        for name, task in self.tasks.items():  # parents first, as the stages are
+            if name not in failed and not any(p.name in failed for p in self.parents(task)):
+                task.selected = False
+            else:
+                failed.add(name)

@@ -7,8 +7,9 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic import Field as Field
@@ -85,11 +86,29 @@ class StageConfig(BaseModel):
 
         A field is a path when `FilePath` stands anywhere in its type: alone, optional, in lists or mappings.
         """
-        changes = {
-            name: _with_paths(getattr(self, name), change, (*place, name), _names_files(field.annotation, *field.metadata))
-            for name, field in type(self).model_fields.items()
-        }
+        fields = _fields_with_paths(type(self))
+        if not fields:
+            return self
+        changes = {name: _with_paths(getattr(self, name), change, (*place, name), is_path) for name, is_path in fields}
         return self.model_copy(update=changes)
+
+
+@cache
+def _fields_with_paths(config: type[StageConfig]) -> list[tuple[str, bool]]:
+    """Return the fields of a config in which a path may be, and whether their own type says so; all others hold plain values."""
+    kinds = {name: _names_files(field.annotation, *field.metadata) for name, field in config.model_fields.items()}
+    return [(name, is_path) for name, is_path in kinds.items() if is_path or not _is_plain(config.model_fields[name].annotation)]
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Tell whether a type is made of numbers, strings and the like alone, so that no config can be nested in it."""
+    if get_origin(annotation) is Literal:
+        return True
+    parts = get_args(annotation)[: 1 if get_origin(annotation) is Annotated else None]
+    return all(map(_is_plain, parts)) if parts else annotation in _PLAIN
+
+
+_PLAIN = frozenset({int, float, str, bool, type(None), Ellipsis})
 
 
 def _names_files(annotation: Any, *metadata: Any) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import layout
-from .digests import digest_path, sync_folder, write_atomically
+from .digests import digest_path, size_of, sync_folder
 from .layout import Layout
 
 RECORD = "task.json"
@@ -21,7 +22,7 @@ SCRATCH = "scratch"
 _TEMPORARY, _OLD = ".new-", ".old-"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """One product in a run directory.
 
@@ -40,7 +41,7 @@ class Stored:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What `task.json` says of a finished task: its key, what went into it, and what came out.
 
@@ -62,6 +63,11 @@ class Record:
         """Return the content of `task.json`."""
         return json.dumps({"format": 1, **asdict(self)}, indent=1, sort_keys=True).encode()
 
+    def slim(self) -> Record:
+        """Return the record with no more than what the tasks behind it need; one of a hundred thousand is little then."""
+        outputs = {port: Stored(sys.intern(s.file), sys.intern(s.kind), s.sha256, s.bytes, _NOTHING) for port, s in self.outputs.items()}
+        return Record(self.key, _NOTHING, sys.intern(self.state), outputs, _NOTHING)
+
     @classmethod
     def from_json(cls, text: bytes) -> Record:
         """Return the record that `as_json` wrote.
@@ -75,6 +81,9 @@ class Record:
             return cls(values["key"], values["fields"], values["state"], outputs, values["facts"])
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"no task record: {error}") from None
+
+
+_NOTHING: dict[str, Any] = {}
 
 
 class Store:
@@ -117,25 +126,20 @@ class Store:
     def record(self, stage: str, tile: str | None) -> Record | None:
         """Return a task's record, or None when there is none that can be read."""
         try:
-            return Record.from_json((self.folder(stage, tile) / RECORD).read_bytes())
+            with open(f"{self.folder(stage, tile)}/{RECORD}", "rb") as stream:
+                return Record.from_json(stream.read())
         except (OSError, ValueError):
             return None
 
     def is_sound(self, stage: str, tile: str | None, record: Record, *, verify: bool = False) -> bool:
         """Tell whether a record's products are there in their recorded sizes; `verify` hashes them again."""
         folder = self.folder(stage, tile)
-        for stored in record.outputs.values():
-            path = folder / stored.file
-            try:
-                if verify or path.is_dir():
-                    sha256, size = digest_path(path)
-                    if size != stored.bytes or (verify and sha256 != stored.sha256):
-                        return False
-                elif path.stat().st_size != stored.bytes:
-                    return False
-            except OSError:
-                return False
-        return True
+        try:
+            if verify:
+                return all(digest_path(folder / s.file) == (s.sha256, s.bytes) for s in record.outputs.values())
+            return all(size_of(f"{folder}/{s.file}") == s.bytes for s in record.outputs.values())
+        except OSError:
+            return False
 
     def path(self, stage: str, tile: str | None, port: str, record: Record) -> Path:
         """Return where a product is stored."""
@@ -169,18 +173,26 @@ class Store:
     def sweep(self) -> None:
         """Remove what killed tasks left behind; only for the holder of the run's lock."""
         shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
-        for folder in layout.hidden(self.root / "products"):
-            if folder.name.startswith((_TEMPORARY, _OLD)):
-                shutil.rmtree(folder, ignore_errors=True)
+        for area in ("products", "failures"):
+            for folder in layout.hidden(self.root / area):
+                if folder.name.startswith((_TEMPORARY, _OLD)):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def write_failure(self, stage: str, tile: str | None, files: dict[str, str]) -> None:
-        """Write what is known of a failure, replacing what an earlier attempt left."""
-        folder = self.failure_folder(stage, tile)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write what is known of a failure, replacing what an earlier attempt left.
+
+        It is whole or not there, but need not outlive the machine: a failed task is tried again anyway.
+        """
+        final = self.failure_folder(stage, tile)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        private = final.with_name(f"{_TEMPORARY}{final.name}-{uuid.uuid4().hex[:12]}")
+        private.mkdir()
         for name, text in files.items():
-            write_atomically(folder / name, text.encode("utf-8", "backslashreplace"))
+            (private / name).write_bytes(text.encode("utf-8", "backslashreplace"))
         with contextlib.suppress(FileNotFoundError):
-            (folder / "reproduce.sh").chmod(0o755)
+            (private / "reproduce.sh").chmod(0o755)
+        shutil.rmtree(final, ignore_errors=True)
+        private.rename(final)
 
     def clear_failure(self, stage: str, tile: str | None) -> None:
         """Forget a failure that a later attempt has mended."""

@@ -202,7 +202,7 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
             "memory": order.memory,
             "order": order.ident,
             "device": order.device,
-            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
             "host": platform.node(),
             "pid": os.getpid(),
             "warnings": lines.warnings,
@@ -244,7 +244,7 @@ def _scratch_folder(run: str) -> Iterator[Path]:
 
 @functools.cache
 def _make_scratch_folder(run: str) -> Path:
-    parent = Path(run) / SCRATCH
+    parent = Path(os.environ.get("ASTROSURVEY_SCRATCH") or Path(run) / SCRATCH)
     parent.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=parent))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from ..core import yaml
 from ..core.problems import Mark, PipelineError, Problem, did_you_mean
 from ..core.settings import validate
+from .array.settings import ArraySettings
 
 BATCH_SYSTEMS = ("slurm", "pbs", "htcondor", "lsf")
 
@@ -87,6 +88,9 @@ class BatchSite(BaseModel):
     time_limit: float | None = Field(None, gt=0, description="seconds that a task may take before it is ended")
     memory_factor: float = Field(2, gt=1, le=10, description="how much more memory a task gets that was ended for its memory")
     memory_max: Amount | None = Field(None, description="the most memory that a job may ask for")
+    array: ArraySettings = Field(
+        ArraySettings.model_validate({}), description="how `astrosurvey plan --slurm-array` cuts a run into job arrays; of Slurm alone"
+    )
 
     def resources_for(self, use: str) -> Request:
         """Return what a job for stages of the class name `use` asks for."""
@@ -202,7 +206,7 @@ def in_seconds(clock: str) -> int:
 
 
 def read_document(path: str | Path) -> yaml.Document:
-    """Return a site file as a document whose `engine:` is a string.
+    """Return a site file as a document that begins with the engine's name.
 
     Raises:
         PipelineError: it cannot be read, or does not say which engine.
@@ -220,8 +224,8 @@ def read_document(path: str | Path) -> yaml.Document:
     return document
 
 
-def check(document: yaml.Document) -> BatchSite | AddressSite:
-    """Return the checked site of a document whose engine is one of `SITES`.
+def check(document: yaml.Document, model: type[BaseModel]) -> Any:
+    """Return the checked settings of a site file as an instance of `model`.
 
     Raises:
         PipelineError: with everything that is wrong, each with its place and a suggestion.
@@ -231,14 +235,13 @@ def check(document: yaml.Document) -> BatchSite | AddressSite:
     def report(place: tuple[str | int, ...], message: str, hint: str) -> None:
         problems.append(Problem(document.mark(place), ".".join(map(str, place)), message, hint))
 
-    site = validate(SITES[document.data["engine"]], document.data, _in_plain_words(report))
+    site = validate(model, document.data, _in_plain_words(report))
     if isinstance(site, BatchSite):
         _check_batch(site, report)
     elif isinstance(site, AddressSite) and (site.address is None) == (site.scheduler_file is None):
         report(("engine",), "one of address and scheduler_file is needed", "give address: tcp://HOST:PORT, or scheduler_file: PATH")
     if problems:
         raise PipelineError(problems)
-    assert site is not None
     return site
 
 
@@ -296,8 +299,14 @@ def _check_batch(site: BatchSite, report: _Report) -> None:
             )
         if most is not None and resources.memory > most:
             report((*place, "memory"), f"is more than memory_max, {site.memory_max}", "raise memory_max")
-        if resources.walltime < 60:
-            report((*place, "walltime"), "is less than a minute", "a worker needs some time to start; give hours:minutes:seconds")
+        if resources.walltime < 120:
+            report((*place, "walltime"), "is less than two minutes", "a worker needs some time to start; give hours:minutes:seconds")
+    if site.engine != "slurm" and "array" in site.model_fields_set:
+        report(("array",), f"job arrays are Slurm's, and the engine is {site.engine}", "leave it out")
+    if site.engine == "htcondor":
+        for place, lines in (((), site.directives), *((("resources", p), f.directives or []) for p, f in site.resources.items())):
+            for index in (k for k, line in enumerate(lines) if "=" not in line):
+                report((*place, "directives", index), "is no line of a submit file", "write NAME = VALUE")
     if site.interface and site.host:
         report(("host",), "interface and host are both given", "keep one of the two")
     if site.gpu_directive and "{gpus}" not in site.gpu_directive:
@@ -329,4 +338,5 @@ def read_site(path: str | Path) -> BatchSite | AddressSite:
     if name not in SITES:
         hint = did_you_mean(name, SITES, otherwise=f"the engines with a site file are {', '.join(SITES)}")
         raise PipelineError([Problem(document.mark(("engine",)), "engine", f"there is no engine {name!r} here", hint)])
-    return check(document)
+    site: BatchSite | AddressSite = check(document, SITES[name])
+    return site

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,11 +71,10 @@ class Card:
 def cards(run: Run) -> list[Card]:
     """Return a card for each stage of a run, in pipeline order."""
     outputs = {stage: _outputs(run, stage) for stage in run.stages}
-    retries = Counter(event.stage for event in run.events if event.kind == "task_retried")
-    return [_card(run, stage, outputs, retries[stage]) for stage in run.stages]
+    return [_card(run, stage, outputs) for stage in run.stages]
 
 
-def _card(run: Run, stage: str, outputs: dict[str, list[Flow]], retries: int) -> Card:
+def _card(run: Run, stage: str, outputs: dict[str, list[Flow]]) -> Card:
     counts = run.counts(stage)
     facts = [run.records[stage, tile].facts for tile in run.tiles_of(stage)]
     facts = [f for f in facts if isinstance(f, dict)]
@@ -90,7 +88,7 @@ def _card(run: Run, stage: str, outputs: dict[str, list[Flow]], retries: int) ->
         use=str(run.stages[stage].get("use", "")),
         states=known,
         total=counts.total(),
-        measures=_measures(facts, seconds, retries),
+        measures=_measures(facts, seconds, run.history.retries[stage]),
         seconds=sum(seconds),
         inputs=_inputs(run, stage, outputs),
         outputs=outputs[stage],

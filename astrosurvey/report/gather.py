@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..core import yaml
-from ..core.events import Event, read_log
+from ..core.events import read_log
+from ..core.history import History
 from ..core.problems import PipelineError
 from ..core.store import Record, Store, Stored
-from ..core.tiling import SURVEY
 
+_FACTS = ("seconds", "cpu_seconds", "peak_bytes", "device", "attempt", "warnings")
 WITH_PRODUCTS = frozenset({"done", "cached", "empty"})
 
 
@@ -46,7 +48,7 @@ class Run:
         about: the content of run.json.
         pipeline: the resolved pipeline.
         text: the resolved pipeline as it is stored.
-        events: the state changes of the last run.
+        history: what the events of the last run tell.
         records: the records of the tasks whose products are up to date.
         failed: the failures that still stand.
         problems: what could not be read, in words.
@@ -56,7 +58,7 @@ class Run:
     about: dict[str, Any] = field(default_factory=dict)
     pipeline: dict[str, Any] = field(default_factory=dict)
     text: str = ""
-    events: list[Event] = field(default_factory=list)
+    history: History = field(default_factory=History)
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     failed: list[FailedTask] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -79,22 +81,17 @@ class Run:
         """The state of every task that anything is known of."""
         states = {name: record.state for name, record in self.records.items()}
         states |= {(failure.stage, failure.tile): "failed" for failure in self.failed}
-        return states | self._said
+        return states | self.history.states
 
-    @cached_property
-    def _said(self) -> dict[tuple[str, str], str]:
-        finished = (event for event in self.events if event.kind == "task_finished")
-        return {(event.stage, event.tile or SURVEY): str(event.data.get("state")) for event in finished}
-
-    @cached_property
+    @property
     def _complete(self) -> bool:
         """Whether the last run came to its end, and so has said the state of every task it has."""
-        return any(event.kind == "run_finished" and event.data.get("exit_code") in (0, 1) for event in self.events)
+        return self.history.exit_code in (0, 1)
 
     def counts(self, stage: str) -> Counter[str]:
         """Return how many tasks of a stage are in each state; those that nothing is known of are pending."""
         counts = self._counts.get(stage, Counter()).copy()
-        missing = self._expected.get(stage, 0) - counts.total()
+        missing = self.history.expected.get(stage, 0) - counts.total()
         if missing > 0:
             counts["pending"] += missing
         return counts
@@ -106,13 +103,6 @@ class Run:
             counts.setdefault(stage, Counter())[state] += 1
         return counts
 
-    @cached_property
-    def _expected(self) -> dict[str, int]:
-        for event in self.events:
-            if event.kind == "run_started" and isinstance(event.data.get("tasks"), dict):
-                return {str(stage): int(number) for stage, number in event.data["tasks"].items()}
-        return {}
-
     def tiles_of(self, stage: str) -> list[str]:
         """Return the tiles of a stage that have a record, in tile order."""
         return self._tiles.get(stage, [])
@@ -122,7 +112,7 @@ class Run:
         tiles: dict[str, list[str]] = {}
         for stage, tile in self.records:
             tiles.setdefault(stage, []).append(tile)
-        order = {tile: place for place, (_, tile) in enumerate(self._said)}
+        order = {tile: place for place, (_, tile) in enumerate(self.history.states)}
         for names in tiles.values():
             names.sort(key=lambda tile: (order.get(tile, len(order)), tile))
         return tiles
@@ -152,10 +142,10 @@ def gather(root: Path) -> Run:
     broken = run.about.get("broken_plugins")
     run.problems += map(str, broken) if isinstance(broken, list) else []
     run.text, run.pipeline = _pipeline(run)
-    run.events = _events(run)
+    run.history = _history(run)
     failed = {(f.stage, f.tile): f for f in _failures(run)}
     declared = set(run.pipeline.get("stages") or {}) if isinstance(run.pipeline.get("stages"), dict) else set()
-    said = run._said
+    said, shared = run.history.states, dict[str, Any]()
     unsaid = "gone" if run._complete else "done"
     for stage, tile in run.store.published():
         # A run directory outlives pipelines: what the last run did not count as its own is left out.
@@ -166,7 +156,7 @@ def gather(root: Path) -> Run:
             where = run.store.folder(stage, tile).relative_to(root)
             run.problems.append(f"{where}/task.json cannot be read")
         else:
-            run.records[stage, tile] = record
+            run.records[stage, tile] = _slim(record, shared)
     for name, failure in failed.items():
         if name not in run.records and (not declared or failure.stage in declared) and (name in said or not run._complete):
             run.failed.append(failure)
@@ -202,14 +192,31 @@ def _pipeline(run: Run) -> tuple[str, dict[str, Any]]:
     return text, value if isinstance(value, dict) else {}
 
 
-def _events(run: Run) -> list[Event]:
+def _history(run: Run) -> History:
     try:
-        return read_log(run.root / "events.jsonl")
+        return History.of(read_log(run.root / "events.jsonl"))
     except FileNotFoundError:
-        return []
+        return History()
     except OSError as error:
         run.problems.append(f"events.jsonl cannot be read: {error.strerror or error}")
-        return []
+        return History()
+
+
+def _slim(record: Record, shared: dict[str, Any]) -> Record:
+    """Return a record with what the report tells of it alone, and values that others have too only once in memory."""
+
+    def once(values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {
+            sys.intern(key): value if isinstance(value, int | float) else shared.setdefault(json.dumps(value), value)
+            for key, value in values.items()
+        }
+
+    facts = {key: record.facts[key] for key in _FACTS if key in record.facts} if isinstance(record.facts, dict) else record.facts
+    fields = {"tile": record.fields.get("tile")} if isinstance(record.fields, dict) else record.fields
+    outputs = {sys.intern(port): replace(stored, summary=once(stored.summary)) for port, stored in record.outputs.items()}
+    return Record(record.key, fields, record.state, outputs, once(facts))
 
 
 def _failures(run: Run) -> Iterator[FailedTask]:

@@ -193,9 +193,10 @@ def test_a_failed_task_can_be_reproduced_even_where_the_run_has_moved(command, t
         ("engine: local\nmemory_limit: lots\n", "must be like 4GiB"),
         ("engine: local\nworkres: 2\n", "did you mean 'workers'"),
         ("engine: inline\nworkers: 4\n", "use --engine local"),
-        ("engine: slrum\n", "use inline, local or a site file"),
-        ("workers: 2\n", "begins with `engine: NAME`"),
-        ("a: [\n", "cannot be read"),
+        ("engine: slrum\n", "did you mean 'slurm'?"),
+        ("engine: slurm\nmemory: 4GB\nwaltime: 02:00:00\n", "site.yaml:3:1 waltime: unknown setting; did you mean 'walltime'?"),
+        ("workers: 2\n", "begin it with `engine: NAME`"),
+        ("a: [\n", "not YAML"),
     ],
 )
 def test_a_wrong_site_file_is_one_line(command_here, chain, tmp_path, site, said):

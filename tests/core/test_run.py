@@ -8,6 +8,7 @@ import pytest
 from toy import Number, products
 
 from astrosurvey import PipelineError, Selection
+from astrosurvey.core.explain import explain
 from astrosurvey.core.plan import Plan, State
 from astrosurvey.core.run import ExitCode, run_pipeline
 from astrosurvey.core.store import Store
@@ -158,9 +159,9 @@ def test_explain_names_the_changed_setting_through_the_tasks_between(toy_pipelin
     plan = Plan(toy_pipeline(tiles={"count": 2}, stages=changed), Store(tmp_path))
     counts = plan.preview()
     assert counts == Counter({("make", State.CACHED): 2, ("add", State.RUN): 2, ("total", State.MAYBE): 1, ("share", State.MAYBE): 2})
-    assert plan.explain("add", "t0001")[1] == ["config.amount: 1.0 → 4.0"]
-    assert "config.amount: 1.0 → 4.0" in plan.explain("share", "t0001")[1]
-    assert plan.explain("make", "t0000")[1] == ["nothing: it is up to date"]
+    assert explain(plan, "add", "t0001")[1] == ["config.amount: 1.0 → 4.0"]
+    assert "config.amount: 1.0 → 4.0" in explain(plan, "share", "t0001")[1]
+    assert explain(plan, "make", "t0000")[1] == ["nothing: it is up to date"]
 
 
 def test_verify_finds_a_damaged_product_and_mends_it(toy_pipeline, tmp_path):
@@ -234,3 +235,44 @@ def test_a_full_disk_stops_with_one_line_and_resumes_after_enlarging(toy_pipelin
         assert resumed.counts["make", State.CACHED] == len([f for f in folders if f.parent.name == "make"])
     finally:
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_what_is_kept_of_a_settled_task_is_little(toy_pipeline, tmp_path):
+    pipeline = toy_pipeline(tiles={"count": 2}, stages=CHAIN)
+    run_pipeline(pipeline, tmp_path)
+    plan = Plan(pipeline, Store(tmp_path))
+    plan.preview()
+    task = plan.tasks["total", None]
+    assert not task.fields
+    assert not task.record.fields
+    assert not task.record.facts
+    assert plan.fields(task) == Store(tmp_path).record("total", None).fields
+
+
+def test_explain_names_no_more_than_some_of_the_tasks_that_run_first(toy_pipeline, tmp_path):
+    plan = Plan(toy_pipeline(tiles={"count": 30}, stages=CHAIN), Store(tmp_path))
+    plan.preview()
+    task, lines = explain(plan, "total", None)
+    assert task.state is State.MAYBE
+    assert lines[:2] == ["make/t0000 runs first:", "it has never been run"]
+    assert lines[-1] == "and 10 other tasks run first"
+
+
+def test_a_failure_is_written_whole_and_replaces_the_one_before(toy_pipeline, tmp_path):
+    store = Store(tmp_path)
+    store.write_failure("make", "t1", {"error.json": "{}", "more.txt": "x"})
+    store.write_failure("make", "t1", {"error.json": "{}", "reproduce.sh": "#!/bin/sh\n"})
+    assert sorted(p.name for p in store.failure_folder("make", "t1").iterdir()) == ["error.json", "reproduce.sh"]
+    assert [p.name for p in (tmp_path / "failures" / "make").iterdir()] == ["t1"]
+
+
+def test_digests_of_inputs_are_stored_while_the_run_goes_on(toy_pipeline, tmp_path, monkeypatch):
+    monkeypatch.setattr("astrosurvey.core.run._HASHING", 0.0)
+    (tmp_path / "a.txt").write_text("1")
+    os.utime(tmp_path / "a.txt", (1, 1))
+    seen = []
+    monkeypatch.setattr("astrosurvey.core.digests.write_atomically", lambda path, data: seen.append(path.name))
+    stages = {"read": {"use": "toy.read", "path": "{tile}.txt"}, "add": {"use": "toy.add", "in": "read"}}
+    pipeline = toy_pipeline(tiles=["a"], stages=stages, base=tmp_path)
+    run_pipeline(pipeline, tmp_path / "run", listeners=[lambda event: seen.append(event.kind)])
+    assert seen.index("digests.json") < seen.index("task_finished")

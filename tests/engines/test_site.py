@@ -36,7 +36,7 @@ CASES = [
     ("no memory", "memory: 4GB\n", "", 1, "memory", "this setting is required", "give memory: memory of a job"),
     ("no walltime", "walltime: 02:00:00\n", "", 1, "walltime", "this setting is required", "give walltime"),
     ("hours in words", "02:00:00", "2h", 4, "walltime", "must be a time such as 02:00:00 or 1-12:00:00", "how long a job may last"),
-    ("minutes for hours", "02:00:00", "00:00:30", 4, "walltime", "less than a minute", "hours:minutes:seconds"),
+    ("minutes for hours", "02:00:00", "00:00:30", 4, "walltime", "less than two minutes", "hours:minutes:seconds"),
     ("workers as a number", "{minimum: 0, maximum: 8}", "8", 5, "workers", "must be an object, not 8", "how many workers"),
     ("no workers at all", "maximum: 8", "maximum: 0", 5, "workers.maximum", "greater than or equal to 1", "at most"),
     ("a misspelt bound", "maximum: 8", "max: 8", 5, "workers.max", "unknown setting", "did you mean 'maximum'?"),

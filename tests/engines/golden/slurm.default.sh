@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+
+#SBATCH -J dr1-default
+#SBATCH -e /runs/dr1/jobs/dr1-default-%J.err
+#SBATCH -o /runs/dr1/jobs/dr1-default-%J.out
+#SBATCH -p long
+#SBATCH -A survey
+#SBATCH -n 1
+#SBATCH --cpus-per-task=2
+#SBATCH --mem=3815M
+#SBATCH -t 12:00:00
+#SBATCH --constraint=ib
+module load python/3.11
+source /opt/survey/bin/activate
+export NUMBA_NUM_THREADS=2 OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 MKL_NUM_THREADS=2
+export ASTROSURVEY_LIFETIME=38880
+export ASTROSURVEY_SCRATCH="$TMPDIR"
+mkdir -p "$ASTROSURVEY_SCRATCH"
+/opt/survey/bin/python -m distributed.cli.dask_worker tcp://COORDINATOR:PORT --name dr1-default-0 --nthreads 1 --memory-limit 3.73GiB --nanny --death-timeout 60 --local-directory $TMPDIR --preload astrosurvey.engines.worker --preload astrosurvey.plugins --preload-nanny astrosurvey.engines.nanny --no-dashboard --interface ib0
