@@ -63,16 +63,16 @@ class Spread:
             self._spilled[table].append(path)
             held.clear()
 
-    def parts(self, margin: float) -> Iterator[Part]:
-        """Yield one part of the sky after the other, in the order of the HEALPix index: all in one, where nothing is on disk.
+    def parts(self, margin: float) -> Iterator[tuple[Partition | None, Part]]:
+        """Yield one cell after the other as `cells` does, or all rows at once, without a cell, where nothing is on disk.
 
         Args:
-            margin: in arcsec, how far around its part rows are wanted at least.
+            margin: in arcsec, how far around its cell rows are wanted at least.
         """
         if any(self._spilled.values()):
-            yield from (part for _, part in self.cells(margin))
+            yield from self.cells(margin)
         else:
-            yield {table: (rows := _joined(held), np.ones(len(rows), bool)) for table, held in self._held.items()}
+            yield None, {table: (rows := _joined(held), np.ones(len(rows), bool)) for table, held in self._held.items()}
 
     def cells(self, margin: float, *, empty: bool = False) -> Iterator[tuple[Partition, Part]]:
         """Yield the largest cells of at most `limit` rows, in the order of the HEALPix index.

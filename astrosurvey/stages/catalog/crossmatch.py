@@ -75,8 +75,8 @@ class CrossMatch(Stage):
         other_epoch: float | str | None = Field(None, description="their own epoch: a Julian year, or the column that has it")
         other_motion: Two | None = Field(None, description="columns with their proper motions, such as [pmra, pmdec]")
         extra: list[str] = Field([], description="columns of the other catalogue to keep beside each counterpart")
-        rows: int = Field(
-            4_000_000, ge=1000, description="rows of a catalogue that are held in memory at once; larger ones are matched part after part"
+        partition_rows: int = Field(
+            1_000_000, ge=1, description="most rows of a catalogue in memory at once; a larger one is matched cell after cell of the sky"
         )
 
         @model_validator(mode="after")
@@ -116,6 +116,7 @@ class CrossMatch(Stage):
 
         from ...catalog.margins import Spread
         from .counterparts import Reach, by_chance, columns, links, without_place
+        from .matches import Matches
         from .sides import aside, pixel_scales, source_rows, without_rows
         from .summary import Summary
 
@@ -125,7 +126,9 @@ class CrossMatch(Stage):
         if (config.file is None) == (others is None):
             raise DataError("the other catalogue is a `file`, or wired to `others`; give one of the two")
         reach = Reach(config.radius, config.sigma)
-        spread = Spread(("sources", "aside", "others"), max(int(config.rows * ctx.batch), 1), ctx.scratch)
+        spill = ctx.scratch / "spill"
+        spill.mkdir()
+        spread = Spread(("sources", "aside", "others"), config.partition_rows, spill)
         lost = [np.empty(0, np.int64)]
         for rows in source_rows(sources, config, pixel_scales(tiles)):
             placed, known = _placed(rows)
@@ -138,18 +141,17 @@ class CrossMatch(Stage):
             none = False
         if none:
             spread.add("others", without_rows())
-        made, summary = [], Summary(config.radius)
-        for part in spread.parts(2 * config.radius):
-            (mine, core), (moved, of_part), (theirs, _) = (part[name] for name in ("sources", "aside", "others"))
+        nowhere = np.sort(np.concatenate(lost))
+        made, summary = Matches(ctx.scratch / "matches", config.partition_rows), Summary(config.radius)
+        for cell, part in spread.parts(2 * config.radius):
+            (mine, core), (moved, of_cell), (theirs, _) = (part[name] for name in ("sources", "aside", "others"))
             found = links(mine, theirs, reach, ctx.device)
             rows = columns(mine, core, theirs, found, best=config.pairs == "best")
-            chance = by_chance(moved.filter(pa.array(of_part)), theirs, reach)
+            chance = by_chance(moved.filter(pa.array(of_cell)), theirs, reach)
             summary.add(core, found, _offsets(rows), int(chance.sum()))
-            made.append(_catalog(rows))
-        nowhere = np.sort(np.concatenate(lost))
-        made.append(_catalog(without_place(nowhere)))
+            made.add(cell, rows)
         summary.tell(ctx.log, len(nowhere))
-        return {"matches": Catalog.concatenate(made), "metrics": Metrics(summary.values())}
+        return {"matches": made.close(without_place(nowhere)), "metrics": Metrics(summary.values())}
 
     def _others(self, ctx: Context, others: Tiles[Catalog] | None, other_tiles: Tiles[Catalog] | None) -> Iterator[pa.Table]:
         from .sides import file_rows, other_rows, pixel_scales
@@ -176,11 +178,3 @@ def _offsets(rows: pa.Table) -> np.ndarray:
 
     best = rows.filter(pc.and_(pc.equal(rows.column("rank"), 0), pc.is_valid(rows.column("separation"))))
     return np.stack([best.column(name).to_numpy() for name in ("separation", "delta_ra", "delta_dec")])
-
-
-def _catalog(rows: pa.Table) -> Catalog:
-    """Return rows as a catalogue of the table `crossmatch`; what is kept of the others keeps its units."""
-    from ...catalog.arrow import described_as
-
-    made = Catalog.from_columns("crossmatch", {name: rows.column(name) for name in rows.column_names})
-    return Catalog("crossmatch", described_as(made.rows, rows, [name for name in rows.column_names if name.startswith("x_")]))

@@ -147,7 +147,7 @@ def without_rows() -> pa.Table:
 
 def _each(tiles: Tiles[Catalog]) -> Iterator[Catalog]:
     for _, catalog in tiles.items():
-        yield from catalog.partitions() if hasattr(catalog, "partitions") else (catalog,)
+        yield from catalog.partitions()
 
 
 def _identifiers(catalog: Catalog, file: OtherFile, first: int) -> dict[str, pa.Array]:

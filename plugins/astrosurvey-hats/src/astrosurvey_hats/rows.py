@@ -10,6 +10,7 @@ import pyarrow as pa
 from astrosurvey import Catalog, DataError, Tiles
 from astrosurvey.catalog.schema import SchemaError
 from astrosurvey.catalog.wide import wide_view
+from astrosurvey.products.partitions import PartitionedCatalog
 
 
 def wide_rows(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None) -> Iterator[tuple[pa.Table, int]]:
@@ -32,12 +33,10 @@ def wide_rows(sources: Tiles[Catalog], photometry: Tiles[Catalog] | None) -> Ite
 
 
 def _pairs(sources: Catalog, photometry: Catalog | None) -> Iterator[tuple[Catalog, Catalog | None]]:
-    """Yield partitions of sources with the photometry of the same sources, whose catalogue is cut alike."""
+    """Yield partitions of sources with the photometry of the same sources; all at once, where their catalogues are not cut alike."""
     if photometry is None:
-        yield from ((part, None) for part in _partitions(sources))
+        yield from ((part, None) for part in sources.partitions())
+    elif isinstance(sources, PartitionedCatalog) and isinstance(photometry, PartitionedCatalog) and [*sources.cells] == [*photometry.cells]:
+        yield from zip(sources.partitions(), photometry.partitions(), strict=True)
     else:
-        yield from zip(_partitions(sources), _partitions(photometry), strict=True)
-
-
-def _partitions(catalog):
-    return catalog.partitions() if hasattr(catalog, "partitions") else iter([catalog])
+        yield sources, photometry

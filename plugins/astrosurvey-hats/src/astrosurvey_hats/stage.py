@@ -30,7 +30,10 @@ class HatsExport(Stage):
         name: str = Field("astrosurvey", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$", description="name of the catalogue")
         rows: int = Field(1_000_000, ge=1, description="most rows of a partition, and in memory at once")
         margin: float = Field(
-            5.0, ge=0, le=3600, description="width of the margin around each partition, in arcsec, to which LSDB can cross-match; 0 for none"
+            5.0,
+            ge=0,
+            le=3600,
+            description="width of the margin around each partition, in arcsec: the radius to which LSDB can match; 0 for none",
         )
 
     def run(self, ctx: Context, *, sources: Tiles[Catalog], photometry: Tiles[Catalog] | None) -> Mapping[str, Any]:
