@@ -132,7 +132,7 @@ def _explain(error: Exception) -> int:
         for problem in error.problems:  # type: ignore[attr-defined]
             click.echo(f"error: {problem}", err=True)
         return ExitCode.USAGE
-    if {"EngineError", "NoDevice", "DataError"} & {cls.__name__ for cls in type(error).__mro__}:
+    if {"EngineError", "NoDevice", "DataError", "ArrayError"} & {cls.__name__ for cls in type(error).__mro__}:
         click.echo(f"error: {error}", err=True)
         return ExitCode.USAGE
     if kind == "LockHeld":
