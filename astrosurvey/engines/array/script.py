@@ -90,7 +90,7 @@ def job_script(plan: ArrayPlan, wave: Wave, resources: Any, site: Any) -> str:
         *resources.directives,
     ]
     threads = f"export OMP_NUM_THREADS={resources.cores} NUMBA_NUM_THREADS={resources.cores}"
-    scratch = [f'export TMPDIR="{site.scratch}"'] if site.scratch else []
+    scratch = [f'export ASTROSURVEY_SCRATCH="{site.scratch}"', 'mkdir -p "$ASTROSURVEY_SCRATCH"'] if site.scratch else []
     return _JOB.format(
         number=wave.number,
         waves=len(plan.waves),
