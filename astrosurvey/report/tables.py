@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.store import Store
 from ..core.tiling import SURVEY
 from ..products.partitions import parquet_files
 from .gather import Run
@@ -20,6 +21,25 @@ BATCH = 250_000
 """Rows read at a time, so that a survey's catalogue of any length fits into memory."""
 
 
+class Readable(Mapping[str, Path]):
+    """Where the products of tiles can be read; of a packed run each is got out of its pack when it is asked for."""
+
+    def __init__(self, store: Store, paths: dict[str, Path]) -> None:
+        self._store, self._paths = store, paths
+
+    def __getitem__(self, tile: str) -> Path:
+        return self._store.get(self._paths[tile])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __contains__(self, tile: object) -> bool:
+        return tile in self._paths
+
+
 @dataclass(frozen=True)
 class Found:
     """The catalogues of one table that a stage has made: one of the survey, or one a tile.
@@ -29,7 +49,7 @@ class Found:
     """
 
     stage: str
-    paths: dict[str, Path]
+    paths: Mapping[str, Path]
 
     @property
     def merged(self) -> bool:
@@ -62,7 +82,7 @@ def find(run: Run, table: str, *, merged: bool | None = None) -> Found | None:
         for tile, _, stored, path in run.products(stage):
             if stored.kind == "catalog" and isinstance(stored.summary, dict) and stored.summary.get("table") == table:
                 paths[tile] = path
-        found = Found(stage, paths)
+        found = Found(stage, Readable(run.store, paths))
         if paths and (merged is None or merged == found.merged) and (best is None or found.merged or not best.merged):
             best = found
     return best
