@@ -1,4 +1,5 @@
-"""What each engine costs and gains: milliseconds a task that does nothing, and the small survey on one worker and on two.
+"""What each engine costs and gains: milliseconds a task that does nothing, and the small survey on one worker and on two; and what
+stages of the demo need on large tiles, for the worked example in the docs.
 
 python benchmarks/engines.py --json benchmarks/results/engines.json --seed 1      (brings up a Slurm of its own; as root)
 
@@ -12,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -73,6 +75,28 @@ def on_workers(engine, workers, made, folder, repeats):
         close()
 
 
+def needs(seed, folder):
+    """Return what tasks of each stage need on tiles of 2048 pixels: median seconds of CPU, the largest memory, bytes and files stored."""
+    from astrosurvey import api
+    from astrosurvey.core.run import run_pipeline
+
+    overrides = ["tiles.count=4", "tiles.size=2048", f"seed={seed}"]
+    result = run_pipeline(api.load(DEMO, overrides=overrides), folder)
+    assert result.exit_code == 0, result.failures[:1]
+    rows = {}
+    for stage, tile in result.states:
+        record = result.store.record(stage, tile)
+        size = sum(stored.bytes for stored in record.outputs.values())
+        rows.setdefault(stage, []).append((record.facts["cpu_seconds"], record.facts["peak_bytes"], size, 1 + len(record.outputs)))
+    names = ("cpu_seconds", "peak_mb", "stored_mb", "files")
+    found = {}
+    for stage, tasks in rows.items():
+        cpu, peak, size, files = zip(*tasks, strict=True)
+        values = (round(statistics.median(cpu), 2), max(peak) // 10**6, round(max(size) / 1e6, 1), files[0])
+        found[stage] = dict(zip(names, values, strict=True))
+    return found
+
+
 def astrosurvey(*arguments):
     """Run a command."""
     subprocess.run([sys.executable, "-m", "astrosurvey", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
@@ -123,6 +147,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=["inline", "local", "slurm", "array"])
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # takes the Slurm down
     made = pipelines(options.seed)
     found = {}
     with contextlib.ExitStack() as stack:
@@ -132,6 +157,8 @@ def main():
             stack.callback(cluster.down)
             cluster.up(free_port())
             os.environ.update(cluster.environment, PYTHONPATH=os.pathsep.join(sys.path[:2]))
+        stages = needs(options.seed, folder / "needs")
+        print(json.dumps(stages, indent=1), flush=True)
         for engine in options.only:
             rows = {}
             for workers in (1,) if engine == "inline" else (1, 2):
@@ -146,7 +173,7 @@ def main():
             print(engine, summary(rows), f"bar {BAR:g} ms a task", flush=True)
     if options.json:
         about = {"seed": options.seed, "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "bar_ms_per_task": BAR}
-        options.json.write_text(json.dumps({**about, "engines": found}, indent=1))
+        options.json.write_text(json.dumps({**about, "engines": found, "needs_of_a_2048_pixel_tile": stages}, indent=1))
 
 
 if __name__ == "__main__":

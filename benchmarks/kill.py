@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -123,14 +124,15 @@ def repeatedly(survey, seconds, whole, generator, times):
 
 def measure(survey, options):
     """Return all figures of an engine."""
+    with tempfile.TemporaryDirectory() as out:  # compiles what is not compiled yet, too
+        assert Survey(["--engine", "inline"], {}).start(out).wait() == 0
+        whole = digests(out)
     with tempfile.TemporaryDirectory() as out:
         started = time.perf_counter()
         assert survey.start(out).wait() == 0
-        seconds, whole = time.perf_counter() - started, digests(out)
-    print(f"undisturbed: {seconds:.1f} s, {len(whole)} products")
-    with tempfile.TemporaryDirectory() as out:
-        assert Survey(["--engine", "inline"], {}).start(out).wait() == 0
+        seconds = time.perf_counter() - started
         assert digests(out) == whole, "not what one process makes"
+    print(f"undisturbed: {seconds:.1f} s, {len(whole)} products", flush=True)
     rows, runs = repeatedly(survey, seconds, whole, random.Random(options.seed), options.times)
     found = {
         "seed": options.seed,
@@ -171,6 +173,7 @@ def main():
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--slurm", action="store_true", help="on the jobs of a Slurm, and not on workers of this machine")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # takes the Slurm down
     with contextlib.ExitStack() as stack:
         if options.slurm:
             survey = stack.enter_context(slurm(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm-"))))

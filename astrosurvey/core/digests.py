@@ -22,7 +22,7 @@ _RACY_NS = 2_000_000_000
 _SKEW_NS = 3600 * 1_000_000_000
 """By how much this machine's clock may differ from that of the server that stamps a file."""
 
-_SILLY = ".nfs"
+SILLY = ".nfs"
 """What an NFS client names a file that was removed while it was open; it goes away by itself."""
 
 _Result = TypeVar("_Result")
@@ -56,7 +56,7 @@ def size_of(path: str) -> int:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield the files in a folder and in those below it."""
-    return (p for p in folder.rglob("*") if not p.name.startswith(_SILLY) and p.is_file())
+    return (p for p in folder.rglob("*") if not p.name.startswith(SILLY) and p.is_file())
 
 
 class FileDigests:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import heapq
 import json
 import platform
@@ -26,6 +25,7 @@ from typing import Any
 from .digests import write_atomically
 from .engine import Engine, InlineEngine, Stop
 from .events import Events, JsonLog, Listener
+from .fulldisk import advice, disk_of, errno_of_full, said_of
 from .lock import RunLock
 from .pipeline import Pipeline
 from .plan import Plan, Selection, State, Task
@@ -84,7 +84,7 @@ class RunResult:
         record = self.store.record(stage, tile)
         if record is None or port not in record.outputs:
             raise KeyError(f"{stage}/{tile or 'survey'} has no product {port!r}")
-        return product.read(self.store.path(stage, tile, port, record))
+        return product.read(self.store.get(self.store.path(stage, tile, port, record)))
 
 
 def run_pipeline(
@@ -176,9 +176,9 @@ class Coordinator:
         except KeyboardInterrupt:
             self.draining = True
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not (number := errno_of_full(error)):
                 raise
-            stopped, code = self.disk_full(), ExitCode.STOPPED
+            stopped, code = advice(f"{said_of(number, self.store.root)} {disk_of(self.store.root)}", self.store.root), ExitCode.STOPPED
         if self.draining:
             stopped, code = "interrupted; run the same command again to resume", ExitCode.INTERRUPTED
         elif code is ExitCode.OK and any(t.state in (State.FAILED, State.BLOCKED) and t.selected for t in self.plan.tasks.values()):
@@ -306,7 +306,7 @@ class Coordinator:
             return
         failure = outcome.failure or Failure("BugError", "the task came back without an outcome")
         if failure.disk_full:
-            raise Stop(self.disk_full())
+            raise Stop(advice(failure.disk_full, self.store.root))
         self.losses[task.name] += failure.lost
         if self.is_last(task, failure):
             self.fail(task, failure, outcome.log)
@@ -375,10 +375,6 @@ class Coordinator:
         if text not in self.noted:
             self.noted.add(text)
             self.events.emit("task_note", *name, {"line": text})
-
-    def disk_full(self) -> str:
-        """Return the line that stops a run whose disk is full."""
-        return f"stopped: no space left on the disk of {self.store.root}; make room and run the same command again to resume"
 
     @contextlib.contextmanager
     def draining_on_signals(self) -> Iterator[None]:

@@ -118,7 +118,7 @@ class Run:
         return tiles
 
     def products(self, stage: str) -> Iterator[tuple[str, str, Stored, Path]]:
-        """Yield (tile, port, what is recorded of it, its path) of every product of a stage."""
+        """Yield (tile, port, what is recorded of it, its path) of every product of a stage; it is read from `store.get(path)`."""
         for tile in self.tiles_of(stage):
             record = self.records[stage, tile]
             for port, stored in record.outputs.items():
