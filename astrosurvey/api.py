@@ -74,6 +74,7 @@ def run(
     from .core.pipeline import Pipeline
     from .core.plan import Selection
     from .core.run import run_pipeline
+    from .engines.array.jobs import refuse_queued
     from .plugins import tell_plugins
 
     checked = pipeline if isinstance(pipeline, Pipeline) else load(pipeline)
@@ -85,6 +86,7 @@ def run(
         engine=_after_cancelling(root, engine_factory(engine, workers, gpus if chosen == "cuda" else 0, root)),
         device=chosen,
         selection=selection or Selection(),
+        refuse=refuse_queued,
         listeners=[*listeners, tell_plugins],
         **options,
     )
@@ -146,11 +148,73 @@ def _local(settings: LocalSettings, gpus: int) -> Callable[[], Engine]:
     return lambda: LocalEngine(settings.workers, settings.memory_limit, gpus, _PRELOAD)
 
 
-def _batch(site: BatchSite, run: Path) -> Callable[[], Engine]:
+def try_engine(path: str | Path, folder: str | Path = ".", wait: float = 120) -> list[tuple[str, bool, str]]:
+    """Try a site file, by one tiny job for each kind of resources or by asking the scheduler at its address.
+
+    Args:
+        path: the site file.
+        folder: where runs are going to lie.
+        wait: seconds that a job may take to answer.
+
+    Returns:
+        Of each kind of job: its name, whether all is well, and one line about it.
+
+    Raises:
+        EngineError: the engine cannot be used here.
+        PipelineError: the site file is wrong, with everything that is.
+    """
+    from .core.engine import Stop
+    from .engines.site import AddressSite, read_site
+
+    site = read_site(path)
+    where = Path(folder).absolute()
+    if isinstance(site, AddressSite):
+        from .engines.address import look
+
+        return [("address", *look(site, where))]
+    _need_jobqueue(site.engine)
+    from .engines.check import check
+
+    try:
+        return check(site, where, wait)
+    except Stop as stop:
+        raise EngineError(f"engine {site.engine}: {stop}") from None
+
+
+def job_scripts(path: str | Path, name: str = "run") -> dict[str, str]:
+    """Return the job script of each kind of job that a site file makes, by the kind's name.
+
+    Args:
+        path: the site file.
+        name: the run's name.
+
+    Raises:
+        EngineError: the site file has no jobs, or dask-jobqueue is not there.
+        PipelineError: the site file is wrong, with everything that is.
+    """
+    from .engines.site import AddressSite, read_site
+
+    site = read_site(path)
+    if isinstance(site, AddressSite):
+        raise EngineError("engine address submits no jobs")
+    _need_jobqueue(site.engine)
+    from .engines.batch import LOGS, job_class
+    from .engines.jobs import Jobs
+    from .engines.script import job_script
+
+    job = job_class(site.engine, Jobs(Path(name), site.engine), "")
+    return {pool: job_script(job, site, request, f"{name}-{pool}", Path(name).absolute() / LOGS) for pool, request in site.kinds().items()}
+
+
+def _need_jobqueue(engine: str) -> None:
     from importlib.util import find_spec
 
     if find_spec("dask_jobqueue") is None:
-        raise EngineError(f"engine {site.engine} needs dask-jobqueue; pip install 'astrosurvey[cluster]'")
+        raise EngineError(f"engine {engine} needs dask-jobqueue; pip install 'astrosurvey[cluster]'")
+
+
+def _batch(site: BatchSite, run: Path) -> Callable[[], Engine]:
+    _need_jobqueue(site.engine)
     if any(map(str.isspace, str(run))):
         raise EngineError(f"job scripts cannot name the run directory {str(run)!r}: it has a blank in it; choose another with --out")
 

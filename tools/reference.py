@@ -239,7 +239,7 @@ def site_page() -> str:
     from astrosurvey.engines.site import AddressSite, BatchSite
 
     intro = (
-        "What may stand in a site file, which `--engine` names; [Engines](../concepts/engines.md) explains it. An editor that knows"
+        "What may stand in a site file, which `--engine` names; [Clusters](../clusters/index.md) explains it. An editor that knows"
         " `schemas/site.v1.json` completes it."
     )
     lines = head("Site file", intro)

@@ -2,91 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+_BLOCK = 2**16
+"""Sources whose neighbours are sought at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Sources of one tile that may have a counterpart on another one.
+    """Sources of several tiles that may have counterparts on other tiles.
 
     Attributes:
-        tile: the tile's id.
+        tile: (n,) int64 ids of their tiles.
         ids: (n,) int64 source ids.
         position: (n, k) in the frame that the tiles share.
         reach: (n,) how far from here a counterpart may lie, in the units of `position`.
     """
 
-    tile: int
+    tile: np.ndarray
     ids: np.ndarray
     position: np.ndarray
     reach: np.ndarray
 
 
-def groups(tiles: list[Points]) -> list[list[tuple[int, int]]]:
+def groups(points: Points) -> tuple[np.ndarray, np.ndarray]:
     """Return the groups of sources that are one object, each with at most one source of a tile.
 
     Two sources are linked when each is the other's nearest on its tile and neither is out of the other's
     reach; links are followed from the shortest to the longest as long as no tile comes in twice. The
-    result depends on neither the order of the tiles nor that of their sources.
-
-    Args:
-        tiles: one entry a tile.
+    result depends not on the order of the sources.
 
     Returns:
-        Groups of two or more (index into `tiles`, index of the source there), sorted by source id.
+        (m,) indices of the sources that are in a group of two or more, group after group and by id in each;
+        and (m,) the numbers of their groups, from 0.
     """
-    links = []
-    for one, other in _neighbours(tiles):
-        a, b = tiles[one], tiles[other]
-        for distance, p, q in zip(*_mutual(a, b), strict=True):
-            low, high = sorted([(int(a.ids[p]), (one, int(p))), (int(b.ids[q]), (other, int(q)))])
-            links.append((float(distance), low[0], high[0], low[1], high[1]))
-    return _joined(tiles, sorted(links))
+    i, j, distance = _mutual(points)
+    swapped = points.ids[i] > points.ids[j]
+    low, high = np.where(swapped, j, i), np.where(swapped, i, j)
+    order = np.lexsort([points.ids[high], points.ids[low], distance])
+    member, group = _joined(points.tile.tolist(), low[order].tolist(), high[order].tolist())
+    order = np.lexsort([points.ids[member], group])
+    return member[order], group[order]
 
 
-def _mutual(a: Points, b: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return distances and indices of the pairs that are each other's nearest within reach of both."""
-    near = cKDTree(b.position).query_ball_point(a.position, a.reach)
-    i = np.repeat(np.arange(len(a.ids)), [len(found) for found in near])
-    j = np.concatenate([np.asarray(found, np.int64) for found in near]) if len(i) else i
-    distance = np.linalg.norm(a.position[i] - b.position[j], axis=1)
-    within = distance <= b.reach[j]
+def _mutual(points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return indices and distances of the pairs that are each other's nearest on their tiles, within reach of both."""
+    i, j = _near(points)
+    distance = np.linalg.norm(points.position[i] - points.position[j], axis=1)
+    within = distance <= points.reach[j]
     i, j, distance = i[within], j[within], distance[within]
-    order = np.lexsort([b.ids[j], a.ids[i], distance])
-    _, nearest_of_a = np.unique(i[order], return_index=True)
-    _, nearest_of_b = np.unique(j[order], return_index=True)
-    pairs = order[np.intersect1d(nearest_of_a, nearest_of_b)]
-    return distance[pairs], i[pairs], j[pairs]
+    order = np.lexsort([points.ids[j], points.ids[i], distance])
+    i, j, distance = i[order], j[order], distance[order]
+    _, tile = np.unique(points.tile, return_inverse=True)
+    n = int(tile.max(initial=0)) + 1
+    _, nearest_of_i = np.unique(i * n + tile[j], return_index=True)
+    _, nearest_of_j = np.unique(j * n + tile[i], return_index=True)
+    both = np.intersect1d(nearest_of_i, nearest_of_j)
+    return i[both], j[both], distance[both]
 
 
-def _joined(tiles: list[Points], links: list[tuple[float, int, int, tuple[int, int], tuple[int, int]]]) -> list[list[tuple[int, int]]]:
-    group_of: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for _, _, _, p, q in links:
+def _near(points: Points) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs of sources of different tiles, that of the smaller tile id first, which has the other within reach."""
+    found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    tree = cKDTree(points.position)
+    for start in range(0, len(points.ids), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        near = tree.query_ball_point(points.position[block], points.reach[block])
+        i = start + np.repeat(np.arange(len(near)), [len(others) for others in near])
+        j = np.concatenate(near).astype(np.int64)
+        other = points.tile[i] < points.tile[j]
+        found.append((i[other], j[other]))
+    return np.concatenate([i for i, _ in found]), np.concatenate([j for _, j in found])
+
+
+def _joined(tile: list[int], low: list[int], high: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the members of groups and the numbers of these."""
+    group_of: dict[int, list[int]] = {}
+    for p, q in zip(low, high, strict=True):
         one, other = group_of.get(p, [p]), group_of.get(q, [q])
-        if one is other or {tile for tile, _ in one} & {tile for tile, _ in other}:
+        if one is other or not {tile[member] for member in one}.isdisjoint([tile[member] for member in other]):
             continue
         joined = one + other
         for member in joined:
             group_of[member] = joined
-    distinct = {id(group): group for group in group_of.values()}
-    by_id = [sorted(group, key=lambda m: tiles[m[0]].ids[m[1]]) for group in distinct.values()]
-    return sorted(by_id, key=lambda group: tiles[group[0][0]].ids[group[0][1]])
-
-
-def _neighbours(tiles: list[Points]) -> Iterator[tuple[int, int]]:
-    """Yield pairs of tiles whose points could be within reach, by the boxes that hold them."""
-    occupied = [index for index, tile in enumerate(tiles) if len(tile.ids)]
-    if len(occupied) < 2:
-        return
-    low = np.array([tiles[i].position.min(axis=0) - tiles[i].reach.max() for i in occupied])
-    high = np.array([tiles[i].position.max(axis=0) + tiles[i].reach.max() for i in occupied])
-    middle, radius = (low + high) / 2, np.linalg.norm(high - low, axis=1) / 2
-    near = cKDTree(middle).query_ball_point(middle, radius + radius.max())
-    for one, others in enumerate(near):
-        for other in sorted(others):
-            if one < other and (low[one] <= high[other]).all() and (low[other] <= high[one]).all():
-                yield occupied[one], occupied[other]
+    distinct = list({id(group): group for group in group_of.values()}.values())
+    members = np.array([member for group in distinct for member in group], np.int64)
+    return members, np.repeat(np.arange(len(distinct)), [len(group) for group in distinct])

@@ -131,7 +131,11 @@ class SkyCell:
 
     def inside(self, position: np.ndarray) -> np.ndarray:
         """Return (n,) distances to the nearest edge of the outline, rad; positive inside."""
-        return np.asarray((position @ self.inward.T).min(axis=1))
+        x, y, z = np.ascontiguousarray(position.T)
+        depth = np.full(len(position), np.inf)
+        for a, b, c in self.inward:  # not by `@`, whose last bit depends on how many rows there are
+            np.minimum(depth, a * x + b * y + c * z, out=depth)
+        return depth
 
     def depth(self, position: np.ndarray) -> np.ndarray:
         """Return (n,) signed distances to the cell's border, rad; infinite for rows without a position."""

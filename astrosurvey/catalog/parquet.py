@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,10 +151,15 @@ def _astropy_keys(table: Table, columns: list[Column]) -> dict[bytes, bytes]:
     return {key.encode(): value.encode() for key, value in keys.items()}
 
 
-def read_rows(path: Path, schema: Schema) -> tuple[Table, pa.Table, dict[str, Any]]:
+def read_rows(path: Path, schema: Schema, names: Sequence[str] | None = None) -> tuple[Table, pa.Table, dict[str, Any]]:
     """Return the table, the rows and the meta values of a Parquet file that `write_rows` wrote.
 
     Columns that an older version of the schema did not have are null.
+
+    Args:
+        path: the file.
+        schema: the schema in force.
+        names: the columns to read; all by default.
 
     Raises:
         SchemaError: the file is damaged, is no catalogue, or follows a version that cannot be read.
@@ -163,13 +168,13 @@ def read_rows(path: Path, schema: Schema) -> tuple[Table, pa.Table, dict[str, An
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             footer = {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
             table = _table_of(path, schema, footer)
-            rows = file.read()
+            rows = file.read(None if names is None else [name for name in names if name in file.schema_arrow.names])
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
         raise SchemaError(f"{path} is damaged or not a Parquet file ({error}); remove it and run again") from error
     meta = json.loads(footer.get(META_KEY, "{}"))
-    return table, _conform(path, table, rows), meta
+    return table, _conform(path, table, rows, names), meta
 
 
 def _table_of(path: Path, schema: Schema, footer: Mapping[str, str]) -> Table:
@@ -183,10 +188,12 @@ def _table_of(path: Path, schema: Schema, footer: Mapping[str, str]) -> Table:
     return schema[name]
 
 
-def _conform(path: Path, table: Table, rows: pa.Table) -> pa.Table:
+def _conform(path: Path, table: Table, rows: pa.Table, names: Sequence[str] | None) -> pa.Table:
     """Return rows in the order of the schema, with what an older version lacks and without what a newer one added."""
     fields, arrays = [], []
     for column in table.columns:
+        if names is not None and column.name not in names:
+            continue
         if column.name in rows.column_names:
             held = rows.schema.field(column.name).type
             if not fits_type(column, held):

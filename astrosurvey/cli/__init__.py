@@ -17,13 +17,19 @@ COMMANDS = {
     "validate": "check a pipeline file without running it",
     "explain": "say why a task would run again",
     "status": "say how a run is going, from any shell",
+    "cancel": "end a run, wherever it is at work",
+    "task": "run one element of a run that is planned as job arrays",
+    "collect": "gather what the job arrays of a run have done",
     "report": "write the HTML report of a run",
+    "pack": "put the finished tasks of a run into few files",
+    "unpack": "bring back the folders of packed tasks",
     "compare": "compare the catalogues of two runs",
     "stages": "list the stages, or describe one",
     "tables": "list the tables of the catalogue schema, show or compare them",
     "models": "list the built-in models",
     "plugins": "list the plugins and what is wrong with them",
     "doctor": "check this installation and this machine",
+    "engine": "try a site file on its batch system, or show its job scripts",
     "new": "write a pipeline for a FITS file, or a plugin package",
 }
 """Command -> help. It stands here so that `--help` imports nothing."""
@@ -35,13 +41,19 @@ _MODULES = {
     "validate": "plan",
     "explain": "plan",
     "status": "status",
+    "cancel": "cancel",
+    "task": "task",
+    "collect": "collect",
     "report": "report",
+    "pack": "pack",
+    "unpack": "pack",
     "compare": "compare",
     "stages": "inspect",
     "tables": "tables",
     "models": "inspect",
     "plugins": "inspect",
     "doctor": "doctor",
+    "engine": "engine",
     "new": "new",
 }
 
@@ -119,6 +131,7 @@ def _as_json(code: int, problems: list[dict[str, Any]]) -> None:
 
 def _explain(error: Exception) -> int:
     """Say what went wrong; return the exit status it means."""
+    from ..core.fulldisk import errno_of_full, said_of
     from ..core.run import ExitCode
 
     kind = type(error).__name__
@@ -126,11 +139,14 @@ def _explain(error: Exception) -> int:
         for problem in error.problems:  # type: ignore[attr-defined]
             click.echo(f"error: {problem}", err=True)
         return ExitCode.USAGE
-    if {"EngineError", "NoDevice", "DataError"} & {cls.__name__ for cls in type(error).__mro__}:
+    if {"EngineError", "NoDevice", "DataError", "Stop", "ArrayError"} & {cls.__name__ for cls in type(error).__mro__}:
         click.echo(f"error: {error}", err=True)
         return ExitCode.USAGE
     if kind == "LockHeld":
         click.echo(f"error: {error}", err=True)
+        return ExitCode.STOPPED
+    if isinstance(error, OSError) and (full := errno_of_full(error)):
+        click.echo(f"error: {said_of(full)} {error.filename or 'the disk'}; make room and run the same command again", err=True)
         return ExitCode.STOPPED
     if isinstance(error, OSError) and error.filename is not None:
         click.echo(f"error: {error.filename}: {error.strerror}", err=True)

@@ -16,10 +16,20 @@ from ._shared import json_option, load, out_option, pipeline_options, plain, pri
 @out_option
 @selection_options
 @click.option("--verify", is_flag=True, help="Hash every input and product again before it counts as up to date.")
+@click.option("--slurm-array", is_flag=True, help="Write the run into its directory as Slurm job arrays, for sites that allow no daemon.")
+@click.option("--engine", metavar="FILE", help="With --slurm-array: the site file that says what the jobs ask for.")
 @json_option
-def plan(pipeline: str, overlays: Any, overrides: Any, out: str | None, selection: Any, verify: bool, as_json: bool) -> None:
+def plan(
+    pipeline: str, overlays: Any, overrides: Any, out: str | None, selection: Any, verify: bool, slurm_array: bool, engine: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Count what a run of PIPELINE would do: what is up to date, what would run, what depends on it."""
     checked = load(pipeline, overlays, overrides)
+    if slurm_array or engine:
+        if not (slurm_array and engine):
+            raise click.UsageError("--slurm-array needs --engine FILE with what the jobs ask for, and --engine is for --slurm-array alone")
+        _write_array(checked, Path(out) if out else Path("runs") / checked.name, selection, engine, as_json)
+        return
     from ..core.plan import Plan, State
     from ..core.store import Store
 
@@ -42,6 +52,28 @@ def plan(pipeline: str, overlays: Any, overrides: Any, out: str | None, selectio
     for task in failing[:3]:
         click.echo(f"{task} would fail: {plain(task.reason)}")
     click.echo(f"\n{len(made.tiles)} tiles, {counts.total()} tasks: {would} would run" + (f", {maybe} more may follow" if maybe else ""))
+
+
+def _write_array(checked: Any, root: Path, selection: Any, engine: str, as_json: bool) -> None:
+    """Write the plan of a run as job arrays, and say what it is."""
+    from ..core.plan import Selection
+    from ..engines.array.write import write_array
+    from ..engines.site import read_site
+
+    if selection != Selection():
+        raise click.UsageError("job arrays run the whole pipeline; leave --from, --to, --only, --tiles, --rerun and --retry-failed out")
+    site = read_site(engine)
+    if site.engine != "slurm":
+        raise click.UsageError(f"{engine} is for {site.engine}, and job arrays are Slurm's; give a site file with `engine: slurm`")
+    made = write_array(checked, root, site)
+    submit = made.folder / "submit.sh"
+    if as_json:
+        waves = [{"stages": w.stages, "scope": w.scope, "elements": w.elements, "tiles": w.tiles, "after": w.after} for w in made.waves]
+        print_json({"out": str(root), "tiles": made.tiles, "waves": waves, "submit": str(submit)})
+        return
+    rows = [[w.number, ", ".join(w.stages), w.elements, w.tiles, ", ".join(map(str, w.after)) or "·"] for w in made.waves]
+    click.echo(table(["wave", "stages", "elements", "tiles each", "after"], rows, right=[0, 2, 3]))
+    click.echo(f"\n{made.tiles} tiles, {len(made.elements)} elements; submit them with {submit}")
 
 
 def _nested(counts: Any) -> dict[str, dict[str, int]]:

@@ -22,7 +22,7 @@ _RACY_NS = 2_000_000_000
 _SKEW_NS = 3600 * 1_000_000_000
 """By how much this machine's clock may differ from that of the server that stamps a file."""
 
-_SILLY = ".nfs"
+SILLY = ".nfs"
 """What an NFS client names a file that was removed while it was open; it goes away by itself."""
 
 _Result = TypeVar("_Result")
@@ -56,7 +56,7 @@ def size_of(path: str) -> int:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield the files in a folder and in those below it."""
-    return (p for p in folder.rglob("*") if not p.name.startswith(_SILLY) and p.is_file())
+    return (p for p in folder.rglob("*") if not p.name.startswith(SILLY) and p.is_file())
 
 
 class FileDigests:
@@ -69,6 +69,9 @@ class FileDigests:
     Args:
         store: the file in which they are remembered.
         trust: take the hints; else every file is read again.
+
+    Attributes:
+        news: the file that `save` writes instead, with what is new alone, where many processes work at once.
     """
 
     def __init__(self, store: Path, *, trust: bool = True) -> None:
@@ -77,6 +80,8 @@ class FileDigests:
             self._known: dict[str, Any] = json.loads(store.read_text()) if trust else {}
         except (OSError, ValueError):
             self._known = {}
+        self.news: Path | None = None
+        self._new: set[str] = set()
         self._dirty = False
         self._spent = 0.0
         self._young: set[str] = set()
@@ -112,6 +117,7 @@ class FileDigests:
             if _stamp(stream.fileno())[0] != stamp or not self._is_settled(stamp, disk):
                 self._young.add(path)
         self._known[path] = [stamp, digest]
+        self._new.add(path)
         self._dirty = True
         return digest
 
@@ -120,11 +126,20 @@ class FileDigests:
         made = max(stamp[1:3])
         return made < time.time_ns() - _SKEW_NS or (disk == self._clock.disk and made < self._clock.now() - _RACY_NS)
 
+    def learn(self, store: Path) -> None:
+        """Take over what another process has remembered in a file of its own."""
+        try:
+            self._known.update(json.loads(store.read_text()))
+            self._dirty = True
+        except (OSError, ValueError):
+            pass  # it is only a hint
+
     def save(self, after: float = 0.0) -> None:
         """Write the memory back, if there is anything new in it that took more than `after` seconds to find out."""
         if self._dirty and self._spent >= after:
-            lasting = {path: known for path, known in self._known.items() if path not in self._young}
-            write_atomically(self._store, json.dumps(lasting).encode())
+            paths = self._new if self.news else self._known.keys()
+            lasting = {path: self._known[path] for path in paths if path not in self._young}
+            write_atomically(self.news or self._store, json.dumps(lasting).encode())
             self._dirty, self._spent = False, 0.0
 
 

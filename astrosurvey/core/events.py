@@ -45,7 +45,10 @@ class Events:
 
     def emit(self, kind: str, stage: str = "", tile: str | None = None, data: dict[str, Any] | None = None) -> None:
         """Tell every listener that something happened just now."""
-        event = Event(kind, time.time(), stage, tile, data or {})
+        self.pass_on(Event(kind, time.time(), stage, tile, data or {}))
+
+    def pass_on(self, event: Event) -> None:
+        """Tell every listener of something that has happened."""
         for listener in self.listeners:
             listener(event)
 
@@ -78,6 +81,15 @@ def _ends_a_line(path: Path) -> bool:
         size = stream.seek(0, 2)
         stream.seek(max(size - 1, 0))
         return stream.read(1) in (b"\n", b"")
+
+
+def each_event(path: Path) -> Iterator[Event]:
+    """Yield the events of all runs in a log."""
+    with path.open("rb") as stream:
+        for line in stream:
+            event = _event(line)
+            if event is not None:
+                yield event
 
 
 def read_log(path: Path) -> Iterator[Event]:

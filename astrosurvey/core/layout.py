@@ -57,6 +57,15 @@ class Layout:
             return old if old.exists() else place
         return place
 
+    def shard(self, tile: str, digits: int | None = None) -> str:
+        """Return the name of the shard that a tile is in, or would be in with shards of other names; "" where there are none."""
+        return _place(tile, self.digits if digits is None else digits).rpartition("/")[0]
+
+
+def steps() -> list[int]:
+    """Return the numbers of digits that shards may have, the greatest first."""
+    return sorted((digits for _, digits in _STEPS), reverse=True)
+
 
 def arrange(root: Path, tiles: int) -> Layout:
     """Give a run directory the layout that so many tiles want, move over what is there, and return it.

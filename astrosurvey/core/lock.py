@@ -67,12 +67,14 @@ class RunLock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         owner = None
         while owner is None:  # each turn but the last is another's progress
-            file, generation, last = _tip(self.path)
-            if last is not None and last.state == "held":
-                self._refuse_live(file, last)
-            elif last is None and file != self.path and _watch(file, None):
+            judged = _chain(self.path)
+            for file, last in judged:
+                if last is not None and last.state == "held":
+                    self._refuse_live(file, last)
+            newest, last = judged[-1]
+            if last is None and newest != self.path and _watch(newest, None):
                 continue  # it was being written
-            owner = _claim(self.path, Owner.this_process(generation + 1))
+            owner = _claim(self.path, judged)
         self._owner = owner
         self._heart = threading.Thread(target=self._live, name="astrosurvey-lock", daemon=True)
         self._heart.start()
@@ -157,26 +159,32 @@ def _claim_file(path: Path, generation: int) -> Path:
     return path.with_name(f".{path.name}.{generation}")
 
 
-def _tip(path: Path) -> tuple[Path, int, Owner | None]:
-    """Return the newest file of a lock, its generation, and its owner if it can be read.
+def _chain(path: Path) -> list[tuple[Path, Owner | None]]:
+    """Return the files of a lock, the newest last, each with its owner if it can be read.
 
-    That is the lock file, unless somebody has claimed the next generation and not yet renamed the claim, or died on the way.
+    That is the lock file alone, unless somebody has claimed the next generation and not yet renamed the claim, or died on the way.
     """
     owner = _read(path)
-    file, generation = path, owner.generation if owner else 0
-    while (claim := _claim_file(path, generation + 1)).exists():
-        file, generation, owner = claim, generation + 1, _read(claim)
-    return file, generation, owner
+    found = [(path, owner)]
+    generation = owner.generation if owner else 0
+    while (claim := path.with_name(f".{path.name}.{generation + 1}")).exists():
+        found.append((claim, _read(claim)))
+        generation += 1
+        if found[-1][1] is None and not claim.exists():
+            return _chain(path)  # it was renamed just now
+    return found
 
 
-def _claim(path: Path, owner: Owner) -> Owner | None:
-    """Claim a generation of the lock; return None when another was faster."""
-    claim = _claim_file(path, owner.generation)
+def _claim(path: Path, judged: list[tuple[Path, Owner | None]]) -> Owner | None:
+    """Claim the generation of the lock after the newest of the files that were judged; return None when another was faster."""
+    last = judged[0][1]
+    owner = Owner.this_process((last.generation if last else 0) + len(judged))
+    claim = path.with_name(f".{path.name}.{owner.generation}")
     if not _make(claim, owner.as_json()):
         return None
     now = _read(path)
-    if now is not None and now.generation >= owner.generation:
-        claim.unlink(missing_ok=True)  # it came late
+    if now is not None and now.nonce not in {known.nonce for _, known in judged if known}:
+        claim.unlink(missing_ok=True)  # it came late: the lock is another's by now
         return None
     with contextlib.suppress(FileNotFoundError):  # a server's answer may be lost, and the client then asks again
         claim.rename(path)
@@ -234,6 +242,6 @@ def _watch(file: Path, owner: Owner | None) -> bool:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         time.sleep(BEAT / 8)
-        if _read(file) != owner:
+        if _read(file) != owner or not file.exists():
             return True
     return False

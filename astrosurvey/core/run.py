@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import heapq
 import json
 import platform
@@ -26,6 +25,7 @@ from typing import Any
 from .digests import write_atomically
 from .engine import Engine, InlineEngine, Stop
 from .events import Events, JsonLog, Listener
+from .fulldisk import advice, disk_of, errno_of_full, said_of
 from .lock import RunLock
 from .pipeline import Pipeline
 from .plan import Plan, Selection, State, Task
@@ -84,7 +84,7 @@ class RunResult:
         record = self.store.record(stage, tile)
         if record is None or port not in record.outputs:
             raise KeyError(f"{stage}/{tile or 'survey'} has no product {port!r}")
-        return product.read(self.store.path(stage, tile, port, record))
+        return product.read(self.store.get(self.store.path(stage, tile, port, record)))
 
 
 def run_pipeline(
@@ -96,6 +96,7 @@ def run_pipeline(
     selection: Selection = Selection(),  # noqa: B008
     verify: bool = False,
     force_unlock: bool = False,
+    refuse: Callable[[Path], None] = lambda root: None,
     listeners: Sequence[Listener] = (),
     command: Sequence[str] = (),
 ) -> RunResult:
@@ -109,6 +110,7 @@ def run_pipeline(
         selection: which tasks may run.
         verify: hash every product again before it counts as done.
         force_unlock: take over the lock of a coordinator on another host.
+        refuse: called with the run directory once its lock is held; raises LockHeld where others are at work without one.
         listeners: called with each event.
         command: the command line, for the record.
 
@@ -119,11 +121,13 @@ def run_pipeline(
     store = Store(Path(out).absolute())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
     with RunLock(store.root / "run.lock", force=force_unlock) as lock:
+        if not force_unlock:
+            refuse(store.root)
         store.sweep()
         store.arrange(len(plan.tiles))
         log = JsonLog(store.root / "events.jsonl")
         try:
-            return _Coordinator(plan, Events(log, *listeners), device, list(command), lock).run(engine)
+            return Coordinator(plan, Events(log, *listeners), device, list(command), lock).run(engine)
         finally:
             log.close()
 
@@ -132,8 +136,10 @@ _HASHING = 20.0
 """Seconds of hashing input files after which the digests are stored: so many a killed run has to hash again."""
 
 
-class _Coordinator:
-    def __init__(self, plan: Plan, events: Events, device: str, command: list[str], lock: RunLock) -> None:
+class Coordinator:
+    """One run: hands the tasks of a plan to an engine and settles what comes back."""
+
+    def __init__(self, plan: Plan, events: Events, device: str, command: list[str], lock: RunLock | None = None) -> None:
         self.plan, self.store, self.events, self.device = plan, plan.store, events, device
         self.options = plan.pipeline.run
         self.command, self.lock = command, lock
@@ -144,12 +150,14 @@ class _Coordinator:
         self.waiting: dict[str, list[Task]] = {}
         self.later: list[tuple[float, Task]] = []
         self.failures: list[tuple[str, str | None, Failure]] = []
+        self.retries = 0
         self.mended = {(stage, None if tile == SURVEY else tile) for stage, tile in self.store.failures()}
         self.noted: set[str] = set()
         self.draining = False
         self.started = time.time()
 
     def run(self, make_engine: Callable[[], Engine]) -> RunResult:
+        """Run the plan to its end, or to what stops it, and return how it ended."""
         stopped, code = "", ExitCode.OK
         self.write_run_json(None)
         tasks = Counter(task.node.name for task in self.plan.tasks.values())
@@ -168,9 +176,9 @@ class _Coordinator:
         except KeyboardInterrupt:
             self.draining = True
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not (number := errno_of_full(error)):
                 raise
-            stopped, code = self.disk_full(), ExitCode.STOPPED
+            stopped, code = advice(f"{said_of(number, self.store.root)} {disk_of(self.store.root)}", self.store.root), ExitCode.STOPPED
         if self.draining:
             stopped, code = "interrupted; run the same command again to resume", ExitCode.INTERRUPTED
         elif code is ExitCode.OK and any(t.state in (State.FAILED, State.BLOCKED) and t.selected for t in self.plan.tasks.values()):
@@ -178,10 +186,11 @@ class _Coordinator:
         return self.finish(code, stopped)
 
     def finish(self, code: ExitCode, stopped: str) -> RunResult:
+        """Write the end of the run to its record and its events."""
         counts = Counter((task.node.name, task.state) for task in self.plan.tasks.values())
         seconds = time.time() - self.started
         with contextlib.suppress(OSError):
-            if not self.lock.lost:  # else the directory is another's
+            if not (self.lock and self.lock.lost):  # else the directory is another's
                 self.plan.digests.save()
                 self.write_run_json(int(code), counts, stopped)
             said = {f"{stage}/{state}": n for (stage, state), n in counts.items()}
@@ -191,8 +200,9 @@ class _Coordinator:
         return RunResult(self.store, code, counts, states, self.failures, stopped, seconds)
 
     def loop(self, engine: Engine) -> None:
+        """Hand out tasks and settle what comes back until there is nothing left to do."""
         while True:
-            if self.lock.lost:
+            if self.lock and self.lock.lost:
                 raise Stop(f"stopped: {self.lock.lost}; only one may work in {self.store.root} at a time")
             while not self.draining and (task := self.next_task(engine)) is not None:
                 if task.attempts:
@@ -217,6 +227,7 @@ class _Coordinator:
         return heapq.heappop(min(open_pools, key=lambda tasks: tasks[0])) if open_pools else None
 
     def queue(self, engine: Engine, task: Task) -> None:
+        """Put a task among those that wait for a worker of their pool."""
         pool = engine.pool(task.node.cls.name, self.memory(task))
         heapq.heappush(self.waiting.setdefault(pool, []), task)
 
@@ -236,6 +247,7 @@ class _Coordinator:
             self.settle(task, state)
 
     def launch(self, engine: Engine, task: Task) -> None:
+        """Begin an attempt at a task."""
         task.attempts += 1
         self.flying[task.name] = task
         self.events.emit("task_started", *task.name, {"attempt": task.attempts})
@@ -243,6 +255,7 @@ class _Coordinator:
         engine.submit(self.order(task, self.options.time_limit if limit is None else limit))
 
     def order(self, task: Task, time_limit: float | None) -> Order:
+        """Return all that a worker needs for the next attempt at a task."""
         node = task.node
         memory, batch = self.given.get(task.name, _USUAL)
         return Order(
@@ -265,6 +278,7 @@ class _Coordinator:
         )
 
     def input_paths(self, task: Task, port: str) -> Any:
+        """Return where the product behind an input is stored, or the (tile, path) pairs of a gather."""
         source = task.node.wires[port]
         if source is None:
             return None
@@ -287,13 +301,14 @@ class _Coordinator:
             return
         failure = outcome.failure or Failure("BugError", "the task came back without an outcome")
         if failure.disk_full:
-            raise Stop(self.disk_full())
+            raise Stop(advice(failure.disk_full, self.store.root))
         self.losses[task.name] += failure.lost
         if self.is_last(task, failure):
             self.fail(task, failure, outcome.log)
             return
         if failure.memory:
             self.give_more(engine, outcome.order)
+        self.retries += 1
         delay = min(0.2 * 4 ** (task.attempts - 1), 30)
         self.events.emit("task_retried", *task.name, {"attempt": task.attempts, "message": failure.message, "delay": delay})
         heapq.heappush(self.later, (time.monotonic() + delay, task))
@@ -310,6 +325,7 @@ class _Coordinator:
         self.given[order.task] = (more, order.batch) if more > order.memory else (order.memory, order.batch / 2)
 
     def fail(self, task: Task, failure: Failure, log: list[str]) -> None:
+        """Write down why a task failed, and settle it."""
         self.failures.append((*task.name, failure))
         self.store.write_failure(
             *task.name,
@@ -335,6 +351,7 @@ class _Coordinator:
         )
 
     def settle(self, task: Task, state: State, reason: str = "") -> None:
+        """Settle a task, and say so."""
         facts = task.record.facts if task.record and state in (State.DONE, State.EMPTY) else {}
         self.plan.settle(task, state, reason=reason or task.reason)
         if state in (State.DONE, State.CACHED, State.EMPTY) and task.name in self.mended:
@@ -345,6 +362,7 @@ class _Coordinator:
         self.events.emit("task_finished", *task.name, {"state": str(state), **data})
 
     def on_progress(self, name: tuple[str, str | None], done: int, total: int) -> None:
+        """Pass on the progress of a task."""
         self.events.emit("task_progress", *name, {"done": done, "total": total})
 
     def on_note(self, name: tuple[str, str | None], text: str) -> None:
@@ -352,9 +370,6 @@ class _Coordinator:
         if text not in self.noted:
             self.noted.add(text)
             self.events.emit("task_note", *name, {"line": text})
-
-    def disk_full(self) -> str:
-        return f"stopped: no space left on the disk of {self.store.root}; make room and run the same command again to resume"
 
     @contextlib.contextmanager
     def draining_on_signals(self) -> Iterator[None]:
@@ -378,30 +393,60 @@ class _Coordinator:
 
     def write_run_json(self, code: int | None, counts: Counter[tuple[str, State]] | None = None, stopped: str = "") -> None:
         """Write the record of the run; once at its start, without an exit code, and once at its end."""
-        pipeline = self.plan.pipeline
-        table: dict[str, dict[str, int]] = {name: {} for name in pipeline.nodes}
-        for (stage, state), number in (counts or Counter()).items():
-            table[stage][state] = number
-        record = {
-            "command": self.command,
-            "title": pipeline.title,
-            "started": self.started,
-            "finished": time.time() if code is not None else None,
-            "exit_code": code,
-            "stopped": stopped,
-            "device": self.device,
-            "host": socket.gethostname(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "versions": _versions(),
-            "plugins": [asdict(origin) for origin in pipeline.registry.plugins],
-            "broken_plugins": [str(broken) for broken in pipeline.registry.broken],
-            "tiles": len(self.plan.tiles),
-            "counts": table,
-        }
-        if code is None:
-            write_atomically(self.store.root / "pipeline.yaml", dump(pipeline.resolved()))
-        write_atomically(self.store.root / "run.json", json.dumps(record, indent=1).encode())
+        write_run(
+            self.store.root,
+            self.plan.pipeline,
+            len(self.plan.tiles),
+            started=self.started,
+            finished=time.time() if code is not None else None,
+            device=self.device,
+            command=self.command,
+            code=code,
+            counts=counts,
+            stopped=stopped,
+            retries=self.retries,
+        )
+
+
+def write_run(
+    root: Path,
+    pipeline: Pipeline,
+    tiles: int,
+    *,
+    started: float,
+    finished: float | None = None,
+    device: str,
+    command: Sequence[str],
+    code: int | None = None,
+    counts: Counter[tuple[str, State]] | None = None,
+    stopped: str = "",
+    retries: int = 0,
+) -> None:
+    """Write `run.json`; and `pipeline.yaml` at the start of a run, when there is no exit code yet."""
+    table: dict[str, dict[str, int]] = {name: {} for name in pipeline.nodes}
+    for (stage, state), number in (counts or Counter()).items():
+        table[stage][state] = number
+    record = {
+        "command": list(command),
+        "title": pipeline.title,
+        "started": started,
+        "finished": finished,
+        "exit_code": code,
+        "stopped": stopped,
+        "device": device,
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": _versions(),
+        "plugins": [asdict(origin) for origin in pipeline.registry.plugins],
+        "broken_plugins": [str(broken) for broken in pipeline.registry.broken],
+        "tiles": tiles,
+        "counts": table,
+        "retries": retries,
+    }
+    if code is None:
+        write_atomically(root / "pipeline.yaml", dump(pipeline.resolved()))
+    write_atomically(root / "run.json", json.dumps(record, indent=1).encode())
 
 
 @cache

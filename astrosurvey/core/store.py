@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import errno
+import functools
+import heapq
+import itertools
 import json
 import os
 import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import layout
-from .digests import digest_path, size_of, sync_folder
+from . import layout, scratch
+from .digests import again, digest_path, size_of, sync_folder
 from .layout import Layout
+from .packs import Extracted, PackedTask, Packs
 
 RECORD = "task.json"
-SCRATCH = "scratch"
 _TEMPORARY, _OLD = ".new-", ".old-"
 
 
@@ -91,12 +97,14 @@ class Store:
 
     A task has a folder `products/<stage>/<tile>/{<port>.<ext>, task.json}`, with "survey" in the tile's place for
     survey scope, and may have one in `failures/` and in `checkpoints/`; a run of many tiles has a folder between
-    stage and tile, see `layout`. A task is done if and only if its record is there.
+    stage and tile, see `layout`. A task is done if and only if its record is there. The folders of finished tasks may be in
+    `packs`; what is said here of a task's record and products holds for both.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self.layout = Layout.read(self.root)
+        self.packs = Packs(self.root)
 
     def folder(self, stage: str, tile: str | None) -> Path:
         """Return the folder of a task's products."""
@@ -111,8 +119,9 @@ class Store:
         return self.layout.folder(self.root / "checkpoints", stage, tile)
 
     def published(self, stage: str | None = None) -> Iterator[tuple[str, str]]:
-        """Yield the (stage, tile) of every folder of products, of one stage or of all, in order of their names."""
-        return layout.tasks(self.root / "products", stage)
+        """Yield the (stage, tile) of every task that has products, of one stage or of all, in order of their names."""
+        folders = layout.tasks(self.root / "products", stage)
+        return (name for name, _ in itertools.groupby(heapq.merge(folders, self.packs.tasks(stage)))) if self.packs else folders
 
     def failures(self) -> Iterator[tuple[str, str]]:
         """Yield the (stage, tile) of every recorded failure, in order of their names."""
@@ -125,16 +134,28 @@ class Store:
 
     def record(self, stage: str, tile: str | None) -> Record | None:
         """Return a task's record, or None when there is none that can be read."""
+        path = f"{self.folder(stage, tile)}/{RECORD}"
         try:
-            with open(f"{self.folder(stage, tile)}/{RECORD}", "rb") as stream:
-                return Record.from_json(stream.read())
+            return Record.from_json(again(lambda: _read(path)))
+        except FileNotFoundError:
+            packed = self.packed(stage, tile)
+            return packed_record(packed) if packed else None
         except (OSError, ValueError):
             return None
 
+    def packed(self, stage: str, tile: str | None) -> PackedTask | None:
+        """Return what is packed of a task, and so has no folder; None where there is a folder, or neither."""
+        packed = self.packs.find(stage, tile, self.layout)
+        return None if packed is None or (self.folder(stage, tile) / RECORD).exists() else packed
+
     def is_sound(self, stage: str, tile: str | None, record: Record, *, verify: bool = False) -> bool:
         """Tell whether a record's products are there in their recorded sizes; `verify` hashes them again."""
-        folder = self.folder(stage, tile)
+        folder, packed = self.folder(stage, tile), self.packed(stage, tile)
         try:
+            if packed:
+                return all(
+                    packed.size(s.file) == s.bytes and (not verify or packed.digest(s.file) == s.sha256) for s in record.outputs.values()
+                )
             if verify:
                 return all(digest_path(folder / s.file) == (s.sha256, s.bytes) for s in record.outputs.values())
             return all(size_of(f"{folder}/{s.file}") == s.bytes for s in record.outputs.values())
@@ -142,8 +163,26 @@ class Store:
             return False
 
     def path(self, stage: str, tile: str | None, port: str, record: Record) -> Path:
-        """Return where a product is stored."""
+        """Return where a product is stored, or would be were it not packed; `get` makes of it where it can be read."""
         return self.folder(stage, tile) / record.outputs[port].file
+
+    def get(self, path: Path, extracted: Extracted | None = None) -> Path:
+        """Return where a product can be read: where it is stored, or, of a packed one, a copy.
+
+        Args:
+            path: what `path` said.
+            extracted: where copies are made; in a folder for the time of this process when left out.
+
+        Raises:
+            OSError: it is neither here nor there.
+        """
+        if path.exists():
+            return path
+        stage, *_, tile, _ = path.relative_to(self.root / "products").parts
+        packed = self.packed(stage, tile)
+        if packed is None or packed.size(path.name) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return (extracted or _extracted()).get(path, packed)
 
     @contextlib.contextmanager
     def publishing(self, stage: str, tile: str | None) -> Iterator[Path]:
@@ -160,7 +199,7 @@ class Store:
         private.mkdir()
         try:
             yield private
-            _sync_tree(private)
+            sync_tree(private)
             # A folder cannot replace a full one: the old goes aside first, and a crash between costs a rerun.
             old = final.with_name(_OLD + suffix)
             with contextlib.suppress(FileNotFoundError):
@@ -170,13 +209,22 @@ class Store:
         finally:
             shutil.rmtree(private, ignore_errors=True)
 
+    def remove(self, stage: str, tile: str | None) -> None:
+        """Remove a task's folder, by one rename first: no half of it is ever seen."""
+        folder = self.folder(stage, tile)
+        old = folder.with_name(f"{_OLD}{folder.name}-{uuid.uuid4().hex[:12]}")
+        folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
     def sweep(self) -> None:
         """Remove what killed tasks left behind; only for the holder of the run's lock."""
-        shutil.rmtree(self.root / SCRATCH, ignore_errors=True)
+        shutil.rmtree(self.root / scratch.FOLDER, ignore_errors=True)
         for area in ("products", "failures"):
             for folder in layout.hidden(self.root / area):
                 if folder.name.startswith((_TEMPORARY, _OLD)):
                     shutil.rmtree(folder, ignore_errors=True)
+        for pack in self.packs.folder.glob("*/.*"):
+            pack.unlink(missing_ok=True)
 
     def write_failure(self, stage: str, tile: str | None, files: dict[str, str]) -> None:
         """Write what is known of a failure, replacing what an earlier attempt left.
@@ -201,7 +249,28 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sync_tree(folder: Path) -> None:
+def _read(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read()
+
+
+def packed_record(packed: PackedTask) -> Record | None:
+    """Return the record of a packed task, or None when it cannot be read."""
+    try:
+        return Record.from_json(packed.read(RECORD))
+    except (OSError, ValueError):
+        return None
+
+
+@functools.cache
+def _extracted() -> Extracted:
+    folder = Path(tempfile.mkdtemp(prefix="astrosurvey-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Extracted(folder)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make a folder and all that is in it durable."""
     for directory, _, files in os.walk(folder):
         for name in files:
             descriptor = os.open(os.path.join(directory, name), os.O_RDONLY)

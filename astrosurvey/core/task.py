@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import errno
 import functools
 import gc
 import hashlib
@@ -17,19 +15,21 @@ import platform
 import resource
 import shutil
 import sys
-import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .digests import digest_path
-from .product import ProductError, Tiles
+from .fulldisk import DiskFull, disk_of, errno_of_full, noticing_full_disks, said_of, scratch_disk_of
+from .inputs import open_inputs
+from .product import ProductError
+from .scratch import scratch_folder
 from .stage import Context, DataError, NoWork, Stage, StageError, ports
-from .store import RECORD, SCRATCH, Record, Store, Stored
+from .store import RECORD, Record, Store, Stored
 from .tiles import Tile
 
 Progress = Callable[[int, int], None]
@@ -92,7 +92,7 @@ class Failure:
         final: a retry cannot mend it.
         memory: it ran out of memory; a retry gets more of it, or half the batch.
         lost: its worker went away through no fault of the task, which does not use up its retries.
-        disk_full: there is no space left; the run stops.
+        disk_full: what disk is full, and of what; "" if none is. The run stops.
     """
 
     kind: str
@@ -100,7 +100,7 @@ class Failure:
     traceback: str = ""
     final: bool = False
     memory: bool = False
-    disk_full: bool = False
+    disk_full: str = ""
     lost: bool = False
 
 
@@ -180,14 +180,14 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
     store = Store(order.run)
     _forget_peak()
     started, cpu = time.perf_counter(), time.process_time()
-    with store.publishing(*order.task) as folder, _scratch_folder(order.run) as scratch:
+    with store.publishing(*order.task) as folder, scratch_folder(order.run) as scratch, _on_disks(order.run, folder, scratch):
         kept = store.checkpoint_folder(*order.task)
         checkpoint = kept / order.key[:16]
         context = Context(order.tile, _generator(order), order.device, log, progress, scratch, order.batch, checkpoint)  # type: ignore[arg-type]
         stage = _stage(order, context)
         try:
-            inputs = _inputs(stage, order)
-            made: Mapping[str, Any] = stage.run(context, **inputs)
+            with open_inputs(store, order.fields, scratch) as inputs:
+                made: Mapping[str, Any] = stage.run(context, **inputs.read(stage, order.inputs))
             state, why = "done", {}
         except NoWork as nothing:
             log.info("no work: %s", nothing)
@@ -202,7 +202,7 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
             "memory": order.memory,
             "order": order.ident,
             "device": order.device,
-            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
             "host": platform.node(),
             "pid": os.getpid(),
             "warnings": lines.warnings,
@@ -214,6 +214,14 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
     if kept.exists():  # with what tasks of other settings left here
         shutil.rmtree(kept, ignore_errors=True)
     return record
+
+
+def _on_disks(run: str, folder: Path, scratch: Path) -> contextlib.AbstractContextManager[None]:
+    """Name the disk when it is full in the block: the run's, or that of scratch where it is another."""
+    places = {disk_of(run): folder}
+    if scratch.stat().st_dev != folder.stat().st_dev:
+        places[scratch_disk_of(scratch)] = scratch
+    return noticing_full_disks(places)
 
 
 def _forget_peak() -> None:
@@ -228,27 +236,6 @@ def _peak_bytes() -> int:
     with contextlib.suppress(OSError, StopIteration), open("/proc/self/status", encoding="ascii", errors="replace") as lines:
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-@contextlib.contextmanager
-def _scratch_folder(run: str) -> Iterator[Path]:
-    """Give this process's scratch folder, empty, and empty it again; making one a task would cost more than most tasks."""
-    folder = _make_scratch_folder(run)
-    folder.mkdir(parents=True, exist_ok=True)  # the sweep of a later run in this process took it away
-    try:
-        yield folder
-    finally:
-        for path in folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-@functools.cache
-def _make_scratch_folder(run: str) -> Path:
-    parent = Path(os.environ.get("ASTROSURVEY_SCRATCH") or Path(run) / SCRATCH)
-    parent.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=parent))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def _store(stage: Stage, made: Mapping[str, Any], folder: Path) -> dict[str, Stored]:
@@ -268,20 +255,6 @@ def _store(stage: Stage, made: Mapping[str, Any], folder: Path) -> dict[str, Sto
         sha256, size = digest_path(path)
         stored[port] = Stored(path.name, product.kind, sha256, size, dict(product.summary()))
     return stored
-
-
-def _inputs(stage: Stage, order: Order) -> dict[str, Any]:
-    inputs: dict[str, Any] = {}
-    for name, port in ports(type(stage), "inputs").items():
-        source, product = order.inputs.get(name), port.contract.product
-        if source is None:
-            inputs[name] = None
-        elif port.gather:
-            paths = dict(source)
-            inputs[name] = Tiles(list(paths), lambda tile, paths=paths, product=product: product.read(Path(paths[tile])))  # type: ignore[misc]
-        else:
-            inputs[name] = product.read(Path(source))
-    return inputs
 
 
 def _generator(order: Order) -> Any:
@@ -316,20 +289,12 @@ def _failure(error: Exception | SystemExit, order: Order) -> Failure:
         chain.append(link)
         link = link.__cause__ or link.__context__
     memory = any(isinstance(e, MemoryError) or type(e).__name__ == "OutOfMemoryError" for e in chain)
-    full = any(getattr(e, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for e in chain) or (
-        isinstance(error, OSError) and _is_full(order.run)
-    )
+    full = next((str(e.strerror) for e in chain if isinstance(e, DiskFull)), "")
+    if not full and (number := errno_of_full(error)):
+        full = f"{said_of(number, Path(order.run))} {disk_of(order.run)}"
     if memory:
         gc.collect()
         _stages.clear()  # drops whatever setup() holds on the device
     final = isinstance(error, DataError | StageError | ProductError | SystemExit)
     message = f"the stage called exit({error.code!r})" if isinstance(error, SystemExit) else str(error) or type(error).__name__
     return Failure(type(error).__name__, message, text, final, memory, full)
-
-
-def _is_full(run: str) -> bool:
-    """Tell whether the run's disk is full; CFITSIO reports a failed write without saying why."""
-    try:
-        return shutil.disk_usage(run).free < 64 * 1024
-    except OSError:
-        return False

@@ -56,12 +56,31 @@ class AddressEngine(DaskEngine):
         try:
             opened = super()._start(pool)
         except (OSError, ValueError) as error:
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise Stop(f"stopped: no Dask scheduler answers: {said}") from None
+            raise Stop(f"stopped: no Dask scheduler answers: {_first_line(error)}") from None
         if problem := _Check(opened.client, self._site.wait).problem(self._run):
             opened.client.close(timeout=5)
             raise Stop(f"stopped: {problem}")
         return opened
+
+
+def look(site: AddressSite, folder: Path) -> tuple[bool, str]:
+    """Tell whether a scheduler's workers can work on runs in a folder, and in one line what there is or what is wrong."""
+    from distributed import Client
+
+    try:
+        address = site.address or _written(Path(str(site.scheduler_file)))
+        with Client(address, timeout=min(site.wait, 30), set_as_default=False) as client:
+            problem = _Check(client, site.wait).problem(folder)
+            number = len(client.nthreads())
+            return not problem, problem or f"{number} worker{'s' * (number != 1)} at {address}"
+    except Stop as stop:
+        return False, str(stop).removeprefix("stopped: ")
+    except (OSError, ValueError) as error:
+        return False, f"no Dask scheduler answers: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 class _Check:

@@ -16,6 +16,7 @@ from dask_jobqueue.htcondor import HTCondorJob
 from dask_jobqueue.lsf import LSFJob
 from dask_jobqueue.pbs import PBSJob
 from dask_jobqueue.slurm import SLURMJob
+from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 
 from . import script
@@ -42,6 +43,7 @@ class _WorkerJob:
 
     jobs: Jobs
     pool: str
+    refusal: Exception | None = None
 
     @property
     def worker_process_threads(self) -> int:
@@ -50,7 +52,12 @@ class _WorkerJob:
 
     async def start(self) -> None:
         """Submit the job and write down its id."""
-        await super().start()  # type: ignore[misc]
+        try:
+            await super().start()  # type: ignore[misc]
+        except Exception as error:
+            self.refusal = error
+            self.status = Status.failed
+            raise
         self.jobs.add(self.job_id, self.pool)  # type: ignore[attr-defined]
 
     async def close(self) -> None:
@@ -89,12 +96,10 @@ class Demand(Adaptive):
     cluster: BatchCluster
 
     async def adapt(self) -> None:
-        """Look after the jobs, then submit or cancel some; trouble is kept for the engine to tell."""
-        try:
+        """Look after the jobs, then submit or cancel some."""
+        with contextlib.suppress(NoAnswer):  # is asked again; nothing is lost meanwhile
             await self.cluster.look_after_jobs()
-            await super().adapt()
-        except Exception as error:
-            self.cluster.refused(error)
+        await super().adapt()
 
 
 class BatchCluster(JobQueueCluster):
@@ -119,8 +124,10 @@ class BatchCluster(JobQueueCluster):
         self._came |= here
         if here:
             self._failures.clear()
-        for name in [name for name, job in self.workers.items() if job.job_id is None]:  # was refused
-            self._forget(name)
+        for name, job in list(self.workers.items()):
+            if job.refusal is not None:  # Dask raises it where nobody listens
+                self._failed(submit_error(self.system, job.refusal))
+                self._forget(name)
         missing = {name for name in self.workers if str(name) not in here}
         if missing - self._missing:
             self._look, self._pause = time.monotonic() + _FIRST_LOOK, _FIRST_LOOK
@@ -138,12 +145,6 @@ class BatchCluster(JobQueueCluster):
                 if str(name) not in self._came:
                     self._failed(f"job {job} {state.reason if state else f'ended before its worker came up; {self._last_words(job)}'}")
                 self._forget(name)
-
-    def refused(self, error: Exception) -> None:
-        """Note that a job could not be submitted, or the batch system not be asked."""
-        if isinstance(error, NoAnswer):
-            return  # asked again; nothing is lost
-        self._failed(submit_error(self.system, error))
 
     def _failed(self, why: str) -> None:
         self._failures.append(why)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import pickle
 import queue
 import time
 from collections import deque
@@ -13,16 +15,14 @@ from typing import Any, Protocol
 
 from ..core.engine import OnNote, OnProgress, Stop
 from ..core.store import Store
-from ..core.task import Failure, Order, Outcome, execute
+from ..core.task import Order, Outcome, execute
 from .exits import EXITS, Exit, ending_after, failure_of
 
-PROGRESS, NOTES = "astrosurvey-progress", "astrosurvey-notes"
+PROGRESS, NOTES, OUTCOMES = "astrosurvey-progress", "astrosurvey-notes", "astrosurvey-outcomes"
+"""The Dask topics of what a task says while it runs, and of what it has come to."""
 
 GRACE = 5.0
 """Seconds in which a nanny has told how its worker ended, if it ever will."""
-
-FETCH = 10.0
-"""Seconds in which the outcome of a task has come from its worker, if it ever will."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Pool:
         start: gives its cluster; called once, when the first order comes. The cluster is whatever
             `distributed.Client` takes: a `LocalCluster`, a cluster of dask-jobqueue that has been told to
             `adapt` between its minimum and `workers`, or the address of a scheduler. What has a `close`
-            is closed with the engine. Its workers are one thread each and are started with
-            `WORKER_OPTIONS`, or what they amount to.
+            is closed with the engine; what has a `trouble` that is not "" stops the run with that line. Its
+            workers are one thread each and are started with `WORKER_OPTIONS`, or what they amount to.
     """
 
     name: str
@@ -113,7 +113,8 @@ class DaskEngine:
         self._open: dict[str, Open] = {}
         self._heard: queue.SimpleQueue[tuple[Callable[..., None], Any]] = queue.SimpleQueue()
         self._outcomes: deque[Outcome] = deque()
-        self._lost: list[tuple[float, str, Order]] = []
+        self._told: dict[str, Outcome] = {}
+        self._lost: list[tuple[float, str, str, Order]] = []
         self._exits: dict[str, Exit] = {}
 
     def pool(self, use: str, memory: float) -> str:
@@ -145,7 +146,10 @@ class DaskEngine:
         opened = self._open[name]
         key = f"{order.name}-{order.task[1]}-{order.attempt}-{os.urandom(4).hex()}"
         # A task that "produces data" waits at the scheduler while all workers are busy, never on one of them.
-        (future,) = opened.client.get({key: Task(key, run_on_worker, order, _data_producer=True)}, [key], sync=False)
+        try:
+            (future,) = opened.client.get({key: Task(key, run_on_worker, order, _data_producer=True)}, [key], sync=False)
+        except Exception as error:
+            raise _gone(error) from error
         opened.orders[future] = order
         future.add_done_callback(lambda done: self._heard.put((self._finished, (opened, done))))
 
@@ -159,6 +163,7 @@ class DaskEngine:
         cluster = pool.start()
         client = Client(cluster)
         client.subscribe_topic(EXITS, lambda event: self._heard.put((self._ended, (event[1],))))
+        client.subscribe_topic(OUTCOMES, lambda event: self._tell(event[1]))
         client.subscribe_topic(NOTES, lambda event: self._heard.put((self._note, event[1])))
         client.subscribe_topic(PROGRESS, lambda event: self._progress(*event[1]))
         return Open(cluster, client)
@@ -167,10 +172,8 @@ class DaskEngine:
         """Yield what has ended, with what became of the tasks of lost workers."""
         deadline = time.monotonic() + timeout
         while True:
+            self._look_after_clusters()
             self._settle_lost()
-            for opened in self._open.values():
-                if trouble := getattr(opened.cluster, "trouble", ""):
-                    raise Stop(f"stopped: {trouble}")
             while self._outcomes:
                 deadline = 0.0
                 yield self._outcomes.popleft()
@@ -180,35 +183,48 @@ class DaskEngine:
                 return
             take(*about)
 
+    def _look_after_clusters(self) -> None:
+        for opened in self._open.values():
+            if trouble := getattr(opened.cluster, "trouble", ""):
+                raise Stop(f"stopped: {trouble}")
+            if opened.client.status == "closed":
+                raise _gone("connection closed")
+
     def _finished(self, opened: Open, future: Any) -> None:
-        """Take a future that is done: with an outcome, or because its worker was lost."""
+        """Take a future that is done: its task has told its outcome, or its worker was lost, or Dask has something to say."""
         from distributed.scheduler import KilledWorker
 
         order = opened.orders.pop(future, None)
         if order is None:
             return
+        if outcome := self._told.pop(order.ident, None):
+            self._outcomes.append(outcome)
+            return
         try:
-            self._outcomes.append(future.result(timeout=FETCH))
-        except KilledWorker as error:
-            self._lost.append((time.monotonic() + GRACE, str(error.last_worker.address), order))
-        except Exception as error:  # whatever Dask has to say of this one task; the run goes on without it
-            if opened.client.status != "running":
-                raise Stop(f"stopped: the Dask scheduler of this run is gone ({error}); run the same command again to resume") from error
-            self._outcomes.append(
-                _published(order) or Outcome(order, failure=Failure("WorkerLost", f"its worker was lost: {error}", lost=True))
-            )
+            error = future.exception(timeout=GRACE)
+        except Exception as raised:
+            error = raised
+        if opened.client.status != "running":
+            raise _gone(error)
+        worker = str(error.last_worker.address) if isinstance(error, KilledWorker) else ""
+        self._lost.append((time.monotonic() + GRACE, worker, str(error or ""), order))
 
     def _settle_lost(self) -> None:
         """Give an outcome to the tasks of lost workers whose end is known by now, or never will be."""
         waiting = []
-        for until, worker, order in self._lost:
-            if outcome := _published(order):
+        for lost in self._lost:
+            until, worker, error, order = lost
+            if outcome := self._told.pop(order.ident, None) or _published(order):
                 self._outcomes.append(outcome)
             elif worker in self._exits or time.monotonic() > until:
-                self._outcomes.append(Outcome(order, failure=failure_of(order, self._exits.get(worker))))
+                self._outcomes.append(Outcome(order, failure=failure_of(order, self._exits.get(worker), error)))
             else:
-                waiting.append((until, worker, order))
+                waiting.append(lost)
         self._lost = waiting
+
+    def _tell(self, message: bytes) -> None:
+        outcome: Outcome = pickle.loads(message)
+        self._told[outcome.order.ident] = outcome
 
     def _ended(self, said: dict[str, Any]) -> None:
         ended = Exit(**said)
@@ -227,7 +243,8 @@ class DaskEngine:
         for opened in self._open.values():
             futures = list(opened.orders)
             opened.orders.clear()
-            opened.client.cancel(futures, force=True)
+            with contextlib.suppress(Exception):  # where the scheduler is gone, so are they
+                opened.client.cancel(futures, force=True)
         self._lost.clear()
 
     def close(self) -> None:
@@ -239,6 +256,10 @@ class DaskEngine:
         self._open.clear()
 
 
+def _gone(why: object) -> Stop:
+    return Stop(f"stopped: the Dask scheduler of this run is gone ({why}); run the same command again to resume")
+
+
 def _published(order: Order) -> Outcome | None:
     """Return the outcome of a task that a lost worker had finished, if it had."""
     record = Store(order.run).record(*order.task)
@@ -247,8 +268,11 @@ def _published(order: Order) -> Outcome | None:
     return Outcome(order, record=record, log=record.facts.get("log", []))
 
 
-def run_on_worker(order: Order) -> Outcome:
-    """Run a task in a Dask worker, sending progress to the coordinator at most four times a second."""
+def run_on_worker(order: Order) -> None:
+    """Run a task in a Dask worker, sending progress to the coordinator at most four times a second.
+
+    The outcome is sent too: what a task returns would stay on its worker until it is fetched, and be lost with it.
+    """
     from distributed import get_worker
 
     worker = get_worker()
@@ -264,4 +288,5 @@ def run_on_worker(order: Order) -> Outcome:
         worker.log_event(NOTES, [order.name, order.task[1], text])
 
     with ending_after(order.time_limit):
-        return execute(order, progress, note)
+        outcome = execute(order, progress, note)
+    worker.log_event(OUTCOMES, pickle.dumps(outcome))

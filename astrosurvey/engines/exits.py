@@ -44,25 +44,19 @@ class Exit:
     traceback: str = ""
 
 
-def failure_of(order: Order, ended: Exit | None) -> Failure:
-    """Return what the end of its worker means for a task."""
-    if ended is None or ended.leaving or ended.code is None:
-        if ended and ended.peak > _NEAR * ended.limit:
-            return _too_much(ended)
-        return Failure(
-            "worker lost", "worker lost: " + ("its time was up" if ended and ended.leaving else "it is gone with its nanny"), lost=True
-        )
+def failure_of(order: Order, ended: Exit | None, said: str) -> Failure:
+    """Return what the end of its worker means for a task; `said` is what Dask says, for where no nanny says more."""
+    if ended is None:
+        return Failure("worker lost", f"worker lost: it is gone, and its nanny too ({said})", lost=True)
+    if ended.memory or (ended.code in (None, -signal.SIGKILL) and ended.peak > _NEAR * ended.limit):
+        held, allowed = (f"{number / 1e6:.0f} MB" for number in (ended.peak, ended.limit))
+        return Failure(WORKER_DIED, f"worker died: out of memory; it held {held}, and its limit is {allowed}", memory=True)
+    if ended.code is None or ended.leaving:
+        return Failure("worker lost", "worker lost: its job has ended", lost=True)
     if ended.traceback:
-        limit = f"{order.time_limit:g} s" if order.time_limit else "its limit"
+        limit = "its limit" if order.time_limit is None else f"{order.time_limit:g} s"
         return Failure("time limit", f"time limit: the task was not done after {limit} (run.time_limit)", ended.traceback)
-    if ended.memory or (ended.code == -signal.SIGKILL and ended.peak > _NEAR * ended.limit):
-        return _too_much(ended)
     return Failure(WORKER_DIED, f"worker died: {_reason(ended.code)}")
-
-
-def _too_much(ended: Exit) -> Failure:
-    held, allowed = (f"{number / 1e6:.0f} MB" for number in (ended.peak, ended.limit))
-    return Failure(WORKER_DIED, f"worker died: out of memory; it held {held}, and its limit is {allowed}", memory=True)
 
 
 def _reason(code: int) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ import psutil
 from distributed.system import MEMORY_LIMIT
 
 from .exits import EXITS, HUNG_FILE, Exit
+from .worker import LEAVE_AT
+
+LIFETIME = "ASTROSURVEY_LIFETIME"
+"""Set in a job, names the seconds after which its workers take no more tasks; less than its walltime."""
 
 _INTERVAL_MS = 100
 _ALLOWED = 0.95
@@ -39,6 +44,8 @@ def dask_setup(nanny: Any) -> None:
 
     dask.config.set(_WORKER)
     nanny.config = {**nanny.config, **dask.config.config}
+    if lifetime := os.environ.get(LIFETIME):
+        nanny.env = {**nanny.env, LEAVE_AT: str(time.time() + float(lifetime))}
     _Watch(nanny)
 
 
@@ -58,6 +65,7 @@ class _Watch:
         nanny.env = {**nanny.env, HUNG_FILE: name}
         nanny.periodic_callbacks["memory_monitor"] = PeriodicCallback(self.look, _INTERVAL_MS)  # in the place of Dask's own
         self.restart, nanny._on_worker_exit = nanny._on_worker_exit, self.ended
+        self.kill, nanny.kill = nanny.kill, self.killed
 
     def look(self) -> None:
         """Note what the worker holds, and end it when that is too much."""
@@ -75,15 +83,25 @@ class _Watch:
 
     async def ended(self, code: int) -> None:
         """Publish how the worker ended, end what it left running, and let Dask start the next."""
-        with contextlib.suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)
+        self.end_group()
         traceback = self.hung.read_text(encoding="utf-8", errors="replace")
         self.hung.write_text("")
         out_of_memory = self.over or (code == -signal.SIGKILL and _oom_kills() > self.oom_kills)
         leaving = self.nanny.status.name not in ("init", "starting", "running")
         told = Exit(str(self.nanny.worker_address), code, leaving, out_of_memory, self.peak, self.limit or MEMORY_LIMIT, traceback)
-        self.nanny.log_event(EXITS, asdict(told))
+        with contextlib.suppress(OSError):  # where the scheduler is gone, nobody asks
+            await self.nanny.scheduler.log_event(topic=EXITS, msg=asdict(told))
         await self.restart(code)
+
+    async def killed(self, *args: Any, **kwargs: Any) -> None:
+        """Let Dask end the worker, and end what it left running."""
+        await self.kill(*args, **kwargs)
+        self.end_group()
+
+    def end_group(self) -> None:
+        """End the processes that the worker's tasks started; the worker leads their group."""
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
 
 
 def _oom_kills() -> int:

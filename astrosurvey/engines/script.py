@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -55,10 +56,17 @@ def job_name(engine: str, name: str) -> str:
     return (plain if plain[:1].isalpha() else f"r{plain}")[: _LONGEST.get(engine, 60)]
 
 
-def prologue(site: BatchSite, request: Request) -> list[str]:
-    """Return the shell lines before the worker: the site's, then what the worker finds in its environment."""
+def prologue(site: BatchSite, request: Request, *, lifetime: bool = True) -> list[str]:
+    """Return the shell lines before the worker: the site's, then what the worker finds in its environment.
+
+    Args:
+        site: the site file.
+        request: what the job asks for.
+        lifetime: say when its worker is to leave.
+    """
     lines = [*site.setup, "export " + " ".join(f"{variable}={request.cores}" for variable in _THREADS)]
-    lines.append(f"export ASTROSURVEY_LIFETIME={request.walltime - max(60, request.walltime // 10)}")
+    if lifetime:
+        lines.append(f"export ASTROSURVEY_LIFETIME={request.walltime - max(60, request.walltime // 10)}")
     if site.scratch:
         lines += [f'export ASTROSURVEY_SCRATCH="{site.scratch}"', 'mkdir -p "$ASTROSURVEY_SCRATCH"']
     if (plugins := os.environ.get("ASTROSURVEY_PLUGINS")) is not None:
@@ -113,17 +121,24 @@ def _htcondor(site: BatchSite, request: Request) -> dict[str, Any]:
 
 
 def _lsf(site: BatchSite, request: Request) -> dict[str, Any]:
-    from dask_jobqueue.lsf import lsf_detect_units, lsf_format_bytes_ceil
-
-    unit = lsf_detect_units()
-    reserved = f'-R "rusage[mem={lsf_format_bytes_ceil(request.memory, unit)}]"'
+    unit = _lsf_unit()
+    amount = math.ceil(request.memory / 1000 ** (1 + "KMGT".index(unit[0])))
     return {
         "queue": request.queue,
         "project": request.account,
         "walltime": clock(request.walltime + 59)[:-3],
         "lsf_units": unit,
-        "job_extra_directives": [reserved, *gpu_directives(site, request), *request.directives],
+        "job_extra_directives": [f'-R "rusage[mem={amount}]"', *gpu_directives(site, request), *request.directives],
     }
+
+
+def _lsf_unit() -> str:
+    """Return the unit in which this site's LSF wants memory; KB where its configuration names none."""
+    folder = os.environ.get("LSF_ENVDIR") or os.environ.get("LSF_CONFDIR") or "/etc"
+    with contextlib.suppress(OSError):
+        named = re.findall(r"(?m)^\s*LSF_UNIT_FOR_LIMITS\s*=\s*([KMGT]B?)\b", Path(folder, "lsf.conf").read_text(encoding="utf-8"))
+        return named[-1] if named else "KB"
+    return "KB"
 
 
 _BY_SYSTEM = {"slurm": _slurm, "pbs": _pbs, "htcondor": _htcondor, "lsf": _lsf}

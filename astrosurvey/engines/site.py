@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from ..core import yaml
 from ..core.problems import Mark, PipelineError, Problem, did_you_mean
 from ..core.settings import validate
+from .array.settings import ArraySettings
 
 BATCH_SYSTEMS = ("slurm", "pbs", "htcondor", "lsf")
 
@@ -87,6 +88,9 @@ class BatchSite(BaseModel):
     time_limit: float | None = Field(None, gt=0, description="seconds that a task may take before it is ended")
     memory_factor: float = Field(2, gt=1, le=10, description="how much more memory a task gets that was ended for its memory")
     memory_max: Amount | None = Field(None, description="the most memory that a job may ask for")
+    array: ArraySettings = Field(
+        ArraySettings.model_validate({}), description="how `astrosurvey plan --slurm-array` cuts a run into job arrays; of Slurm alone"
+    )
 
     def resources_for(self, use: str) -> Request:
         """Return what a job for stages of the class name `use` asks for."""
@@ -297,6 +301,8 @@ def _check_batch(site: BatchSite, report: _Report) -> None:
             report((*place, "memory"), f"is more than memory_max, {site.memory_max}", "raise memory_max")
         if resources.walltime < 120:
             report((*place, "walltime"), "is less than two minutes", "a worker needs some time to start; give hours:minutes:seconds")
+    if site.engine != "slurm" and "array" in site.model_fields_set:
+        report(("array",), f"job arrays are Slurm's, and the engine is {site.engine}", "leave it out")
     if site.engine == "htcondor":
         for place, lines in (((), site.directives), *((("resources", p), f.directives or []) for p, f in site.resources.items())):
             for index in (k for k, line in enumerate(lines) if "=" not in line):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
+import time
 from typing import Any
 
 import click
+
+LEAVE_AT = "ASTROSURVEY_LEAVE_AT"
+"""Names the time, in seconds since the epoch, from which a worker takes no more tasks: its job is about to end."""
 
 
 @click.command()
@@ -24,3 +29,15 @@ def dask_setup(worker: Any, gpus: int, threads: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices[int(worker.name) % len(devices)]
     if threads:
         os.environ.setdefault("NUMBA_NUM_THREADS", str(threads))  # before numba is imported
+    if when := os.environ.get(LEAVE_AT):
+        worker.loop.call_later(max(float(when) - time.time(), 0), _leave, worker)
+
+
+async def _leave(worker: Any) -> None:
+    """Take no more tasks, let the running one finish if it can, and go; Dask's own `--lifetime` runs it a second time elsewhere."""
+    from distributed.core import Status
+
+    worker.status = Status.paused
+    while worker.state.executing_count:
+        await asyncio.sleep(0.2)
+    await worker.close_gracefully(restart=False, reason="astrosurvey-leave")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _as_product_error() -> Iterator[None]:
+def as_product_error() -> Iterator[None]:
+    """Turn what is wrong with rows into a `ProductError`."""
     try:
         yield
     except SchemaError as error:
@@ -73,7 +74,7 @@ class Catalog:
         """
         from ..catalog.arrow import build_rows
 
-        with _as_product_error():
+        with as_product_error():
             return cls(table, build_rows(current()[table], columns), dict(meta or {}))
 
     @classmethod
@@ -81,7 +82,7 @@ class Catalog:
         """Return a catalogue without rows."""
         from ..catalog.arrow import arrow_schema
 
-        with _as_product_error():
+        with as_product_error():
             return cls(table, arrow_schema(current()[table]).empty_table(), dict(meta or {}))
 
     @classmethod
@@ -98,19 +99,25 @@ class Catalog:
         tables = sorted({catalog.table for catalog in catalogs})
         if len(tables) != 1:
             raise ProductError(f"only catalogues of one table can be concatenated, not of {', '.join(tables) or 'none'}")
-        with _as_product_error():
+        with as_product_error():
             return cls(tables[0], concatenate(current()[tables[0]], [catalog.rows for catalog in catalogs]), dict(meta or {}))
 
     @classmethod
     def read(cls, path: Path) -> Catalog:
         """Return the catalogue stored at `path`; every page's checksum is verified.
 
+        One in partitions, which is a folder, is a `PartitionedCatalog` whose files are read when they are asked for.
+
         Raises:
             ProductError: the file is damaged, is no catalogue, or follows a schema that cannot be read.
         """
         from ..catalog.parquet import read_rows
 
-        with _as_product_error():
+        if Path(path).is_dir():
+            from .partitions import PartitionedCatalog
+
+            return PartitionedCatalog(Path(path))
+        with as_product_error():
             table, rows, meta = read_rows(Path(path), current())
         return cls(table.name, rows, meta)
 
@@ -118,17 +125,21 @@ class Catalog:
         """Store the catalogue as a Parquet file, with a `_healpix_29` column where rows have a place on the sky."""
         from ..catalog.parquet import write_rows
 
-        with _as_product_error():
+        with as_product_error():
             write_rows(Path(path), current(), self.schema, self.rows, self.meta)
 
     @property
     def schema(self) -> Table:
         """The table of the schema that the rows follow."""
-        with _as_product_error():
+        with as_product_error():
             return current()[self.table]
 
     def __len__(self) -> int:
         return int(self.rows.num_rows)
+
+    def partitions(self) -> Iterator[Catalog]:
+        """Yield the catalogue in parts that fit into memory, in the order of the rows: itself, unless it is stored in partitions."""
+        yield self
 
     def column(self, name: str) -> np.ndarray:
         """Return a column as a read-only array: (n,), or (n, length) for arrays of equal length.
@@ -140,7 +151,7 @@ class Catalog:
         """
         from ..catalog.arrow import to_numpy
 
-        with _as_product_error():
+        with as_product_error():
             return to_numpy(self.rows, name)
 
     def replace(self, **columns: Any) -> Catalog:
@@ -215,10 +226,8 @@ class CatalogContract(Contract):
             raise ProductError(f"expected {self}, got Catalog[{value.table}]")
         if problems := self.problems():
             raise ProductError("; ".join(problems))
-        if len(value):
-            unfilled = sorted(name for name in self.fills if value.rows.column(name).null_count == len(value))
-            if unfilled:
-                raise ProductError(f"{self}: promised but null in all {len(value)} rows: {', '.join(unfilled)}")
+        if len(value) and (unfilled := sorted(self.fills.intersection(value.summary()["not_filled"]))):
+            raise ProductError(f"{self}: promised but null in all {len(value)} rows: {', '.join(unfilled)}")
 
     def problems(self) -> list[str]:
         """Return what of the contract the schema does not know: its table, or columns that it needs or fills."""

@@ -90,7 +90,7 @@ def make_clusters(run: Run) -> ClustersSection:
     if len(tasks) > MOST_CLUSTERINGS:
         section.notes.append(f"{MOST_CLUSTERINGS} of {len(tasks)} clusterings are shown: the last of the pipeline.")
     for stage, tile in tasks[-MOST_CLUSTERINGS:]:
-        outputs = {_table(stored): path for at, _, stored, path in run.products(stage) if at == tile}
+        outputs = {_table(stored): run.store.get(path) for at, _, stored, path in run.products(stage) if at == tile}
         sources = {port: _paths(run, source, tile) for port, source in run.inputs(stage).items()}
         files = [*outputs.values(), *(path for paths in sources.values() for path in paths)]
         if sum(path.stat().st_size for path in files) > MOST_BYTES:
@@ -109,7 +109,8 @@ def _paths(run: Run, source: str, tile: str) -> list[Path]:
     """Return the files of an input, "stage.port": of the tile, or of all where the survey has gathered them."""
     stage, _, port = source.partition(".")
     found = [(at, path) for at, name, stored, path in run.products(stage) if name == port and stored.kind == "catalog"]
-    return [path for at, path in found if at in (tile, SURVEY)] or [path for _, path in found]
+    mine = [path for at, path in found if at in (tile, SURVEY)] or [path for _, path in found]
+    return [run.store.get(path) for path in mine]
 
 
 class _Tables:

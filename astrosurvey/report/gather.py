@@ -131,7 +131,7 @@ class Run:
         return tiles
 
     def products(self, stage: str) -> list[tuple[str, str, Stored, Path]]:
-        """Return (tile, port, what is recorded of it, its path) of every product of a stage."""
+        """Return (tile, port, what is recorded of it, its path) of every product of a stage; it is read from `store.get(path)`."""
         if stage not in self._products:
             folders = ((tile, self.store.folder(stage, tile)) for tile in self.tiles_of(stage))
             self._products[stage] = [

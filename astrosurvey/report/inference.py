@@ -95,13 +95,13 @@ def make_inference(run: Run) -> InferenceSection:
     for stage in run.stages:
         for _, port, stored, path in run.products(stage)[:MOST_TILES]:
             if stored.kind == "metrics" and port in ("calibration", "metrics") and len(section.verdicts) < MOST_CALIBRATIONS:
-                found = of_metrics(Metrics.read(path))
+                found = of_metrics(Metrics.read(run.store.get(path)))
                 if found is not None:
                     section.verdicts.append(_verdict(stage, found))
     stages = [stage for stage in run.stages if any(_table(stored) == "posterior" for _, _, stored, _ in run.products(stage))]
     for stage in stages[:MOST_STAGES]:
-        paths = [path for _, _, stored, path in run.products(stage) if _table(stored) in ("posterior", "posterior_sample")]
-        if sum(path.stat().st_size for path in paths) > MOST_BYTES:
+        sizes = [stored.bytes for _, _, stored, _ in run.products(stage) if _table(stored) in ("posterior", "posterior_sample")]
+        if sum(sizes) > MOST_BYTES:
             section.notes.append(f"The posteriors of {stage} are too many to be opened for this page.")
         else:
             section.answers.append(_answers(run, stage))
@@ -186,7 +186,8 @@ def _answers(run: Run, stage: str) -> Answers:
             tiles.setdefault(tile, {})[_table(stored)] = path
     priors = _priors(run, stage)
     each = max(1, MOST_CORNERS // max(len(tiles), 1))
-    for tile, paths in islice(tiles.items(), MOST_TILES):
+    for tile, stored_at in islice(tiles.items(), MOST_TILES):
+        paths = {table: run.store.get(path) for table, path in stored_at.items()}
         wanted = ["posterior_id", "parameter_names", "parameter_units", "flags", *ABOUT]
         there = pq.read_schema(paths["posterior"]).names
         posterior = pq.read_table(paths["posterior"], columns=[name for name in wanted if name in there])
@@ -208,7 +209,8 @@ def _together(run: Run, stage: str) -> list[tuple[str, str]]:
     from ..products import Metrics
     from ..stages.sbi.calibration.misspecification import LEVEL
 
-    read = [Metrics.read(path) for path in [path for _, port, _, path in run.products(stage) if port == "likeness"][:MOST_TILES]]
+    paths = [path for _, port, _, path in run.products(stage) if port == "likeness"][:MOST_TILES]
+    read = [Metrics.read(run.store.get(path)) for path in paths]
     p = np.array([metric.value for metrics in read for metric in metrics.values if metric.name == "together_p"])
     known = p[np.isfinite(p)]
     return [("tiles unlike the simulations as a whole", f"{(known <= LEVEL).sum()} of {len(known)}")] if len(known) else []
@@ -245,7 +247,8 @@ def _truth(run: Run, stage: str, tile: str) -> Samples | None:
     # What learns and answers at once learns from `observations`, and answers for `target`.
     wires = run.inputs(stage)
     source, _, port = wires.get("target", wires.get("observations", "")).partition(".")
-    parts = {at: Observations.read(path) for at, name, _, path in run.products(source) if name == port and tile in (SURVEY, at)}
+    found = ((at, path) for at, name, _, path in run.products(source) if name == port and tile in (SURVEY, at))
+    parts = {at: Observations.read(run.store.get(path)) for at, path in found}
     if tile == SURVEY and any(map(len, parts.values())):
         return observed(Tiles(list(parts), parts.__getitem__)).parameters
     return next(iter(parts.values())).parameters if parts else None
@@ -260,7 +263,7 @@ def _priors(run: Run, stage: str) -> dict[str, Density]:
     source, _, port = run.inputs(stage).get("posterior_model", f"{stage}.posterior_model").partition(".")
     for _, name, _, path in run.products(source):
         if name == port:
-            prior = Prior.from_json(Model.read(path).card["prior"])
+            prior = Prior.from_json(Model.read(run.store.get(path)).card["prior"])
             known = [m for m in prior.marginals if m.kind not in ("categorical", "joint")]
             return {m.name: lambda x, m=m: np.exp(m.log_density(x)) for m in known}  # type: ignore[misc]
     return {}

@@ -79,7 +79,7 @@ def metric_groups(run: Run, notes: list[str]) -> list[Group]:
         shown, read = products[:MOST_TILES], list[tuple[str, Metrics]]()
         for tile, path in shown:
             try:
-                read.append((tile, Metrics.read(path)))
+                read.append((tile, Metrics.read(run.store.get(path))))
             except Exception as error:  # one odd product must not cost the page
                 notes.append(f"The metrics of {_titled(stage, tile)}{said} cannot be shown: {error}")
         if len(read) > 1 and _alike([metrics for _, metrics in read]):

@@ -99,7 +99,7 @@ def make_sky(run: Run, *, most_tiles: int = MOST_TILES) -> Sky:
         sky.notes.append(
             f"{len(chosen)} of {len(images)} tiles are shown, {where}; more would make this page too large and too slow to write."
         )
-    planes = _thumbnails(sky, chosen)
+    planes = _thumbnails(run, sky, chosen)
     if not planes:
         return sky
     groups: dict[tuple[str, int], list[int]] = {}
@@ -139,13 +139,13 @@ def choose(images: list[TileImage], most: int = MOST_TILES) -> list[TileImage]:
     return [image for image in images if image.tile in taken]
 
 
-def _thumbnails(sky: Sky, chosen: list[TileImage]) -> list[np.ndarray]:
+def _thumbnails(run: Run, sky: Sky, chosen: list[TileImage]) -> list[np.ndarray]:
     from ..products import Image
 
     planes = []
     for image in chosen:
         try:
-            product = Image.read(image.path)
+            product = Image.read(run.store.get(image.path))
             ny, nx = product.data.shape[1:]
             factor = scale(nx, ny, len(chosen))
             planes.append(thumbnail(product.data, product.mask, product.bands, factor))

@@ -116,7 +116,7 @@ def make_spectra(run: Run) -> SpectraSection:
         if size + (fits.stat().st_size if fits else 0) > MOST_BYTES:
             section.notes.append(f"The spectra of {tile} are too many to be opened for this page.")
             continue
-        _show(tables, path, fits, section)
+        _show(tables, run.store.get(path), fits, section)
         break
     return section
 
@@ -149,13 +149,14 @@ def _fits(run: Run, tile: str) -> Path | None:
         for at, port, stored, path in run.products(stage)
         if at == tile and port == "fits" and stored.kind == "spectra"
     ]
-    return found[-1] if found else None
+    return run.store.get(found[-1]) if found else None
 
 
 class _Tables:
     """The catalogues of a run that speak of spectra; each stage's, in pipeline order."""
 
     def __init__(self, run: Run) -> None:
+        self._store = run.store
         self._paths: dict[str, list[tuple[str, Path]]] = {}
         for stage in run.stages:
             first = set(run.tiles_of(stage)[:MOST_TILES])
@@ -169,7 +170,8 @@ class _Tables:
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        for stage, path in self._paths.get(table, []):
+        for stage, packed in self._paths.get(table, []):
+            path = self._store.get(packed)
             there = [name for name in (key, *names) if name in pq.read_schema(path).names]
             condition = None if ids is None else pc.field(key).isin(pa.array(ids))
             yield stage, pq.read_table(path, columns=there, filters=condition)

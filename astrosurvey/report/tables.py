@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..core.store import Store
 from ..core.tiling import SURVEY
+from ..products.partitions import parquet_files
 from .gather import Run
 
 if TYPE_CHECKING:
@@ -17,6 +19,25 @@ if TYPE_CHECKING:
 
 BATCH = 250_000
 """Rows read at a time, so that a survey's catalogue of any length fits into memory."""
+
+
+class Readable(Mapping[str, Path]):
+    """Where the products of tiles can be read; of a packed run each is got out of its pack when it is asked for."""
+
+    def __init__(self, store: Store, paths: dict[str, Path]) -> None:
+        self._store, self._paths = store, paths
+
+    def __getitem__(self, tile: str) -> Path:
+        return self._store.get(self._paths[tile])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __contains__(self, tile: object) -> bool:
+        return tile in self._paths
 
 
 @dataclass(frozen=True)
@@ -28,7 +49,7 @@ class Found:
     """
 
     stage: str
-    paths: dict[str, Path]
+    paths: Mapping[str, Path]
 
     @property
     def merged(self) -> bool:
@@ -61,23 +82,24 @@ def find(run: Run, table: str, *, merged: bool | None = None) -> Found | None:
         for tile, _, stored, path in run.products(stage):
             if stored.kind == "catalog" and isinstance(stored.summary, dict) and stored.summary.get("table") == table:
                 paths[tile] = path
-        found = Found(stage, paths)
+        found = Found(stage, Readable(run.store, paths))
         if paths and (merged is None or merged == found.merged) and (best is None or found.merged or not best.merged):
             best = found
     return best
 
 
 def batches(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Column]]:
-    """Yield a Parquet file's columns batch by batch; a column that it does not have is left out.
+    """Yield the columns of a stored catalogue batch by batch; a column that it does not have is left out.
 
     Floats and integers with nulls become float with NaN; strings become `Text`.
     """
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        wanted = [name for name in columns if name in file.schema_arrow.names]
-        for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
-            yield {name: _column(batch.column(name)) for name in wanted}
+    for part in parquet_files(path):
+        with pq.ParquetFile(part) as file:
+            wanted = [name for name in columns if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
+                yield {name: _column(batch.column(name)) for name in wanted}
 
 
 def _column(array: pa.Array) -> Column:

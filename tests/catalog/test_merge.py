@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
 import astropy.units as u
 import numpy as np
 import pyarrow as pa
@@ -12,12 +16,35 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
+from astrosurvey.catalog import merge as merging
 from astrosurvey.catalog.footprint import describe
 from astrosurvey.catalog.ids import object_ids
-from astrosurvey.catalog.merge import merge
+from astrosurvey.catalog.partitions import Partition
 from astrosurvey.catalog.schema import SchemaError
 from astrosurvey.core.tiles import Box, Tile
 from astrosurvey.products import Catalog
+
+
+@dataclass
+class Whole:
+    """A merged catalogue in one piece."""
+
+    sources: pa.Table
+    photometry: pa.Table | None
+    n_source: dict[int, int]
+    n_reconciled: int
+    n_rescued: int
+    partitions: list[Partition | None]
+
+
+def merge(tiles, footprints, partition_rows=10**6):
+    """Merge and put the parts together."""
+    with tempfile.TemporaryDirectory() as scratch:
+        merged = merging.merge(tiles, footprints, scratch=Path(scratch), partition_rows=partition_rows)
+        partitions, sources, photometry = zip(*merged.parts(), strict=True)
+    assert len(merged) == sum(map(len, sources))
+    fluxes = pa.concat_tables(photometry) if photometry[0] is not None else None
+    return Whole(pa.concat_tables(sources), fluxes, merged.n_source, merged.n_reconciled, merged.n_rescued, list(partitions))
 
 
 def source_rows(number, x, y, true=None, half=2, **columns):
@@ -292,3 +319,67 @@ def test_sources_without_a_place_are_kept_and_come_last():
     merged = merge(tiles, footprints)
     assert merged.sources.column("tile_id").to_pylist() == [1, 1, 2]
     assert np.isnan(merged.sources.column("ra").to_numpy()).tolist() == [False, True, True]
+
+
+@pytest.fixture(scope="module")
+def many_on_sky():
+    """Nine tiles on the sky, some sources without a place, blends, and columns of a plugin that not every tile has."""
+    rng = np.random.default_rng(8)
+    origin = SkyCoord(30, 0.0, unit="deg")
+    offsets = apart(rng.uniform(-130, 130, (900, 2)), 3.5)
+    objects = origin.spherical_offsets_by(*(offsets.T * u.arcsec))
+    tiles, footprints = [], []
+    for number, (i, j) in enumerate(np.ndindex(3, 3)):
+        tile, wcs = sky_tile(f"t{number}", number, origin.spherical_offsets_by(*((np.array([j - 1, i - 1]) * 100) * u.arcsec)), 450, 5)
+        x, y = np.array(wcs.world_to_pixel(objects)) + rng.uniform(-0.5, 0.5, (2, len(objects)))
+        seen = (x > -0.5) & (x < 449.5) & (y > -0.5) & (y < 449.5)
+        at = wcs.pixel_to_world(x[seen], y[seen])
+        n = int(seen.sum())
+        parent = np.ma.MaskedArray(object_ids(number, n)[rng.integers(0, n, n)], rng.random(n) < 0.7)
+        extra = {"x_test_more": rng.random(n)} if number % 2 else {}
+        nowhere = rng.random(n) < 0.1
+        rows = source_rows(
+            number, x[seen], y[seen], np.flatnonzero(seen), half=rng.integers(1, 9, n), parent_source_id=None if number == 4 else parent,
+            ra=np.where(nowhere, np.nan, at.ra.deg), dec=np.where(nowhere, np.nan, at.dec.deg), n_child=rng.integers(0, 2, n), **extra,
+        )  # fmt: skip
+        tiles.append((number, rows, photometry_rows(rows) if number != 2 else None))
+        footprints.append(describe(tile, (450, 450), wcs))
+    return tiles, footprints
+
+
+def same(one, other):
+    """Return whether tables are the same to the last column's description; NaN equals NaN."""
+    return one.schema.equals(other.schema, check_metadata=True) and repr(one.to_pylist()) == repr(other.to_pylist())
+
+
+@pytest.mark.parametrize("limit", [40, 300])
+def test_partitions_are_the_whole_in_pieces(many_on_sky, limit):
+    tiles, footprints = many_on_sky
+    whole = merge(tiles, footprints)
+    assert whole.partitions == [None]
+    assert whole.n_reconciled > 5
+    assert whole.n_rescued > 0
+    for order in (tiles, tiles[::-1]):
+        parts = merge(order, footprints, limit)
+        assert len(parts.partitions) > 3
+        assert parts.partitions[-1].order == -1
+        assert same(parts.sources, whole.sources)
+        assert same(parts.photometry, whole.photometry)
+        assert (parts.n_source, parts.n_reconciled, parts.n_rescued) == (whole.n_source, whole.n_reconciled, whole.n_rescued)
+
+
+def test_the_limit_holds_for_the_larger_table(many_on_sky):
+    tiles, footprints = many_on_sky
+    n = len(merge(tiles, footprints).photometry)
+    assert merge(tiles, footprints, n).partitions == [None]
+    assert len(merge(tiles, footprints, n - 1).partitions) > 1
+
+
+def test_a_survey_without_a_sky_is_cut_between_tiles():
+    rng = np.random.default_rng(3)
+    tiles, footprints = cut(apart(rng.uniform(0, 299, (900, 2)), 6), 300, 80, 15, 0.6, rng)
+    whole, parts = merge(tiles, footprints), merge(tiles[::-1], footprints, 150)
+    assert same(parts.sources, whole.sources)
+    assert same(parts.photometry, whole.photometry)
+    assert [part.order for part in parts.partitions] == [-1] * len(parts.partitions)
+    assert len(parts.partitions) > 5

@@ -131,12 +131,35 @@ def test_of_many_who_start_at_once_one_wins(path, dead):
     assert [p.name for p in path.parent.iterdir()] == ["run.lock"]
 
 
-def test_a_claim_that_comes_late_gives_way(path):
+def test_a_claim_that_is_renamed_while_it_is_read_is_found_in_the_lock(path, monkeypatch):
+    claim, read = path.parent / ".run.lock.1", lock._read
+    claim.write_bytes(Owner.this_process(1).as_json())
+
+    def slow(file):
+        if file == claim and claim.exists():
+            claim.rename(path)
+        return read(file)
+
+    monkeypatch.setattr(lock, "_read", slow)
+    monkeypatch.setattr(lock, "_watch", lambda *_: False)
+    with pytest.raises(LockHeld, match=str(os.getpid())):
+        RunLock(path).acquire()
+
+
+@pytest.mark.parametrize("judged", [1, 2, 3], ids=["none", "before", "after"])
+def test_a_claim_that_comes_late_gives_way(path, judged):
     with RunLock(path):
-        late = Owner.this_process(1)  # made up its mind before the lock was taken and the claim renamed
-        assert lock._claim(path, late) is None
-        assert holder(path)["nonce"] != late.nonce
+        known = [None, replace(Owner.this_process(1), start=1.0), replace(Owner.this_process(2), start=1.0)]
+        assert lock._claim(path, [(path, owner) for owner in known[:judged]]) is None
+        assert holder(path)["generation"] == 1
     assert [p.name for p in path.parent.iterdir()] == ["run.lock"]
+
+
+def test_a_live_owner_is_seen_behind_a_claimant_who_erred_and_died(path):
+    with RunLock(path):
+        (path.parent / ".run.lock.2").write_bytes(replace(Owner.this_process(2), start=1.0).as_json())
+        with pytest.raises(LockHeld, match=str(os.getpid())):
+            RunLock(path).acquire()
 
 
 def test_a_claimant_who_died_on_the_way_is_passed_over(path):

@@ -1,7 +1,6 @@
 import json
 import logging
 import os
-import subprocess
 from collections import Counter
 
 import pytest
@@ -212,29 +211,6 @@ def test_the_root_logger_is_left_alone(toy_pipeline, tmp_path):
     before = (list(logging.root.handlers), logging.root.level)
     run_pipeline(toy_pipeline(tiles={"count": 1}, stages=CHAIN), tmp_path)
     assert (list(logging.root.handlers), logging.root.level) == before
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
-def test_a_full_disk_stops_with_one_line_and_resumes_after_enlarging(toy_pipeline, tmp_path):
-    small = tmp_path / "small"
-    small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=True)
-    try:
-        stages = {"make": {"use": "toy.make", "padding": 300_000}, "add": {"use": "toy.add", "in": "make"}}
-        pipeline = toy_pipeline(tiles={"count": 12}, stages=stages)
-        result = run_pipeline(pipeline, small / "run")
-        assert result.exit_code == ExitCode.STOPPED
-        assert result.stopped.startswith("stopped: no space left on the disk")
-        assert "\n" not in result.stopped
-        folders = list((small / "run" / "products").glob("*/*"))
-        assert folders
-        assert all((folder / "task.json").is_file() for folder in folders)
-        subprocess.run(["mount", "-o", "remount,size=20m", str(small)], check=True)
-        resumed = run_pipeline(pipeline, small / "run")
-        assert resumed.exit_code == ExitCode.OK
-        assert resumed.counts["make", State.CACHED] == len([f for f in folders if f.parent.name == "make"])
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_what_is_kept_of_a_settled_task_is_little(toy_pipeline, tmp_path):

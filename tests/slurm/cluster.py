@@ -88,8 +88,9 @@ def search_path() -> str:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that is free, and the next one is too."""
-    for port in range(17400, 17800, 2):
+    """Return a port of the loopback interface that is free, and the next one is too; processes beside each other look at others."""
+    first = 17400 + 2 * (os.getpid() % 200)
+    for port in (*range(first, 17800, 2), *range(17400, first, 2)):
         with contextlib.suppress(OSError), contextlib.ExitStack() as held:
             for number in (port, port + 1):
                 held.enter_context(socket.socket()).bind(("127.0.0.1", number))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from toy import products
 
-from . import cluster
+from tests.conftest import command_in
+
+from . import cluster, runs
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +28,10 @@ def slurm(tmp_path_factory):
     assert not made.processes_of_jobs(), "processes of jobs outlived their Slurm"
 
 
-@pytest.fixture
-def queue(slurm):
-    """The same Slurm with an empty queue, which a test leaves as it was."""
-    yield slurm
-    left = slurm.jobs()
-    slurm.cancel_all()
-    assert not left, f"the test left jobs behind: {left}"
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """The products of a small simulated survey, run in one process: what every engine must come to."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = command_in(folder)("run", runs.DEMO, *runs.SMALL, "--out", "run", "--engine", "inline", "--no-report", timeout=220)
+    assert done.returncode == 0, done.stderr
+    return products(folder / "run")

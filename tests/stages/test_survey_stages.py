@@ -9,6 +9,7 @@ from shutil import which
 import numpy as np
 import pytest
 
+from astrosurvey.core.digests import digest_path
 from astrosurvey.core.stage import DataError, NoWork, check_stage
 from astrosurvey.core.tiles import Tile
 from astrosurvey.products import Catalog
@@ -95,6 +96,22 @@ def test_merge_without_photometry_has_none(survey):
     result = run(MergeCatalogs, sources=survey[0])
     assert len(result["photometry"]) == 0
     assert len(result["sources"]) > 0
+
+
+def test_merge_in_partitions_is_the_same_catalogue(survey, merged, tmp_path):
+    parts = run(MergeCatalogs, {"partition_rows": 300}, scratch=tmp_path, sources=survey[0], photometry=survey[1])
+    for port in ("sources", "photometry"):
+        assert len(parts[port].cells) > 1
+        assert max(parts[port].cells.values()) <= 300
+        assert repr(parts[port].rows.to_pylist()) == repr(merged[port].rows.to_pylist())
+        assert parts[port].rows.schema.equals(merged[port].rows.schema, check_metadata=True)
+    assert list(parts["sources"].cells) == list(parts["photometry"].cells)
+    assert parts["tiles"].rows.equals(merged["tiles"].rows)
+    backwards = [type(tiles)(tiles.names[::-1], lambda name, tiles=tiles: tiles[tiles.names.index(name)]) for tiles in survey[:2]]
+    (tmp_path / "again").mkdir()
+    again = run(MergeCatalogs, {"partition_rows": 300}, scratch=tmp_path / "again", sources=backwards[0], photometry=backwards[1])
+    for port in ("sources", "photometry"):
+        assert digest_path(again[port].folder) == digest_path(parts[port].folder)
 
 
 def test_merge_counts_an_empty_tile():

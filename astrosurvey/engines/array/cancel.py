@@ -1,0 +1,73 @@
+"""Ending a run, wherever it is at work, so that nothing of it is left behind but what is done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+from ...core.lock import RunLock, holder
+from ...core.store import Store
+from . import slurm
+from .jobs import read_jobs
+from .layout import ArrayError, is_array, read_plan
+
+
+def cancel(root: Path, *, patience: float) -> list[str]:
+    """End the jobs and the coordinator of a run, wait until they are gone, and remove what they left half done.
+
+    Args:
+        root: the run directory.
+        patience: seconds to wait, for each of the two.
+
+    Returns:
+        What was ended, in words.
+
+    Raises:
+        ArrayError: the coordinator is on another host, or something does not end in time.
+        LockHeld: somebody else has begun to work there.
+    """
+    root = root.absolute()
+    said = [*_end_coordinator(root, patience), *_end_jobs(root, patience)]
+    with RunLock(root / "run.lock"):
+        Store(root).sweep()
+    return said
+
+
+def _end_coordinator(root: Path, patience: float) -> list[str]:
+    """Tell the coordinator to finish what is running and to end, as Ctrl-C does, and wait for it."""
+    owner = holder(root / "run.lock")
+    if owner is None:
+        return []
+    who = f"process {owner['pid']} on {owner['host']}"
+    if owner["host"] != socket.gethostname():
+        raise ArrayError(f"{who} runs in {root}; do this on {owner['host']}")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(owner["pid"], signal.SIGTERM)
+    until = time.monotonic() + patience
+    while (now := holder(root / "run.lock")) and (now["host"], now["pid"]) == (owner["host"], owner["pid"]):
+        if time.monotonic() > until:
+            raise ArrayError(f"{who} is still finishing its running tasks after {patience:.0f} s; try again later, or give more --patience")
+        time.sleep(0.2)
+    return [who]
+
+
+def _end_jobs(root: Path, patience: float) -> list[str]:
+    """Cancel the job arrays and wait until the queue knows none of them."""
+    jobs = read_jobs(root)
+    if not is_array(root) or not jobs.open:
+        return []
+    name = read_plan(root).name
+    left = slurm.queued(name)
+    if not left:
+        return []
+    slurm.cancel(name, [job.id for job in jobs.jobs])
+    count, until = len(left), time.monotonic() + patience
+    while left := slurm.queued(name):
+        if time.monotonic() > until:
+            raise ArrayError(f"{len(left)} jobs are still in Slurm's queue after {patience:.0f} s, the first {left[0]}; try again later")
+        time.sleep(1)
+    return [f"{count} Slurm jobs"]
