@@ -19,7 +19,7 @@ from dask_jobqueue.slurm import SLURMJob
 from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 
-from . import script
+from . import script, tls
 from .dask import Pool
 from .jobs import Jobs
 from .site import BatchSite, Request, in_bytes
@@ -243,11 +243,18 @@ class BatchResources:
         """Return the site's limit on the seconds of a task, None where it has none."""
         return self.site.time_limit_of(use)
 
+    def _secure(self) -> Any:
+        """Return the run's certificate, made when the first pool starts."""
+        if not self._clusters:
+            self._security = tls.make(self.run)
+        return self._security
+
     def _start(self, pool: str, request: Request) -> BatchCluster:
         dask.config.set({"distributed.deploy.lost-worker-timeout": "60s"})  # a nanny needs a while to start a worker anew
         logs = self.run / LOGS
         logs.mkdir(exist_ok=True)
         name = f"{self.run.name}-{pool}"
+        security = self._secure()
         cluster = BatchCluster(
             SYSTEMS[self.site.engine],
             pool,
@@ -255,6 +262,8 @@ class BatchResources:
             self._clusters,
             name=name,
             job_cls=job_class(self.site.engine, self._jobs, pool),
+            security=security,
+            protocol="tls" if security else None,  # with "tls://", as dask-jobqueue would say, a worker takes another address than with tcp
             scheduler_options=scheduler_options(self.site),
             silence_logs="critical",
             **script.options(self.site, request, name, logs),
