@@ -201,9 +201,14 @@ class Coordinator:
 
     def loop(self, engine: Engine) -> None:
         """Hand out tasks and settle what comes back until there is nothing left to do."""
+        drained = False
         while True:
             if self.lock and self.lock.lost:
                 raise Stop(f"stopped: {self.lock.lost}; only one may work in {self.store.root} at a time")
+            if self.draining and not drained:
+                drained = True
+                for order in engine.recall():
+                    del self.flying[order.task]
             while not self.draining and (task := self.next_task(engine)) is not None:
                 if task.attempts:
                     self.launch(engine, task)
@@ -309,7 +314,7 @@ class Coordinator:
         if failure.memory:
             self.give_more(engine, outcome.order)
         self.retries += 1
-        delay = min(0.2 * 4 ** (task.attempts - 1), 30)
+        delay = 0.0 if failure.lost else min(0.2 * 4 ** (task.attempts - self.losses[task.name] - 1), 30)
         self.events.emit("task_retried", *task.name, {"attempt": task.attempts, "message": failure.message, "delay": delay})
         heapq.heappush(self.later, (time.monotonic() + delay, task))
 

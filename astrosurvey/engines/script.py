@@ -57,10 +57,17 @@ def job_name(engine: str, name: str) -> str:
     return (plain if plain[:1].isalpha() else f"r{plain}")[: _LONGEST.get(engine, 60)]
 
 
-def prologue(site: BatchSite, request: Request) -> list[str]:
-    """Return the shell lines before the worker: the site's, then what the worker finds in its environment."""
+def prologue(site: BatchSite, request: Request, *, lifetime: bool = True) -> list[str]:
+    """Return the shell lines before the worker: the site's, then what the worker finds in its environment.
+
+    Args:
+        site: the site file.
+        request: what the job asks for.
+        lifetime: say when its worker is to leave.
+    """
     lines = [*site.setup, "export " + " ".join(f"{variable}={request.cores}" for variable in _THREADS)]
-    lines.append(f"export ASTROSURVEY_LIFETIME={request.walltime - max(60, request.walltime // 10)}")
+    if lifetime:
+        lines.append(f"export ASTROSURVEY_LIFETIME={request.walltime - max(60, request.walltime // 10)}")
     if site.scratch:
         lines += [f'export ASTROSURVEY_SCRATCH="{site.scratch}"', 'mkdir -p "$ASTROSURVEY_SCRATCH"']
     if (plugins := os.environ.get("ASTROSURVEY_PLUGINS")) is not None:
