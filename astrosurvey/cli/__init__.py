@@ -139,7 +139,7 @@ def _explain(error: Exception) -> int:
         for problem in error.problems:  # type: ignore[attr-defined]
             click.echo(f"error: {problem}", err=True)
         return ExitCode.USAGE
-    if {"EngineError", "NoDevice", "DataError", "Stop"} & {cls.__name__ for cls in type(error).__mro__}:
+    if {"EngineError", "NoDevice", "DataError", "Stop", "ArrayError"} & {cls.__name__ for cls in type(error).__mro__}:
         click.echo(f"error: {error}", err=True)
         return ExitCode.USAGE
     if kind == "LockHeld":

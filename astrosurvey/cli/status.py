@@ -61,23 +61,29 @@ def read_status(root: Path) -> dict[str, Any]:
     from ..core.events import read_log
     from ..core.history import History
     from ..core.lock import holder
+    from ..engines.array.status import current
 
+    array = current(root)
     try:
         record = json.loads((root / "run.json").read_text())
-        history = History.of(read_log(root / "events.jsonl"))
+        history = History.of(array.events() if array else read_log(root / "events.jsonl"))
     except (OSError, ValueError):
         record = None
     if not isinstance(record, dict) or not record.keys() >= {"title", "started", "exit_code", "stopped"}:
         raise click.UsageError(f"{root} is no run directory; it holds no run.json and events.jsonl that can be read")
     owner = holder(root / "run.lock")
-    live = owner is not None and record["exit_code"] is None
+    live = (array or owner) is not None and record["exit_code"] is None
     now = time.time()
     left = sum(history.expected.values()) - len(history.states)
     remaining = (now - record["started"]) / history.worked * left if live and history.worked > 1 and left > 0 else None
     ended = {None: "broken off; run it again to resume", 0: "done", 1: "finished, some tasks failed", 3: "stopped", 130: "interrupted"}
     return {
         "title": record["title"],
-        "state": "running" if live else ended.get(record["exit_code"], f"ended with exit status {record['exit_code']}"),
+        "state": array.state
+        if array
+        else "running"
+        if live
+        else ended.get(record["exit_code"], f"ended with exit status {record['exit_code']}"),
         "exit_code": record["exit_code"],
         "owner": owner if live else None,
         "counts": history.counts(),

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from . import tls
 from .site import BatchSite, Request
 
 WORKER = ("--preload", "astrosurvey.engines.worker", "--preload", "astrosurvey.plugins", "--preload-nanny", "astrosurvey.engines.nanny")
@@ -56,10 +57,17 @@ def job_name(engine: str, name: str) -> str:
     return (plain if plain[:1].isalpha() else f"r{plain}")[: _LONGEST.get(engine, 60)]
 
 
-def prologue(site: BatchSite, request: Request) -> list[str]:
-    """Return the shell lines before the worker: the site's, then what the worker finds in its environment."""
+def prologue(site: BatchSite, request: Request, *, lifetime: bool = True) -> list[str]:
+    """Return the shell lines before the worker: the site's, then what the worker finds in its environment.
+
+    Args:
+        site: the site file.
+        request: what the job asks for.
+        lifetime: say when its worker is to leave.
+    """
     lines = [*site.setup, "export " + " ".join(f"{variable}={request.cores}" for variable in _THREADS)]
-    lines.append(f"export ASTROSURVEY_LIFETIME={request.walltime - max(60, request.walltime // 10)}")
+    if lifetime:
+        lines.append(f"export ASTROSURVEY_LIFETIME={request.walltime - max(60, request.walltime // 10)}")
     if site.scratch:
         lines += [f'export ASTROSURVEY_SCRATCH="{site.scratch}"', 'mkdir -p "$ASTROSURVEY_SCRATCH"']
     if (plugins := os.environ.get("ASTROSURVEY_PLUGINS")) is not None:
@@ -137,7 +145,7 @@ def _lsf_unit() -> str:
 _BY_SYSTEM = {"slurm": _slurm, "pbs": _pbs, "htcondor": _htcondor, "lsf": _lsf}
 
 
-def job_script(job: Any, site: BatchSite, request: Request, name: str, logs: Path, *, scheduler: str = "tcp://COORDINATOR:PORT") -> str:
+def job_script(job: Any, site: BatchSite, request: Request, name: str, logs: Path, *, scheduler: str = "tls://COORDINATOR:PORT") -> str:
     """Return the script that is submitted for a job.
 
     Args:
@@ -149,5 +157,6 @@ def job_script(job: Any, site: BatchSite, request: Request, name: str, logs: Pat
         scheduler: the address at which the worker finds the coordinator.
     """
     with tempfile.TemporaryDirectory() as folder:  # dask-jobqueue makes the folder; a script that is only looked at shall leave none
-        made: str = job(scheduler, name=f"{name}-0", **options(site, request, name, Path(folder))).job_script()
+        secure = {"protocol": "tls", "security": tls.security_in(logs.parent / tls.FOLDER)}
+        made: str = job(scheduler, name=f"{name}-0", **options(site, request, name, Path(folder)), **secure).job_script()
         return made.replace(folder, str(logs))

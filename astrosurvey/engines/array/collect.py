@@ -66,7 +66,7 @@ def collect(root: Path, *, resubmit: bool = False, listeners: Sequence[Listener]
     open_ = [e.number for e in elements if not e.ended and e.number not in queued]
     hungry = [number for number in open_ if ended_for_memory(plan, number)]
     where = [f"element {e.number} was at {e.running}" for e in elements if e.running and e.number in open_]
-    settled = sum(event.kind == "task_finished" for e in elements for event in e.events)
+    settled = sum(event.kind == "task_finished" and event.data["state"] != State.PENDING for e in elements for event in e.events)
     result = None
     if not queued:
         with RunLock(plan.root / "run.lock"):

@@ -91,18 +91,6 @@ def ended_for_memory(plan: ArrayPlan, number: int) -> bool:
         return False
 
 
-def array_events(plan: ArrayPlan, started: float, stages: dict[str, int]) -> list[Event]:
-    """Return the events of a run of job arrays that goes on, in the order of time, as `events.jsonl` would have them.
-
-    Args:
-        plan: the plan.
-        started: when it was submitted.
-        stages: how many tasks each stage has.
-    """
-    events = [event for element in read_elements(plan) for event in element.events]
-    return [start_of(plan, started, stages, ""), *sorted(events, key=lambda event: event.time)]
-
-
 def start_of(plan: ArrayPlan, started: float, stages: dict[str, int], device: str) -> Event:
     """Return the event with which a run of job arrays begins."""
     return Event("run_started", started, data={"tasks": stages, "tiles": plan.tiles, "device": device, "out": str(plan.root)})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Any
 
+from ..script import clock, gpu_directives, prologue
+from ..site import BatchSite, Request
 from .layout import ArrayPlan, Wave
 from .settings import ArraySettings
 
@@ -60,7 +61,7 @@ exec {python} -m astrosurvey.engines.array.submit .. "$@"
 """
 
 
-def job_script(plan: ArrayPlan, wave: Wave, resources: Any, site: Any) -> str:
+def job_script(plan: ArrayPlan, wave: Wave, resources: Request, site: BatchSite) -> str:
     """Return the script that the jobs of a wave run; the number of an element is all that it passes on.
 
     Args:
@@ -71,7 +72,6 @@ def job_script(plan: ArrayPlan, wave: Wave, resources: Any, site: Any) -> str:
     """
     settings: ArraySettings = site.array
     _, _, count = next(plan.parts(wave))
-    gpu = (site.gpu_directive or "--gres=gpu:{gpus}").replace("{gpus}", str(resources.gpus))
     directives = [
         f"--job-name={plan.name}",
         f"--array=0-{count - 1}%{wave.running}",
@@ -86,17 +86,15 @@ def job_script(plan: ArrayPlan, wave: Wave, resources: Any, site: Any) -> str:
         f"--time={clock(resources.walltime)}",
         *([f"--partition={resources.queue}"] if resources.queue else []),
         *([f"--account={resources.account}"] if resources.account else []),
-        *([gpu] if resources.gpus else []),
+        *gpu_directives(site, resources),
         *resources.directives,
     ]
-    threads = f"export OMP_NUM_THREADS={resources.cores} NUMBA_NUM_THREADS={resources.cores}"
-    scratch = [f'export TMPDIR="{site.scratch}"'] if site.scratch else []
     return _JOB.format(
         number=wave.number,
         waves=len(plan.waves),
         what=_what(wave),
         directives="\n".join(f"#SBATCH {line}" for line in directives),
-        setup="".join(f"{line}\n" for line in ("", *site.setup, threads, *scratch)),
+        setup="".join(f"{line}\n" for line in ("", *prologue(site, resources, lifetime=False))),
         python=_python(site),
         first=wave.first,
         requeues=settings.requeues,
@@ -106,7 +104,7 @@ def job_script(plan: ArrayPlan, wave: Wave, resources: Any, site: Any) -> str:
     )
 
 
-def submit_script(plan: ArrayPlan, site: Any) -> str:
+def submit_script(plan: ArrayPlan, site: BatchSite) -> str:
     """Return `submit.sh`."""
     rows = [f"#   {w.number}. {_what(w)}" + (f", after {', '.join(map(str, w.after))}" if w.after else "") for w in plan.waves]
     return _SUBMIT.format(
@@ -118,15 +116,7 @@ def submit_script(plan: ArrayPlan, site: Any) -> str:
     )
 
 
-def clock(seconds: int) -> str:
-    """Return a walltime as Slurm has it, such as 1-02:00:00."""
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    return (f"{days}-" if days else "") + f"{hours:02d}:{minutes:02d}:{seconds:02d}"
-
-
-def _python(site: Any) -> str:
+def _python(site: BatchSite) -> str:
     return shlex.quote(site.python or sys.executable)
 
 

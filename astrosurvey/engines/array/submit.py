@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import click
@@ -20,7 +20,14 @@ from .jobs import Job, Jobs, read_jobs, refuse_queued
 from .layout import ArrayError, ArrayPlan, Wave, read_plan
 
 
-def submit(root: Path, *, elements: Collection[int] | None = None, hungry: Collection[int] = (), dry_run: bool = False) -> list[Job]:
+def submit(
+    root: Path,
+    *,
+    elements: Collection[int] | None = None,
+    hungry: Collection[int] = (),
+    dry_run: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
     """Submit the elements of a run's plan, each wave to begin when those it reads from have ended.
 
     Args:
@@ -28,6 +35,7 @@ def submit(root: Path, *, elements: Collection[int] | None = None, hungry: Colle
         elements: these alone, and what the others have done stays; all of them, begun anew, when left out.
         hungry: those that ask for more memory, because they were ended for it.
         dry_run: only say what would be submitted.
+        say: called with a line about each array.
 
     Raises:
         ArrayError: there is no plan, or Slurm refuses; then nothing is submitted.
@@ -42,12 +50,12 @@ def submit(root: Path, *, elements: Collection[int] | None = None, hungry: Colle
         before = len(jobs.jobs)
         try:
             for wave in plan.waves:
-                _submit_wave(plan, wave, jobs, before, plan.elements if elements is None else elements, hungry, dry_run=dry_run)
+                for line in _submit_wave(plan, wave, jobs, before, elements or plan.elements, hungry, dry_run=dry_run):
+                    say(line)
         except BaseException:
             if not dry_run:
                 slurm.cancel(plan.name, [])
             raise
-    return jobs.jobs[before:]
 
 
 def _begin(plan: ArrayPlan, jobs: Jobs, *, anew: bool) -> None:
@@ -59,16 +67,17 @@ def _begin(plan: ArrayPlan, jobs: Jobs, *, anew: bool) -> None:
         shutil.rmtree(plan.folder / "log", ignore_errors=True)
         shutil.rmtree(plan.folder / "output", ignore_errors=True)
         jobs.submitted = time.time()
-        pipeline = Pipeline.load(plan.folder / "pipeline.yaml", plugins.load())
-        command = ["astrosurvey", "plan", "--slurm-array"]
-        write_run(plan.root, pipeline, plan.tiles, started=jobs.submitted, device=pipeline.run.device, command=command)
+    pipeline = Pipeline.load(plan.folder / "pipeline.yaml", plugins.load())
+    command = ["astrosurvey", "plan", "--slurm-array"]
+    write_run(plan.root, pipeline, plan.tiles, started=jobs.submitted, device=pipeline.run.device, command=command)
     jobs.collected = False
     jobs.save()
 
 
 def _submit_wave(
     plan: ArrayPlan, wave: Wave, jobs: Jobs, before: int, elements: Collection[int], hungry: Collection[int], *, dry_run: bool
-) -> None:
+) -> Iterator[str]:
+    """Submit the arrays of a wave, yielding a line about each."""
     script = plan.folder / f"wave-{wave.number}.sh"
     after = [job.id for job in jobs.jobs[before:] if job.wave in wave.after]
     for part, first, count in plan.parts(wave):
@@ -84,9 +93,9 @@ def _submit_wave(
                 id = slurm.submit(script, first, places, running=wave.running, output=f"{output}/%a.txt", after=after, memory=memory)
             jobs.jobs.append(Job(id, wave.number, first))
             waits = f", after {', '.join(after)}" if after else ""
-            click.echo(f"job {id}: {len(places)} elements of wave {wave.number} ({', '.join(wave.stages)}){waits}")
             if not dry_run:
                 jobs.save()
+            yield f"job {id}: {len(places)} elements of wave {wave.number} ({', '.join(wave.stages)}){waits}"
 
 
 @click.command()
@@ -95,7 +104,7 @@ def _submit_wave(
 def main(run: Path, dry_run: bool) -> None:
     """Submit all elements of the plan in directory RUN."""
     try:
-        submit(run.resolve(), dry_run=dry_run)
+        submit(run.resolve(), dry_run=dry_run, say=click.echo)
     except (ArrayError, LockHeld) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(ExitCode.STOPPED if isinstance(error, LockHeld) else ExitCode.USAGE)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
 
 from ...core.digests import write_atomically
 from ...core.lock import RunLock
 from ...core.pipeline import Pipeline
 from ...core.run import dump
-from ..site import in_bytes
+from ..site import BatchSite, Request, in_bytes
 from . import slurm
 from .jobs import refuse_queued
 from .layout import SHARD, ArrayPlan, Wave
@@ -23,7 +22,7 @@ _USUAL_SIZE = 1000
 """Elements of an array at most, where nobody says; Slurm's own default is 1001."""
 
 
-def write_array(pipeline: Pipeline, root: Path, site: Any, *, name: str | None = None) -> ArrayPlan:
+def write_array(pipeline: Pipeline, root: Path, site: BatchSite, *, name: str | None = None) -> ArrayPlan:
     """Write the plan of a run into `array/` of its run directory, in place of an older one.
 
     Args:
@@ -51,7 +50,7 @@ def write_array(pipeline: Pipeline, root: Path, site: Any, *, name: str | None =
     return plan
 
 
-def _cut(pipeline: Pipeline, root: Path, site: Any, tiles: int, name: str) -> tuple[ArrayPlan, list[Any]]:
+def _cut(pipeline: Pipeline, root: Path, site: BatchSite, tiles: int, name: str) -> tuple[ArrayPlan, list[Request]]:
     """Return the plan, and what the jobs of each wave ask for."""
     settings: ArraySettings = site.array
     size = settings.max_size or slurm.max_array_size() or _USUAL_SIZE

@@ -17,8 +17,9 @@
 #SBATCH --constraint=ib
 
 module load python
-export OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
-export TMPDIR="$SCRATCH"
+export NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+export ASTROSURVEY_SCRATCH="$SCRATCH"
+mkdir -p "$ASTROSURVEY_SCRATCH"
 
 # A signal goes on to the supervisor, and this shell waits on. After SIGTERM somebody wants the job to be gone.
 supervisor=

@@ -11,15 +11,16 @@
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task=8
 #SBATCH --mem=16384M
-#SBATCH --time=1-12:00:00
+#SBATCH --time=36:00:00
 #SBATCH --partition=long
 #SBATCH --account=survey
 #SBATCH --gres=gpu:1
 #SBATCH --constraint=ib
 
 module load python
-export OMP_NUM_THREADS=8 NUMBA_NUM_THREADS=8
-export TMPDIR="$SCRATCH"
+export NUMBA_NUM_THREADS=8 OMP_NUM_THREADS=8 OPENBLAS_NUM_THREADS=8 MKL_NUM_THREADS=8
+export ASTROSURVEY_SCRATCH="$SCRATCH"
+mkdir -p "$ASTROSURVEY_SCRATCH"
 
 # A signal goes on to the supervisor, and this shell waits on. After SIGTERM somebody wants the job to be gone.
 supervisor=
