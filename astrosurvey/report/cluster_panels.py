@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from ..products.partitions import parquet_files
 from .cluster_plots import MAP, SKY_WIDE, Axis, panel, sky_map
 from .rgb import ORDER
 
@@ -54,7 +55,7 @@ class Sources:
         import pyarrow.parquet as pq
 
         nothing = np.full(len(ids), np.nan)
-        tables = [(path, pq.read_schema(path)) for paths in inputs.values() for path in paths]
+        tables = [(file, pq.read_schema(file)) for paths in inputs.values() for path in paths for file in parquet_files(path)]
         sources = [path for path, schema in tables if {"source_id", "ra", "primary"} <= set(schema.names)]
         if not sources:
             return cls(nothing, nothing)

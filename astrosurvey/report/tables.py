@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.store import Store
 from ..core.tiling import SURVEY
+from ..products.partitions import parquet_files
 from .gather import Run
 
 if TYPE_CHECKING:
@@ -88,16 +89,17 @@ def find(run: Run, table: str, *, merged: bool | None = None) -> Found | None:
 
 
 def batches(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Column]]:
-    """Yield a Parquet file's columns batch by batch; a column that it does not have is left out.
+    """Yield the columns of a stored catalogue batch by batch; a column that it does not have is left out.
 
     Floats and integers with nulls become float with NaN; strings become `Text`.
     """
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
-        wanted = [name for name in columns if name in file.schema_arrow.names]
-        for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
-            yield {name: _column(batch.column(name)) for name in wanted}
+    for part in parquet_files(path):
+        with pq.ParquetFile(part) as file:
+            wanted = [name for name in columns if name in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=BATCH, columns=wanted):
+                yield {name: _column(batch.column(name)) for name in wanted}
 
 
 def _column(array: pa.Array) -> Column:

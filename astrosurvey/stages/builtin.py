@@ -24,6 +24,7 @@ def register_products(register: Callable[[type], None]) -> None:
 def register_stages(register: Callable[[type], None]) -> None:
     """Register the stages that ship with astrosurvey."""
     from .background.stage import MeshBackground
+    from .catalog.crossmatch import CrossMatch
     from .catalog.match import MatchSpectra
     from .catalog.stage import MergeCatalogs
     from .clustering.astrolink.stage import AstroLink
@@ -109,6 +110,7 @@ def register_stages(register: Callable[[type], None]) -> None:
         MeasureLines,
         MergeCatalogs,
         MatchSpectra,
+        CrossMatch,
         AstroLink,
         Hdbscan,
         FriendsOfFriends,

@@ -38,7 +38,7 @@ def lacking(source):
 
 
 def test_there_are_plugins():
-    assert [path.name for path in PLUGINS] == ["astrosurvey-sbi", "astrosurvey-sep"]
+    assert [path.name for path in PLUGINS] == ["astrosurvey-hats", "astrosurvey-sbi", "astrosurvey-sep"]
 
 
 @pytest.mark.parametrize("source", PLUGINS, ids=lambda path: path.name)

@@ -10,6 +10,7 @@ import pytest
 
 from astrosurvey import Catalog, Observations, Tile, plugins
 from astrosurvey.stages.background.stage import MeshBackground
+from astrosurvey.stages.catalog.crossmatch import CrossMatch
 from astrosurvey.stages.catalog.match import MatchSpectra
 from astrosurvey.stages.catalog.stage import MergeCatalogs
 from astrosurvey.stages.clustering.astrolink.stage import AstroLink
@@ -1073,6 +1074,29 @@ class TestMatchSpectra(StageLaws):
 
     def wrong_twice(self):
         return Example({"sources": starry(), "catalog": [observed()[0]] * 2})
+
+
+class TestCrossMatch(StageLaws):
+    stage = CrossMatch
+
+    @pytest.fixture
+    def stars(self, tmp_path):
+        sources = starry()[0]
+        path = tmp_path / "stars.csv"
+        lines = [
+            f"s{i},{ra!r},{dec!r}" for i, (ra, dec) in enumerate(zip(*(sources.column(c).tolist() for c in ("ra", "dec")), strict=True))
+        ]
+        path.write_text("\n".join(["name,ra,dec", *lines, ""]))
+        return path
+
+    def example(self):
+        return Example({"sources": starry(), "others": starry()[:1]}, {"pairs": "all", "radius": 60.0, "sigma": 5.0, "error": 0.1})
+
+    def example_of_a_file(self, stars):
+        return Example({"sources": starry()}, {"file": {"path": str(stars), "id": "name"}})
+
+    def wrong_neither(self):
+        return Example({"sources": starry()})
 
 
 class Clusters(StageLaws):

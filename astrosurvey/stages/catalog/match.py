@@ -65,7 +65,7 @@ class MatchSpectra(Stage):
         of_spectrum = spectra.column("spectrum_id")
         if len(np.unique(of_spectrum)) < len(of_spectrum):
             raise DataError("a spectrum is there more than once; wire the tiles' `catalog` of io.spectra, each once")
-        owner, flags = self._owners(ctx, _joined("source", sources), spectra)
+        owner, flags = self._owners(ctx, sources, spectra)
         order = np.argsort(of_spectrum)
 
         def of(ids: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ class MatchSpectra(Stage):
             "classes": _with_source(labels, np.where(is_spectrum, of(labels.column("object_id")), -1)),
         }
 
-    def _owners(self, ctx: Context, sources: Catalog, spectra: Catalog) -> tuple[np.ndarray, np.ndarray]:
+    def _owners(self, ctx: Context, sources: Tiles[Catalog], spectra: Catalog) -> tuple[np.ndarray, np.ndarray]:
         """Return (n,) the id of each spectrum's source, -1 for none, and its flags."""
         import numpy as np
 
@@ -91,7 +91,8 @@ class MatchSpectra(Stage):
         from .nearest import nearest
 
         radius, flags = self.config.radius, spectra.column("flags").astype(np.int32)
-        ids, ra, dec = (sources.column(name)[sources.column("primary")] for name in ("source_id", "ra", "dec"))
+        parts = [[one.column(name)[one.column("primary")] for name in ("source_id", "ra", "dec")] for _, one in sources.items()]
+        ids, ra, dec = (np.concatenate(columns) for columns in zip([np.empty(0, np.int64), np.empty(0), np.empty(0)], *parts, strict=True))
         order = np.argsort(ids, kind="stable")
         ids, ra, dec = ids[order], ra[order], dec[order]
         on_object = (flags & SPECTRUM["SKY_FIBRE"]) == 0

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ...catalog.ownership import unit_vectors
-from ...kernels.crossmatch import KERNEL
+from ...kernels.crossmatch import KERNEL, count
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +62,28 @@ def pairs(
     """
     here, places, reach = _places(ra, dec, spread)
     there, others, of_reach = _places(of_ra, of_dec, of_spread)
-    first, other, squared = KERNEL.on(device)(places, others, chord(radius), reach, of_reach)
+    first, other, squared = KERNEL.on(device)(places, others, _chord(radius), reach, of_reach)
     number = np.zeros(len(ra), np.int64)
     number[here] = np.diff(first)
     separation = np.degrees(2 * np.arcsin(np.minimum(np.sqrt(squared) / 2, 1))) * 3600
     return Pairs(np.append(0, np.cumsum(number)), there[other], separation)
+
+
+def numbers_near(
+    ra: np.ndarray,
+    dec: np.ndarray,
+    of_ra: np.ndarray,
+    of_dec: np.ndarray,
+    radius: float,
+    spread: np.ndarray | None = None,
+    of_spread: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return (n,) int64, how many of m directions are near each of n others; see `pairs`, which needs more memory."""
+    here, places, reach = _places(ra, dec, spread)
+    _, others, of_reach = _places(of_ra, of_dec, of_spread)
+    number = np.zeros(len(ra), np.int64)
+    number[here] = count(places, others, _chord(radius), reach, of_reach)
+    return number
 
 
 def nearest(
@@ -81,7 +98,7 @@ def nearest(
     return Nearest(index, separation, number)
 
 
-def chord(angle: float) -> float:
+def _chord(angle: float) -> float:
     """Return the length of the chord of an angle in arcsec, on the unit sphere."""
     return float(2 * np.sin(np.radians(angle / 3600) / 2))
 

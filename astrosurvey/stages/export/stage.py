@@ -29,6 +29,7 @@ TABLES = {
     "members": "cluster_member",
     "points": "cluster_point",
     "events": "cluster_event",
+    "matches": "crossmatch",
     "posterior": "posterior",
 }
 """What can be written: port and table. What comes to two ports of one table is written into one."""
@@ -68,13 +69,14 @@ class _TablesExport(Stage):
         members: Gathered,
         points: Gathered,
         events: Gathered,
+        matches: Gathered,
         posterior: Gathered,
     ) -> Mapping[str, Any]:
         """Return the folder with the file."""
         from .tables import out_tables
 
         of_spectra = [catalog, redshifts, classes, anomalies, lines, indices]
-        gathered = [sources, photometry, *of_spectra, clusters, members, points, events, posterior]
+        gathered = [sources, photometry, *of_spectra, clusters, members, points, events, matches, posterior]
         self.write(ctx.scratch, out_tables(gathered, wide=self.config.layout == "wide"))
         return {"files": Export(ctx.scratch)}
 

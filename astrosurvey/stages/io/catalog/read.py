@@ -199,6 +199,16 @@ def _catalog(
     return _with_extra(path, config, table, mapped, held, units, Catalog.from_columns("source", columns, meta))
 
 
+def plain_name(called: str) -> str:
+    """Return a column's name in lower case, with what is no letter or digit as `_`, so that every format gives the same one."""
+    return re.sub(r"\W", "_", called.lower())
+
+
+def kept_name(called: str) -> str:
+    """Return the name under which a column of a file is kept."""
+    return "x_catalog_" + plain_name(called)
+
+
 def _boxes(path: Path, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     """Return the pixel around each place, as its bounding box."""
     if not (np.isfinite(x) & np.isfinite(y)).all():
@@ -223,7 +233,7 @@ def _with_extra(
         is_listed = config.extra is not None or called == own
         if called in taken or (not is_listed and not (_is_number(array.type) or pa.types.is_boolean(array.type))):
             continue
-        name = "x_catalog_" + re.sub(r"\W", "_", called.lower())
+        name = kept_name(called)
         if name in rows.column_names:
             raise BadInput(path, f"has two columns that would be called {name}", fix="leave one of them out through `extra`")
         if pa.types.is_temporal(array.type):
