@@ -112,6 +112,9 @@ def _measures(facts: list[dict[str, Any]], seconds: list[float], retries: int) -
     devices = sorted({str(f["device"]) for f in facts if f.get("device")})
     if devices:
         measures.append(("device", ", ".join(devices)))
+    gpus = sorted({str(f["gpu"]) for f in facts if f.get("device") == "cuda" and f.get("gpu")})
+    if gpus:
+        measures.append(("visible GPUs", " · ".join(gpus)))
     if retries:
         measures.append(("retries", text.number(retries)))
     return measures

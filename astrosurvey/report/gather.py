@@ -17,7 +17,7 @@ from ..core.history import History
 from ..core.problems import PipelineError
 from ..core.store import Record, Store, Stored
 
-_FACTS = ("seconds", "cpu_seconds", "peak_bytes", "device", "attempt", "warnings")
+_FACTS = ("seconds", "cpu_seconds", "peak_bytes", "device", "gpu", "attempt", "warnings")
 WITH_PRODUCTS = frozenset({"done", "cached", "empty"})
 
 
