@@ -33,6 +33,7 @@ FIRST = (
     "tests/stages/io/",
     "tests/laws/test_plugins.py",
     "tests/test_examples.py",  # long, and so not last
+    "tests/laws/test_tutorials.py",
     "tests/laws/test_stages.py",
 )
 

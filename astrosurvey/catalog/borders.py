@@ -111,6 +111,7 @@ def settle(strips: list[Strip]) -> tuple[Heirs, int, int]:
         Which source stands for which; how many objects were seen by several tiles; and how many sources stay
         although their centre lies just outside their tile's cell.
     """
+    strips = [strip for strip in strips if len(strip.ids)]
     frames = sorted({strip.cell.frame for strip in strips})
     borders = [_Border.of([strip for strip in strips if strip.cell.frame == frame]) for frame in frames]
     found = [border.reconcile(is_parent) for border in borders for is_parent in (False, True)]

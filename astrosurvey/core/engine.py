@@ -22,7 +22,7 @@ class Stop(Exception):
 class Engine(Protocol):
     """Runs orders somewhere. It holds nothing that cannot be lost: the truth is in the run directory.
 
-    Making an engine starts nothing: a rerun with nothing to do must not wait for workers. They come with the first order.
+    An engine is made when the first task has to be run, and starts nothing then: the workers of a pool come with its first order.
 
     Attributes:
         on_progress: set by the coordinator; called with each progress report of a task.
@@ -54,6 +54,9 @@ class Engine(Protocol):
 
     def as_completed(self, timeout: float) -> Iterator[Outcome]:
         """Yield the outcomes that are there, waiting up to `timeout` seconds for the first."""
+
+    def recall(self) -> list[Order]:
+        """Take back, and return, the orders that no worker has begun."""
 
     def cancel(self) -> None:
         """Forget what is running; it may go on, but nobody will hear of it."""
@@ -99,6 +102,11 @@ class InlineEngine:
             order = self._waiting.pop(0)
             progress = functools.partial(self.on_progress, order.task) if self.on_progress else None
             yield execute(order, progress, functools.partial(self.on_note, order.task) if self.on_note else None)
+
+    def recall(self) -> list[Order]:
+        """Take back what is waiting."""
+        recalled, self._waiting = self._waiting, []
+        return recalled
 
     def cancel(self) -> None:
         """Drop what is waiting."""

@@ -12,9 +12,7 @@ import json
 import logging
 import os
 import platform
-import resource
 import shutil
-import sys
 import time
 import traceback
 import warnings
@@ -26,6 +24,7 @@ from typing import Any
 from .digests import digest_path
 from .fulldisk import DiskFull, disk_of, errno_of_full, noticing_full_disks, said_of, scratch_disk_of
 from .inputs import open_inputs
+from .memory import forget_peak, peak_bytes
 from .product import ProductError
 from .scratch import scratch_folder
 from .stage import Context, DataError, NoWork, Stage, StageError, ports
@@ -178,7 +177,7 @@ def execute(order: Order, progress: Progress | None = None, note: Note | None = 
 
 def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -> Record:
     store = Store(order.run)
-    _forget_peak()
+    forget_peak()
     started, cpu = time.perf_counter(), time.process_time()
     with store.publishing(*order.task) as folder, scratch_folder(order.run) as scratch, _on_disks(order.run, folder, scratch):
         kept = store.checkpoint_folder(*order.task)
@@ -196,7 +195,7 @@ def _run(order: Order, log: logging.Logger, lines: _Lines, progress: Progress) -
         facts = {
             "seconds": round(time.perf_counter() - started, 4),
             "cpu_seconds": round(time.process_time() - cpu, 4),
-            "peak_bytes": _peak_bytes(),
+            "peak_bytes": peak_bytes(),
             "attempt": order.attempt,
             "batch": order.batch,
             "memory": order.memory,
@@ -222,20 +221,6 @@ def _on_disks(run: str, folder: Path, scratch: Path) -> contextlib.AbstractConte
     if scratch.stat().st_dev != folder.stat().st_dev:
         places[scratch_disk_of(scratch)] = scratch
     return noticing_full_disks(places)
-
-
-def _forget_peak() -> None:
-    """Have the peak of this process's memory counted anew, where the system can: a task is not charged with those before it."""
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as switch:
-        switch.write("5")
-
-
-def _peak_bytes() -> int:
-    """Return the most memory that this process has held since it was told to forget."""
-    # What getrusage says outlives the start of a program: a worker would be charged with the memory of the process that started it.
-    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status", encoding="ascii", errors="replace") as lines:
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _store(stage: Stage, made: Mapping[str, Any], folder: Path) -> dict[str, Stored]:

@@ -19,7 +19,7 @@ from dask_jobqueue.slurm import SLURMJob
 from distributed.core import Status
 from distributed.deploy.adaptive import Adaptive
 
-from . import script
+from . import script, tls
 from .dask import Pool
 from .jobs import Jobs
 from .site import BatchSite, Request, in_bytes
@@ -35,7 +35,10 @@ _FIRST_LOOK, _LATER_LOOKS = 2.0, 30.0
 """Seconds until the batch system is asked for a job whose worker is gone; and between further questions, which grow to this."""
 
 _TRIES = 3
-"""So many jobs in succession may be refused, or end without a worker, until the engine gives up."""
+"""So often in succession jobs may be refused, or end without a worker, until the engine gives up."""
+
+_SUBMIT_AT_ONCE = 8
+"""Jobs that are submitted at the same time."""
 
 
 class _WorkerJob:
@@ -43,6 +46,7 @@ class _WorkerJob:
 
     jobs: Jobs
     pool: str
+    gate: asyncio.Semaphore
     refusal: Exception | None = None
 
     @property
@@ -53,7 +57,8 @@ class _WorkerJob:
     async def start(self) -> None:
         """Submit the job and write down its id."""
         try:
-            await super().start()  # type: ignore[misc]
+            async with self.gate:
+                await super().start()  # type: ignore[misc]
         except Exception as error:
             self.refusal = error
             self.status = Status.failed
@@ -87,7 +92,7 @@ _JOBS: dict[str, Any] = {"slurm": SLURMJob, "pbs": PBSJob, "htcondor": _Bash, "l
 
 def job_class(engine: str, jobs: Jobs, pool: str) -> Any:
     """Return dask-jobqueue's job of a batch system as one that is written down in `jobs`."""
-    return type("Job", (_WorkerJob, _JOBS[engine]), {"jobs": jobs, "pool": pool})
+    return type("Job", (_WorkerJob, _JOBS[engine]), {"jobs": jobs, "pool": pool, "gate": asyncio.Semaphore(_SUBMIT_AT_ONCE)})
 
 
 class Demand(Adaptive):
@@ -99,6 +104,10 @@ class Demand(Adaptive):
         """Look after the jobs, then submit or cancel some."""
         with contextlib.suppress(NoAnswer):  # is asked again; nothing is lost meanwhile
             await self.cluster.look_after_jobs()
+        if time.monotonic() < self.cluster.submit_from:
+            return
+        idle = 0.0 if self.cluster.keeps_others_waiting() else self.cluster.idle
+        self.wait_count = max(1, round(idle / _INTERVAL))
         await super().adapt()
 
 
@@ -107,12 +116,17 @@ class BatchCluster(JobQueueCluster):
 
     Attributes:
         trouble: why there will be no worker, in one line; "" while all is well.
+        queued: a job of this pool waits in the queue.
+        submit_from: when jobs are submitted again, after one was refused.
+        idle: seconds after which a worker with nothing to do is given back.
     """
 
-    def __init__(self, system: System, pool: str, **options: Any) -> None:
-        self.trouble = ""
-        self.system, self.pool = system, pool
-        self._failures: list[str] = []
+    def __init__(self, system: System, pool: str, idle: float, run: list[BatchCluster], **options: Any) -> None:
+        self.trouble, self.queued, self.submit_from = "", False, 0.0
+        self.system, self.pool, self.idle = system, pool, idle
+        self._run = run
+        self._failures = 0
+        self._refused_pause = _INTERVAL
         self._came: set[str] = set()
         self._missing: set[str] = set()
         self._look, self._pause = 0.0, _FIRST_LOOK
@@ -123,32 +137,46 @@ class BatchCluster(JobQueueCluster):
         here = {str(worker["name"]) for worker in self.scheduler_info["workers"].values()}
         self._came |= here
         if here:
-            self._failures.clear()
-        for name, job in list(self.workers.items()):
-            if job.refusal is not None:  # Dask raises it where nobody listens
-                self._failed(submit_error(self.system, job.refusal))
+            self._failures = 0
+        refused = {name: job.refusal for name, job in self.workers.items() if job.refusal is not None}
+        if refused:  # Dask raises it where nobody listens
+            self.submit_from = time.monotonic() + self._refused_pause
+            self._refused_pause = min(2 * self._refused_pause, _LATER_LOOKS)
+            self._failed(submit_error(self.system, next(iter(refused.values()))))
+            for name in refused:
                 self._forget(name)
         missing = {name for name in self.workers if str(name) not in here}
         if missing - self._missing:
             self._look, self._pause = time.monotonic() + _FIRST_LOOK, _FIRST_LOOK
+            self._refused_pause = _INTERVAL
         self._missing = missing
+        self.queued = self.queued and bool(missing)
         if not missing or time.monotonic() < self._look:
             return
         self._pause = min(2 * self._pause, _LATER_LOOKS)
         self._look = time.monotonic() + self._pause
         ids = {self.workers[name].job_id: name for name in missing}
         states = await asyncio.to_thread(self.system.states, list(ids))
+        self.queued = any(not state.running for state in states.values())
+        early = ""
         for job, name in ids.items():
             state = states.get(job)
             if name in self.workers and (state is None or state.reason.startswith("held")):
                 await self.workers[name].close()
-                if str(name) not in self._came:
-                    self._failed(f"job {job} {state.reason if state else f'ended before its worker came up; {self._last_words(job)}'}")
                 self._forget(name)
+                if str(name) not in self._came:
+                    early = f"job {job} {state.reason if state else f'ended before its worker came up; {self._last_words(job)}'}"
+        if early:
+            self._failed(early)
+
+    def keeps_others_waiting(self) -> bool:
+        """Tell whether jobs of other pools of the run wait in the queue, perhaps for what idle workers of this one hold."""
+        return any(other.queued for other in self._run if other is not self)
 
     def _failed(self, why: str) -> None:
-        self._failures.append(why)
-        if len(self._failures) >= _TRIES:
+        """Count a time at which jobs were refused, or ended without a worker, while there is no worker at all."""
+        self._failures += 1
+        if self._failures >= _TRIES:
             self.trouble = f"{self.system.name}, pool {self.pool}: {why}"
 
     def _forget(self, name: Any) -> None:
@@ -192,6 +220,7 @@ class BatchResources:
 
     def __post_init__(self) -> None:
         self._jobs = Jobs(self.run, self.site.engine)
+        self._clusters: list[BatchCluster] = []
         self._names = {request: name for name, request in self.site.kinds().items()}
         self._most = in_bytes(self.site.memory_max) if self.site.memory_max else None
 
@@ -214,27 +243,38 @@ class BatchResources:
         """Return the site's limit on the seconds of a task, None where it has none."""
         return self.site.time_limit_of(use)
 
+    def _secure(self) -> Any:
+        """Return the run's certificate, made when the first pool starts."""
+        if not self._clusters:
+            self._security = tls.make(self.run)
+        return self._security
+
     def _start(self, pool: str, request: Request) -> BatchCluster:
         dask.config.set({"distributed.deploy.lost-worker-timeout": "60s"})  # a nanny needs a while to start a worker anew
         logs = self.run / LOGS
         logs.mkdir(exist_ok=True)
         name = f"{self.run.name}-{pool}"
+        security = self._secure()
         cluster = BatchCluster(
             SYSTEMS[self.site.engine],
             pool,
+            self.site.idle,
+            self._clusters,
             name=name,
             job_cls=job_class(self.site.engine, self._jobs, pool),
+            security=security,
+            protocol="tls" if security else None,  # with "tls://", as dask-jobqueue would say, a worker takes another address than with tcp
             scheduler_options=scheduler_options(self.site),
             silence_logs="critical",
             **script.options(self.site, request, name, logs),
         )
+        self._clusters.append(cluster)
         # The shortest of target durations: a worker for each task, however long tasks take.
         cluster.adapt(
             Adaptive=Demand,
             minimum=request.minimum,
             maximum=request.maximum,
             interval=_INTERVAL,
-            wait_count=max(1, round(self.site.idle / _INTERVAL)),
             target_duration="1us",
         )
         return cluster

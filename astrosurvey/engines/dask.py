@@ -89,6 +89,10 @@ _SCHEDULER = {
 """Dask's settings for the schedulers of this process."""
 
 
+_REMEMBERED = 10_000
+"""Ends of workers that are remembered; an address comes back some day."""
+
+
 @dataclass
 class Open:
     """A pool that has been started, and what is in flight on it."""
@@ -149,6 +153,8 @@ class DaskEngine:
         try:
             (future,) = opened.client.get({key: Task(key, run_on_worker, order, _data_producer=True)}, [key], sync=False)
         except Exception as error:
+            if opened.client.status == "running":
+                raise
             raise _gone(error) from error
         opened.orders[future] = order
         future.add_done_callback(lambda done: self._heard.put((self._finished, (opened, done))))
@@ -160,10 +166,13 @@ class DaskEngine:
         for name in ("distributed", "tornado.application"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         dask.config.set(_SCHEDULER)
-        cluster = pool.start()
-        client = Client(cluster)
+        try:
+            cluster = pool.start()
+            client = Client(cluster)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise Stop(f"stopped: the workers could not be started: {' '.join(str(error).split())}") from error
         client.subscribe_topic(EXITS, lambda event: self._heard.put((self._ended, (event[1],))))
-        client.subscribe_topic(OUTCOMES, lambda event: self._tell(event[1]))
+        client.subscribe_topic(OUTCOMES, lambda event: self._heard.put((self._tell, (event[1],))))
         client.subscribe_topic(NOTES, lambda event: self._heard.put((self._note, event[1])))
         client.subscribe_topic(PROGRESS, lambda event: self._progress(*event[1]))
         return Open(cluster, client)
@@ -185,10 +194,10 @@ class DaskEngine:
 
     def _look_after_clusters(self) -> None:
         for opened in self._open.values():
-            if trouble := getattr(opened.cluster, "trouble", ""):
-                raise Stop(f"stopped: {trouble}")
             if opened.client.status == "closed":
                 raise _gone("connection closed")
+            if trouble := getattr(opened.cluster, "trouble", ""):
+                raise Stop(f"stopped: {trouble}")
 
     def _finished(self, opened: Open, future: Any) -> None:
         """Take a future that is done: its task has told its outcome, or its worker was lost, or Dask has something to say."""
@@ -216,8 +225,8 @@ class DaskEngine:
             until, worker, error, order = lost
             if outcome := self._told.pop(order.ident, None) or _published(order):
                 self._outcomes.append(outcome)
-            elif worker in self._exits or time.monotonic() > until:
-                self._outcomes.append(Outcome(order, failure=failure_of(order, self._exits.get(worker), error)))
+            elif ((ended := self._exits.get(worker)) and ended.code is not None) or time.monotonic() > until:
+                self._outcomes.append(Outcome(order, failure=failure_of(order, ended, error)))
             else:
                 waiting.append(lost)
         self._lost = waiting
@@ -228,7 +237,10 @@ class DaskEngine:
 
     def _ended(self, said: dict[str, Any]) -> None:
         ended = Exit(**said)
+        self._exits.pop(ended.worker, None)  # the newest last
         self._exits[ended.worker] = ended
+        if len(self._exits) > _REMEMBERED:
+            del self._exits[next(iter(self._exits))]
 
     def _note(self, stage: str, tile: str | None, text: str) -> None:
         if self.on_note:
@@ -237,6 +249,19 @@ class DaskEngine:
     def _progress(self, stage: str, tile: str | None, done: int, total: int) -> None:
         if self.on_progress:
             self.on_progress((stage, tile), done, total)
+
+    def recall(self) -> list[Order]:
+        """Take back the orders that wait at a scheduler for a worker to be free, or to come."""
+        recalled = []
+        for opened in self._open.values():
+            try:
+                begun = {key for keys in opened.client.processing().values() for key in keys}
+            except Exception as error:
+                raise _gone(error) from error
+            waiting = [future for future in opened.orders if future.key not in begun and future.status == "pending"]
+            recalled += [opened.orders.pop(future) for future in waiting]
+            opened.client.cancel(waiting, force=True)
+        return recalled
 
     def cancel(self) -> None:
         """Forget the tasks in flight."""

@@ -41,8 +41,17 @@ class LocalEngine(DaskEngine):
 def _cluster(workers: int, memory_limit: str | int, gpus: int, preload: Sequence[str]) -> Any:
     from distributed import LocalCluster
 
+    class Workers(LocalCluster):
+        """Nannies of this process; one whose worker cannot be started again gives up, and Dask does not say so."""
+
+        @property
+        def trouble(self) -> str:
+            """Why the run cannot go on."""
+            at_work = any(nanny.status.name not in ("closing", "closed", "failed") for nanny in self.workers.values())
+            return "" if at_work else "no worker is left on this machine, and none could be started again"
+
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
-    return LocalCluster(
+    return Workers(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,

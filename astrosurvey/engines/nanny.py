@@ -16,10 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 from distributed.system import MEMORY_LIMIT
 
-from .exits import EXITS, HUNG_FILE, Exit
+from ..core.memory import held_bytes, peak_bytes
+from .exits import EXITS, HUNG_FILE, NEAR, Exit
 from .worker import LEAVE_AT
 
 LIFETIME = "ASTROSURVEY_LIFETIME"
@@ -57,7 +57,7 @@ class _Watch:
 
         self.nanny = nanny
         self.limit = nanny.memory_manager.memory_limit
-        self.pid, self.peak, self.over, self.oom_kills = 0, 0, False, _oom_kills()
+        self.pid, self.peak, self.over, self.near, self.oom_kills = 0, 0, False, False, _oom_kills()
         descriptor, name = tempfile.mkstemp(prefix="astrosurvey-hung-")
         os.close(descriptor)
         self.hung = Path(name)
@@ -73,22 +73,31 @@ class _Watch:
         if not pid:
             return
         if pid != self.pid:
-            self.pid, self.peak, self.over, self.oom_kills = pid, 0, False, _oom_kills()
-        with contextlib.suppress(psutil.Error):
-            held = psutil.Process(pid).memory_info().rss
-            self.peak = max(self.peak, held)
-            if self.limit and held > _ALLOWED * self.limit:
-                self.over = True
-                os.kill(pid, signal.SIGKILL)
+            self.pid, self.over, self.near, self.oom_kills = pid, False, False, _oom_kills()
+        held, self.peak = held_bytes(pid), peak_bytes(pid) or self.peak
+        if self.limit and held > _ALLOWED * self.limit:
+            self.over = True
+            os.kill(pid, signal.SIGKILL)
+        elif self.limit and self.near != (held > NEAR * self.limit):
+            self.near = not self.near  # told at once: a batch system may end this nanny together with its worker
+            self.nanny.log_event(EXITS, asdict(self.state(peak=held if self.near else 0)))
+
+    def state(self, **known: Any) -> Exit:
+        """Return what is known of the worker, alive or not."""
+        return Exit(str(self.nanny.worker_address), limit=self.limit or MEMORY_LIMIT, **known)
 
     async def ended(self, code: int) -> None:
         """Publish how the worker ended, end what it left running, and let Dask start the next."""
         self.end_group()
         traceback = self.hung.read_text(encoding="utf-8", errors="replace")
         self.hung.write_text("")
-        out_of_memory = self.over or (code == -signal.SIGKILL and _oom_kills() > self.oom_kills)
-        leaving = self.nanny.status.name not in ("init", "starting", "running")
-        told = Exit(str(self.nanny.worker_address), code, leaving, out_of_memory, self.peak, self.limit or MEMORY_LIMIT, traceback)
+        told = self.state(
+            code=code,
+            leaving=self.nanny.status.name not in ("init", "starting", "running"),
+            memory=self.over or (code == -signal.SIGKILL and _oom_kills() > self.oom_kills),
+            peak=self.peak,
+            traceback=traceback,
+        )
         with contextlib.suppress(OSError):  # where the scheduler is gone, nobody asks
             await self.nanny.scheduler.log_event(topic=EXITS, msg=asdict(told))
         await self.restart(code)
@@ -100,8 +109,9 @@ class _Watch:
 
     def end_group(self) -> None:
         """End the processes that the worker's tasks started; the worker leads their group."""
-        with contextlib.suppress(OSError):
-            os.killpg(self.pid, signal.SIGKILL)
+        if self.pid:  # 0 would be the nanny's own
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
 
 
 def _oom_kills() -> int:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from . import tls
 from .site import BatchSite, Request
 
 WORKER = ("--preload", "astrosurvey.engines.worker", "--preload", "astrosurvey.plugins", "--preload-nanny", "astrosurvey.engines.nanny")
@@ -144,7 +145,7 @@ def _lsf_unit() -> str:
 _BY_SYSTEM = {"slurm": _slurm, "pbs": _pbs, "htcondor": _htcondor, "lsf": _lsf}
 
 
-def job_script(job: Any, site: BatchSite, request: Request, name: str, logs: Path, *, scheduler: str = "tcp://COORDINATOR:PORT") -> str:
+def job_script(job: Any, site: BatchSite, request: Request, name: str, logs: Path, *, scheduler: str = "tls://COORDINATOR:PORT") -> str:
     """Return the script that is submitted for a job.
 
     Args:
@@ -156,5 +157,6 @@ def job_script(job: Any, site: BatchSite, request: Request, name: str, logs: Pat
         scheduler: the address at which the worker finds the coordinator.
     """
     with tempfile.TemporaryDirectory() as folder:  # dask-jobqueue makes the folder; a script that is only looked at shall leave none
-        made: str = job(scheduler, name=f"{name}-0", **options(site, request, name, Path(folder))).job_script()
+        secure = {"protocol": "tls", "security": tls.security_in(logs.parent / tls.FOLDER)}
+        made: str = job(scheduler, name=f"{name}-0", **options(site, request, name, Path(folder)), **secure).job_script()
         return made.replace(folder, str(logs))

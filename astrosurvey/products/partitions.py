@@ -39,6 +39,8 @@ class PartitionedCatalog(Catalog):
     _rows: pa.Table | None
 
     def __init__(self, folder: Path) -> None:
+        if not (folder / CARD).is_file():
+            raise ProductError(f"{folder} is a folder but no catalogue in partitions: it has no {CARD}")
         card = read_card(folder / CARD, self.kind, "table", "meta", "columns", "partitions")
         try:
             cells = {Partition(int(part["order"]), int(part["pixel"])): int(part["rows"]) for part in card["partitions"]}

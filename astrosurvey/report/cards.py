@@ -79,8 +79,8 @@ def _card(run: Run, stage: str, outputs: dict[str, list[Flow]]) -> Card:
     facts = [run.records[stage, tile].facts for tile in run.tiles_of(stage)]
     facts = [f for f in facts if isinstance(f, dict)]
     seconds = _numbers(facts, "seconds")
-    warnings = _grouped((str(w), tile) for tile in run.tiles_of(stage) for w in _list(run.records[stage, tile].facts, "warnings"))
-    failures = _failures([f for f in run.failed if f.stage == stage])
+    warned, warnings = _grouped((str(w), tile) for tile in run.tiles_of(stage) for w in _list(run.records[stage, tile].facts, "warnings"))
+    failing, failures = _failures([f for f in run.failed if f.stage == stage])
     known = [(state, counts[state]) for state in STATES if counts[state]]
     known += sorted((state, number) for state, number in counts.items() if state not in STATES and number)
     return Card(
@@ -92,9 +92,9 @@ def _card(run: Run, stage: str, outputs: dict[str, list[Flow]]) -> Card:
         seconds=sum(seconds),
         inputs=_inputs(run, stage, outputs),
         outputs=outputs[stage],
-        warnings=warnings[:MOST_GROUPS],
-        failures=failures[:MOST_GROUPS],
-        hidden=max(len(warnings) - MOST_GROUPS, 0) + max(len(failures) - MOST_GROUPS, 0),
+        warnings=warnings,
+        failures=failures,
+        hidden=warned - len(warnings) + failing - len(failures),
     )
 
 
@@ -112,6 +112,9 @@ def _measures(facts: list[dict[str, Any]], seconds: list[float], retries: int) -
     devices = sorted({str(f["device"]) for f in facts if f.get("device")})
     if devices:
         measures.append(("device", ", ".join(devices)))
+    gpus = sorted({str(f["gpu"]) for f in facts if f.get("device") == "cuda" and f.get("gpu")})
+    if gpus:
+        measures.append(("visible GPUs", " · ".join(gpus)))
     if retries:
         measures.append(("retries", text.number(retries)))
     return measures
@@ -158,23 +161,25 @@ def _together(values: list[Any]) -> str:
     return ", ".join(different[:3]) + (f" and {len(different) - 3} others" if len(different) > 3 else "")
 
 
-def _failures(failed: list[FailedTask]) -> list[Group]:
+def _failures(failed: list[FailedTask]) -> tuple[int, list[Group]]:
+    """Return how many kinds of failures there are, and the most frequent of them."""
     groups: dict[str, list[FailedTask]] = {}
     for failure in failed:
         groups.setdefault(_shape(f"{failure.kind}: {failure.message}", failure.tile), []).append(failure)
     ranked = sorted(groups.values(), key=len, reverse=True)
-    return [
+    return len(ranked), [
         Group(len(group), f"{group[0].kind}: {group[0].message}", _where([f.tile for f in group]), group[0].command, group[0].traceback)
-        for group in ranked
+        for group in ranked[:MOST_GROUPS]
     ]
 
 
-def _grouped(messages: Iterable[tuple[str, str]]) -> list[Group]:
+def _grouped(messages: Iterable[tuple[str, str]]) -> tuple[int, list[Group]]:
+    """Return how many kinds of messages there are, and the most frequent of them."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for message, tile in messages:
         groups.setdefault(_shape(message, tile), []).append((message, tile))
     ranked = sorted(groups.values(), key=len, reverse=True)
-    return [Group(len(group), group[0][0], _where([tile for _, tile in group])) for group in ranked]
+    return len(ranked), [Group(len(group), group[0][0], _where([tile for _, tile in group])) for group in ranked[:MOST_GROUPS]]
 
 
 def _shape(message: str, tile: str) -> str:

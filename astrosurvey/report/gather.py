@@ -17,25 +17,37 @@ from ..core.history import History
 from ..core.problems import PipelineError
 from ..core.store import Record, Store, Stored
 
-_FACTS = ("seconds", "cpu_seconds", "peak_bytes", "device", "attempt", "warnings")
+_FACTS = ("seconds", "cpu_seconds", "peak_bytes", "device", "gpu", "attempt", "warnings")
 WITH_PRODUCTS = frozenset({"done", "cached", "empty"})
 
 
 @dataclass(frozen=True)
 class FailedTask:
-    """What `failures/<stage>/<tile>/` tells about a task.
-
-    Attributes:
-        command: the command line that runs the task alone.
-    """
+    """What `failures/<stage>/<tile>/` tells about a task; what is long is read when it is asked for."""
 
     stage: str
     tile: str
     kind: str
     message: str
     attempts: int
-    traceback: str
-    command: str
+    folder: Path
+
+    @property
+    def traceback(self) -> str:
+        """Where in the stage it went wrong."""
+        try:
+            return str(json.loads((self.folder / "error.json").read_bytes()).get("traceback", ""))
+        except (OSError, ValueError, AttributeError):
+            return ""
+
+    @property
+    def command(self) -> str:
+        """The command line that runs the task alone: what is left of its script without comments."""
+        try:
+            lines = (self.folder / "reproduce.sh").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(line for line in lines if line.strip() and not line.startswith("#"))
 
 
 @dataclass
@@ -62,6 +74,7 @@ class Run:
     records: dict[tuple[str, str], Record] = field(default_factory=dict)
     failed: list[FailedTask] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    _products: dict[str, list[tuple[str, str, Stored, Path]]] = field(default_factory=dict)
 
     @cached_property
     def store(self) -> Store:
@@ -117,12 +130,16 @@ class Run:
             names.sort(key=lambda tile: (order.get(tile, len(order)), tile))
         return tiles
 
-    def products(self, stage: str) -> Iterator[tuple[str, str, Stored, Path]]:
-        """Yield (tile, port, what is recorded of it, its path) of every product of a stage; it is read from `store.get(path)`."""
-        for tile in self.tiles_of(stage):
-            record = self.records[stage, tile]
-            for port, stored in record.outputs.items():
-                yield tile, port, stored, self.store.folder(stage, tile) / stored.file
+    def products(self, stage: str) -> list[tuple[str, str, Stored, Path]]:
+        """Return (tile, port, what is recorded of it, its path) of every product of a stage; it is read from `store.get(path)`."""
+        if stage not in self._products:
+            folders = ((tile, self.store.folder(stage, tile)) for tile in self.tiles_of(stage))
+            self._products[stage] = [
+                (tile, port, stored, folder / stored.file)
+                for tile, folder in folders
+                for port, stored in self.records[stage, tile].outputs.items()
+            ]
+        return self._products[stage]
 
     def inputs(self, stage: str) -> dict[str, str]:
         """Return where a stage's inputs come from: {port: "stage.port"}."""
@@ -225,17 +242,7 @@ def _failures(run: Run) -> Iterator[FailedTask]:
         try:
             error = json.loads((folder / "error.json").read_bytes())
             kind, message, attempts = str(error["kind"]), str(error["message"]), int(error["attempts"])
-            trace = str(error.get("traceback", ""))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             run.problems.append(f"{folder.relative_to(run.root)}/error.json cannot be read")
-            kind, message, attempts, trace = "unknown", "the record of the failure cannot be read", 0, ""
-        yield FailedTask(stage, tile, kind, message, attempts, trace, _command(folder / "reproduce.sh"))
-
-
-def _command(script: Path) -> str:
-    """Return the command that a reproduce script runs: what is left without comments."""
-    try:
-        lines = script.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    return "\n".join(line for line in lines if line.strip() and not line.startswith("#"))
+            kind, message, attempts = "unknown", "the record of the failure cannot be read", 0
+        yield FailedTask(stage, tile, kind, message, attempts, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ..stages.sbi.calibration.check import Calibration
 
 MOST_CALIBRATIONS, MOST_STAGES, MOST_CORNERS = 4, 4, 6
+MOST_TILES = 1000
+"""The products of so many tiles are opened."""
 MOST_RANKS = 6
 """Parameters whose rank histograms are shown."""
 MOST_BYTES = 400_000_000
@@ -90,7 +93,7 @@ def make_inference(run: Run) -> InferenceSection:
 
     section = InferenceSection()
     for stage in run.stages:
-        for _, port, stored, path in run.products(stage):
+        for _, port, stored, path in run.products(stage)[:MOST_TILES]:
             if stored.kind == "metrics" and port in ("calibration", "metrics") and len(section.verdicts) < MOST_CALIBRATIONS:
                 found = of_metrics(Metrics.read(run.store.get(path)))
                 if found is not None:
@@ -102,6 +105,8 @@ def make_inference(run: Run) -> InferenceSection:
             section.notes.append(f"The posteriors of {stage} are too many to be opened for this page.")
         else:
             section.answers.append(_answers(run, stage))
+            if (tiles := len(run.tiles_of(stage))) > MOST_TILES:
+                section.notes.append(f"Posteriors of {stage} are counted on the first {MOST_TILES} of {tiles} tiles.")
     return section
 
 
@@ -178,10 +183,11 @@ def _answers(run: Run, stage: str) -> Answers:
     tiles: dict[str, dict[str, Path]] = {}
     for tile, _, stored, path in run.products(stage):
         if _table(stored) in ("posterior", "posterior_sample"):
-            tiles.setdefault(tile, {})[_table(stored)] = run.store.get(path)
+            tiles.setdefault(tile, {})[_table(stored)] = path
     priors = _priors(run, stage)
     each = max(1, MOST_CORNERS // max(len(tiles), 1))
-    for tile, paths in tiles.items():
+    for tile, stored_at in islice(tiles.items(), MOST_TILES):
+        paths = {table: run.store.get(path) for table, path in stored_at.items()}
         wanted = ["posterior_id", "parameter_names", "parameter_units", "flags", *ABOUT]
         there = pq.read_schema(paths["posterior"]).names
         posterior = pq.read_table(paths["posterior"], columns=[name for name in wanted if name in there])
@@ -203,7 +209,8 @@ def _together(run: Run, stage: str) -> list[tuple[str, str]]:
     from ..products import Metrics
     from ..stages.sbi.calibration.misspecification import LEVEL
 
-    read = [Metrics.read(run.store.get(path)) for _, port, _, path in run.products(stage) if port == "likeness"]
+    paths = [path for _, port, _, path in run.products(stage) if port == "likeness"][:MOST_TILES]
+    read = [Metrics.read(run.store.get(path)) for path in paths]
     p = np.array([metric.value for metrics in read for metric in metrics.values if metric.name == "together_p"])
     known = p[np.isfinite(p)]
     return [("tiles unlike the simulations as a whole", f"{(known <= LEVEL).sum()} of {len(known)}")] if len(known) else []

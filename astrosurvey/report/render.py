@@ -35,6 +35,7 @@ _PAGE = Path(__file__).parent / "page"
 _STYLES = ("base.css", "sections.css")
 _SCRIPTS = ("data.js", "view.js", "sky.js", "panel.js", "main.js")
 _POLICY = ("style-src 'unsafe-inline'", "img-src data:", "base-uri 'none'", "form-action 'none'")
+MOST_NOTES = 100
 T = TypeVar("T")
 
 
@@ -96,7 +97,8 @@ def report(root: Path) -> str:
         "data": attempt("The map", lambda: text.embedded(_data(sky, sources, truth)), text.embedded(_data(Sky(), Shown(), Truth()))),
     }
     parts = (sky, sources, truth, spectra, clusters, inference)
-    context["notes"] = [*run.problems, *(note for part in parts for note in part.notes), *notes, *uncited]
+    said = [*run.problems, *(note for part in parts for note in part.notes), *notes, *uncited]
+    context["notes"] = said[:MOST_NOTES] + ([f"{len(said) - MOST_NOTES} further notes are left out."] if len(said) > MOST_NOTES else [])
     return page("index.html.j2", context)
 
 

@@ -24,6 +24,8 @@ MOST_SPECTRA = 12
 MOST_WRONG = 4
 MOST_BYTES = 400_000_000
 """Of one spectra product, fits included; larger ones are not opened for the page."""
+MOST_TILES = 1000
+"""The catalogues of so many tiles are opened."""
 MOST_POINTS = 4000
 SOLUTIONS, TOP_LABELS, TOP_LINES = 5, 3, 8
 SEEN = 3.0
@@ -107,7 +109,9 @@ def make_spectra(run: Run) -> SpectraSection:
         return section
     tables = _Tables(run)
     _compare(tables, section)
-    for tile, path, size in source:
+    if len(source) > MOST_TILES:
+        section.notes.append(f"Spectra are compared on the first {MOST_TILES} of {len(source)} tiles.")
+    for tile, path, size in source[:MOST_SPECTRA]:
         fits = _fits(run, tile)
         if size + (fits.stat().st_size if fits else 0) > MOST_BYTES:
             section.notes.append(f"The spectra of {tile} are too many to be opened for this page.")
@@ -155,8 +159,9 @@ class _Tables:
         self._store = run.store
         self._paths: dict[str, list[tuple[str, Path]]] = {}
         for stage in run.stages:
-            for _, _, stored, path in run.products(stage):
-                if table := _table(stored):
+            first = set(run.tiles_of(stage)[:MOST_TILES])
+            for tile, _, stored, path in run.products(stage):
+                if (table := _table(stored)) and tile in first:
                     self._paths.setdefault(table, []).append((stage, path))
 
     def columns(self, table: str, key: str, names: Sequence[str], ids: np.ndarray | None = None) -> Iterator[tuple[str, Any]]:

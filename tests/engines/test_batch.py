@@ -153,3 +153,23 @@ def test_a_system_that_does_not_answer_is_no_news(slurm):
         SYSTEMS["slurm"].states(["17"])
     slurm.write("squeue", "#!/bin/sh\necho 'Unknown Job Id 17' >&2; exit 153\n")
     assert SYSTEMS["slurm"].states(["17"]) == {}
+
+
+def test_a_run_has_a_certificate_that_only_its_owner_reads(tmp_path):
+    from astrosurvey.engines import tls
+
+    security = tls.make(tmp_path)
+    assert security.require_encryption
+    assert security.get_connection_args("client")["ssl_context"] is not None
+    assert (tmp_path / "tls").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "tls" / "key.pem").stat().st_mode & 0o777 == 0o600
+    with_another = tls.make(tmp_path)
+    assert with_another.tls_worker_key == security.tls_worker_key
+
+
+def test_without_openssl_it_is_said(tmp_path, monkeypatch, caplog):
+    from astrosurvey.engines import tls
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tls.make(tmp_path) is None
+    assert "whoever reaches the port of this run's scheduler can run code as you" in caplog.text

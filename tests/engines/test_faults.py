@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -39,23 +40,26 @@ def run_json(folder):
 def test_one_run_with_every_fault_of_a_worker(toy_pipeline, tmp_path, monkeypatch):
     """A tile that kills its worker, one that wants too much memory twice, and one that hangs: all others are done."""
     monkeypatch.setenv("FAULTS", str(tmp_path))  # by which its processes are known
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     stages = {"make": {"use": "toy.make"}}
     for number, how in enumerate(("kill", "hog", "hang")):
         stages[how] = {"use": "toy.break", "in": "make", "tiles": [f"t000{number}"], "how": how}
     stages["hog"]["hoard"] = 2_400_000_000
-    pipeline = toy_pipeline(tiles={"count": 6}, stages=stages, run={"retries": 1, "time_limit": 8})
-    result = run_pipeline(pipeline, tmp_path, engine=lambda: LocalEngine(2, memory_limit="700MB"))
+    pipeline = toy_pipeline(tiles={"count": 6}, stages=stages, run={"retries": 1, "time_limit": 12})
+    result = run_pipeline(pipeline, tmp_path, engine=lambda: LocalEngine(2, memory_limit="700MB", gpus=2))
     failures = {(stage, tile): failure for stage, tile, failure in result.failures}
-    assert set(failures) == {("kill", "t0000"), ("hog", "t0001"), ("hang", "t0002")}
+    assert set(failures) == {("kill", "t0000"), ("hog", "t0001"), ("hang", "t0002")}, failures
     assert sum(n for (_, state), n in result.counts.items() if state is State.DONE) == 6 + 3 * 5
     assert "signal 9 (SIGKILL)" in failures["kill", "t0000"].message
     assert "its limit is 700 MB" in failures["hog", "t0001"].message
-    assert "was not done after 8 s" in failures["hang", "t0002"].message
+    assert "was not done after 12 s" in failures["hang", "t0002"].message
     trace = (result.store.failure_folder("hang", "t0002") / "traceback.txt").read_text()
     assert "toy.py" in trace
     sleeping = [p.info["environ"] or {} for p in psutil.process_iter(["name", "environ"]) if p.info["name"] == "sleep"]
     assert str(tmp_path) not in [environ.get("FAULTS") for environ in sleeping], "a child of the stage goes on"
     assert run_json(tmp_path)["retries"] == 3
+    records = [result.store.record(*name) for name, state in result.states.items() if state is State.DONE]
+    assert {record.facts["gpu"] for record in records} == {"5", "7"}, "each worker sees one of the visible GPUs"
 
 
 def test_a_task_whose_worker_died_once_its_record_was_published_is_done(toy_pipeline, tmp_path):
@@ -130,3 +134,40 @@ def test_a_scheduler_that_is_gone_stops_the_run(toy_pipeline, tmp_path):
     result = run_pipeline(pipeline, tmp_path, engine=lambda: engine, listeners=[lose])
     assert result.exit_code == ExitCode.STOPPED
     assert result.stopped.startswith("stopped: the Dask scheduler of this run is gone")
+
+
+STARTS_ONCE = """
+import os
+from pathlib import Path
+
+def dask_setup(worker):
+    if Path(os.environ["STARTED"]).exists():
+        os._exit(1)
+    Path(os.environ["STARTED"]).touch()
+"""
+
+
+def test_workers_that_cannot_be_started_again_stop_the_run(toy_pipeline, tmp_path, monkeypatch):
+    monkeypatch.setenv("STARTED", str(tmp_path / "started"))
+    (tmp_path / "once.py").write_text(STARTS_ONCE)
+    stages = {"make": {"use": "toy.make"}, "break": {"use": "toy.break", "in": "make", "tiles": ["t0000"], "how": "kill"}}
+    pipeline = toy_pipeline(tiles={"count": 2}, stages=stages)
+    engine = LocalEngine(1, memory_limit=0, preload=[str(tmp_path / "once.py")])
+    result = run_pipeline(pipeline, tmp_path / "run", engine=lambda: engine)
+    assert result.exit_code == ExitCode.STOPPED
+    assert "no worker is left on this machine" in result.stopped
+
+
+def test_the_first_signal_does_not_wait_for_workers_that_have_not_come(toy_pipeline, tmp_path):
+    pipeline = toy_pipeline(tiles={"count": 3}, stages={"make": {"use": "toy.make"}})
+
+    def interrupt(event):
+        if event.kind == "task_started" and event.tile == "t0002":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def start():
+        return LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0")
+
+    result = run_pipeline(pipeline, tmp_path, engine=lambda: DaskEngine(OnePool(Pool("", 3, start))), listeners=[interrupt])
+    assert result.exit_code == ExitCode.INTERRUPTED
+    assert result.counts == {("make", State.PENDING): 3}

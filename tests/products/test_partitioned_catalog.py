@@ -136,6 +136,8 @@ def test_what_is_wrong_is_said(stored, tmp_path):
         Catalog.read(broken(lambda folder: shutil.copy(stored.files[-1], folder / first))).check()
     with pytest.raises(ProductError, match="is damaged"):
         Catalog.read(broken(lambda folder: (folder / CARD).write_text("{}")))
+    with pytest.raises(ProductError, match="no catalogue in partitions"):
+        Catalog.read(broken(lambda folder: (folder / CARD).unlink()))
     with pytest.raises(ProductError, match="is damaged"):
         Catalog.read(broken(lambda folder: (folder / first).write_bytes(b"no"))).column("ra")
     rows = catalogue().rows

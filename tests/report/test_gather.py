@@ -210,3 +210,25 @@ def test_unknown_products_are_summarised(tmp_path):
 
 def test_same_run_same_page(field):
     assert write(field).read_bytes() == write(field).read_bytes()
+
+
+def test_a_run_of_many_tiles_is_told_in_few_words(tmp_path):
+    runs.write_about(tmp_path, runs.STAGES)
+    for number in range(40):
+        runs.put(tmp_path, "sim", f"t{number}", {}, facts={"warnings": [f"{number} pixels of t{number} are bad"]})
+        runs.fail(tmp_path, "sky", f"t{number}", f"t{number} is cursed for the {number}th time")
+    run = gather(tmp_path)
+    (warning,) = card(run, "sim").warnings
+    assert (warning.count, warning.where) == (40, "on t0, t1, t10, t11 and 36 other tiles")
+    (failure,) = card(run, "sky").failures
+    assert failure.count == 40
+    assert "cursed" in failure.traceback
+    assert failure.command.endswith("--only sky")
+
+
+def test_no_page_has_notes_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("astrosurvey.report.render.MOST_NOTES", 3)
+    runs.write_about(tmp_path, runs.STAGES)
+    for number in range(10):
+        (tmp_path / "products" / "sky" / f"x{number}").mkdir(parents=True)
+    assert re.search(r"\d+ further notes are left out", render.report(tmp_path))

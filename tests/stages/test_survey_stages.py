@@ -107,6 +107,10 @@ def test_merge_in_partitions_is_the_same_catalogue(survey, merged, tmp_path):
         assert parts[port].rows.schema.equals(merged[port].rows.schema, check_metadata=True)
     assert list(parts["sources"].cells) == list(parts["photometry"].cells)
     assert parts["tiles"].rows.equals(merged["tiles"].rows)
+    for name, catalogs in (("whole", merged), ("parts", parts)):
+        (tmp_path / name).mkdir()
+        run(ExportFits, scratch=tmp_path / name, **{port: tiles_of(survey=catalogs[port]) for port in ("sources", "photometry")})
+    assert (tmp_path / "whole" / "catalog.fits").read_bytes() == (tmp_path / "parts" / "catalog.fits").read_bytes()
     backwards = [type(tiles)(tiles.names[::-1], lambda name, tiles=tiles: tiles[tiles.names.index(name)]) for tiles in survey[:2]]
     (tmp_path / "again").mkdir()
     again = run(MergeCatalogs, {"partition_rows": 300}, scratch=tmp_path / "again", sources=backwards[0], photometry=backwards[1])

@@ -18,7 +18,7 @@ from ...core.plan import State
 from ...core.run import ExitCode, RunResult, write_run
 from ...core.store import Store
 from ...core.task import Failure
-from .gather import Element, ended_for_memory, numbers, read_elements, start_of, tasks_of
+from .gather import Element, ended_for_memory, numbers, read_elements, start_of
 from .jobs import queued_elements, read_jobs
 from .layout import ArrayError, ArrayPlan, read_plan
 from .submit import submit
@@ -120,7 +120,7 @@ def _write(plan: ArrayPlan, elements: list[Element], open_: list[int], started: 
         out = Events(log, *listeners)
         said = {f"{stage}/{state}": number for (stage, state), number in counts.items()}
         about = {"exit_code": int(code), "counts": said, "seconds": round(ended - started, 2), "stopped": stopped}
-        for event in [start_of(plan, started, tasks_of(plan), device), *events, Event("run_finished", ended, data=about)]:
+        for event in [start_of(plan, started, device), *events, Event("run_finished", ended, data=about)]:
             out.pass_on(event)
     finally:
         log.close()

@@ -73,6 +73,10 @@ class SupervisedEngine:
         with contextlib.suppress(OSError):  # it has died meanwhile, which the next look finds
             self._connection.send(order)  # type: ignore[union-attr]
 
+    def recall(self) -> list[Order]:
+        """Have nothing to give back: the child begins a task at once."""
+        return []
+
     def as_completed(self, timeout: float) -> Iterator[Outcome]:
         """Yield the outcome of the running task, waiting up to `timeout` seconds for it.
 

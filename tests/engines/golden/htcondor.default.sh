@@ -19,7 +19,7 @@ periodic_remove = (JobStatus == 2) && (time() - EnteredCurrentStatus > 43200)
 accounting_group = group_survey
 requirements = (OpSysAndVer == "AlmaLinux9")
 
-Arguments = "-c 'source /opt/survey/bin/activate; export NUMBA_NUM_THREADS=2 OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 MKL_NUM_THREADS=2; export ASTROSURVEY_LIFETIME=38880; export ASTROSURVEY_SCRATCH=""$_CONDOR_SCRATCH_DIR""; mkdir -p ""$ASTROSURVEY_SCRATCH""; /opt/survey/bin/python -m distributed.cli.dask_worker tcp://COORDINATOR:PORT --name dr1-default-0 --nthreads 1 --memory-limit 3.73GiB --nanny --death-timeout 60 --local-directory $_CONDOR_SCRATCH_DIR --preload astrosurvey.engines.worker --preload astrosurvey.plugins --preload-nanny astrosurvey.engines.nanny --no-dashboard'"
+Arguments = "-c 'source /opt/survey/bin/activate; export NUMBA_NUM_THREADS=2 OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 MKL_NUM_THREADS=2; export ASTROSURVEY_LIFETIME=38880; export ASTROSURVEY_SCRATCH=""$_CONDOR_SCRATCH_DIR""; mkdir -p ""$ASTROSURVEY_SCRATCH""; /opt/survey/bin/python -m distributed.cli.dask_worker tls://COORDINATOR:PORT --name dr1-default-0 --nthreads 1 --memory-limit 3.73GiB --nanny --death-timeout 60 --local-directory $_CONDOR_SCRATCH_DIR --preload astrosurvey.engines.worker --preload astrosurvey.plugins --preload-nanny astrosurvey.engines.nanny --no-dashboard --protocol tls --tls-ca-file /runs/dr1/tls/cert.pem --tls-cert /runs/dr1/tls/cert.pem --tls-key /runs/dr1/tls/key.pem'"
 Executable = /bin/bash
 
 Queue

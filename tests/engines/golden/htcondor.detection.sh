@@ -20,7 +20,7 @@ accounting_group = group_survey
 request_gpus = 1
 requirements = (OpSysAndVer == "AlmaLinux9")
 
-Arguments = "-c 'source /opt/survey/bin/activate; export NUMBA_NUM_THREADS=8 OMP_NUM_THREADS=8 OPENBLAS_NUM_THREADS=8 MKL_NUM_THREADS=8; export ASTROSURVEY_LIFETIME=85860; export ASTROSURVEY_SCRATCH=""$_CONDOR_SCRATCH_DIR""; mkdir -p ""$ASTROSURVEY_SCRATCH""; /opt/survey/bin/python -m distributed.cli.dask_worker tcp://COORDINATOR:PORT --name dr1-detection-0 --nthreads 1 --memory-limit 16.00GiB --nanny --death-timeout 60 --local-directory $_CONDOR_SCRATCH_DIR --preload astrosurvey.engines.worker --preload astrosurvey.plugins --preload-nanny astrosurvey.engines.nanny --no-dashboard'"
+Arguments = "-c 'source /opt/survey/bin/activate; export NUMBA_NUM_THREADS=8 OMP_NUM_THREADS=8 OPENBLAS_NUM_THREADS=8 MKL_NUM_THREADS=8; export ASTROSURVEY_LIFETIME=85860; export ASTROSURVEY_SCRATCH=""$_CONDOR_SCRATCH_DIR""; mkdir -p ""$ASTROSURVEY_SCRATCH""; /opt/survey/bin/python -m distributed.cli.dask_worker tls://COORDINATOR:PORT --name dr1-detection-0 --nthreads 1 --memory-limit 16.00GiB --nanny --death-timeout 60 --local-directory $_CONDOR_SCRATCH_DIR --preload astrosurvey.engines.worker --preload astrosurvey.plugins --preload-nanny astrosurvey.engines.nanny --no-dashboard --protocol tls --tls-ca-file /runs/dr1/tls/cert.pem --tls-cert /runs/dr1/tls/cert.pem --tls-key /runs/dr1/tls/key.pem'"
 Executable = /bin/bash
 
 Queue

@@ -15,4 +15,4 @@ export NUMBA_NUM_THREADS=8 OMP_NUM_THREADS=8 OPENBLAS_NUM_THREADS=8 MKL_NUM_THRE
 export ASTROSURVEY_LIFETIME=85860
 export ASTROSURVEY_SCRATCH="$TMPDIR"
 mkdir -p "$ASTROSURVEY_SCRATCH"
-/opt/survey/bin/python -m distributed.cli.dask_worker tcp://COORDINATOR:PORT --name dr1-detection-0 --nthreads 1 --memory-limit 16.00GiB --nanny --death-timeout 60 --local-directory $TMPDIR --preload astrosurvey.engines.worker --preload astrosurvey.plugins --preload-nanny astrosurvey.engines.nanny --no-dashboard --interface ib0
+/opt/survey/bin/python -m distributed.cli.dask_worker tls://COORDINATOR:PORT --name dr1-detection-0 --nthreads 1 --memory-limit 16.00GiB --nanny --death-timeout 60 --local-directory $TMPDIR --preload astrosurvey.engines.worker --preload astrosurvey.plugins --preload-nanny astrosurvey.engines.nanny --no-dashboard --interface ib0 --protocol tls --tls-ca-file /runs/dr1/tls/cert.pem --tls-cert /runs/dr1/tls/cert.pem --tls-key /runs/dr1/tls/key.pem
