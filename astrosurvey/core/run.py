@@ -228,7 +228,7 @@ class Coordinator:
                     self.launch(engine, task)
             if not self.flying:
                 if self.later and not self.draining:
-                    time.sleep(max(self.later[0][0] - time.monotonic(), 0))
+                    time.sleep(min(max(self.later[0][0] - time.monotonic(), 0), 0.2))  # and look for signals in between
                     continue
                 return
             for outcome in engine.as_completed(0.2):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import functools
 import heapq
 import itertools
@@ -173,15 +172,14 @@ class Store:
             path: what `path` said.
             extracted: where copies are made; in a folder for the time of this process when left out.
 
-        Raises:
-            OSError: it is neither here nor there.
+        What is neither here nor there is left to who opens it.
         """
         if path.exists():
             return path
         stage, *_, tile, _ = path.relative_to(self.root / "products").parts
         packed = self.packed(stage, tile)
         if packed is None or packed.size(path.name) is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+            return path
         return (extracted or _extracted()).get(path, packed)
 
     @contextlib.contextmanager

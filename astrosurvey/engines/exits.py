@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,13 +71,17 @@ def _reason(code: int) -> str:
 
 @contextlib.contextmanager
 def ending_after(seconds: float | None) -> Iterator[None]:
-    """End this process when the block takes longer, even where it holds the interpreter's lock, and leave a traceback."""
-    path = os.environ.get(HUNG_FILE)
-    if seconds is None or path is None:
+    """End this process when the block takes longer, even where it holds the interpreter's lock, and leave a traceback.
+
+    It is left for the nanny, or on standard error where the worker has none that asks for it.
+    """
+    if seconds is None:
         yield
         return
-    with open(path, "w", encoding="utf-8") as stream:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=stream)
+    with contextlib.ExitStack() as stack:
+        path = os.environ.get(HUNG_FILE)
+        stream = stack.enter_context(open(path, "w", encoding="utf-8")) if path else sys.__stderr__
+        faulthandler.dump_traceback_later(seconds, exit=True, file=stream)  # type: ignore[arg-type]
         try:
             yield
         finally:
