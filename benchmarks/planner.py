@@ -23,6 +23,7 @@ ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toyplugin")]),
     "NO_COLOR": "1",
+    "TOY_AWAKE": "1",  # not even a sleep of no length, which gives way to other processes
     "OMP_NUM_THREADS": "1",
 }
 STAGES = ["make: {use: toy.make}", *(f"noise{k}: {{use: toy.random, in: {'make' if k == 1 else f'noise{k - 1}'}}}" for k in (1, 2, 3))]

@@ -66,7 +66,9 @@ class Record:
 
     def as_json(self) -> bytes:
         """Return the content of `task.json`."""
-        return json.dumps({"format": 1, **asdict(self)}, indent=1, sort_keys=True).encode()
+        outputs = {port: asdict(stored) for port, stored in self.outputs.items()}
+        values = {"format": 1, "key": self.key, "fields": self.fields, "state": self.state, "outputs": outputs, "facts": self.facts}
+        return json.dumps(values, indent=1, sort_keys=True).encode()
 
     def slim(self) -> Record:
         """Return the record with no more than what the tasks behind it need; one of a hundred thousand is little then."""
