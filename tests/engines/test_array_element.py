@@ -186,6 +186,7 @@ def test_more_memory_mends_it(planned, monkeypatch):
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "2500")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert run_element(plan.root, 1) == 0
+    assert Store(plan.root).record("break", "t0001").facts["memory"] == 10
 
 
 def test_a_hung_task_is_ended_with_all_it_has_started(planned, tmp_path, monkeypatch):

@@ -34,6 +34,7 @@ class Collected:
         open: those that are not, and have not settled all their tasks.
         hungry: those of them that were ended for their memory.
         settled: how many tasks are settled.
+        where: at which tasks open elements were, in words.
     """
 
     result: RunResult | None
