@@ -22,7 +22,7 @@ class Stop(Exception):
 class Engine(Protocol):
     """Runs orders somewhere. It holds nothing that cannot be lost: the truth is in the run directory.
 
-    Making an engine starts nothing: a rerun with nothing to do must not wait for workers. They come with the first order.
+    An engine is made when the first task has to be run, and starts nothing then: the workers of a pool come with its first order.
 
     Attributes:
         on_progress: set by the coordinator; called with each progress report of a task.

@@ -118,7 +118,7 @@ def run_pipeline(
         PipelineError: `tiles:` or the selection names nothing; nothing has run.
         LockHeld: another coordinator is at work there.
     """
-    store = Store(Path(out).absolute())  # a stage may change the working directory
+    store = Store(Path(out).resolve())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
     with RunLock(store.root / "run.lock", force=force_unlock) as lock:
         if not force_unlock:
@@ -152,6 +152,7 @@ class Coordinator:
         self.failures: list[tuple[str, str | None, Failure]] = []
         self.retries = 0
         self.mended = {(stage, None if tile == SURVEY else tile) for stage, tile in self.store.failures()}
+        self.configs = {name: node.config.model_dump(mode="json") for name, node in plan.pipeline.nodes.items()}
         self.noted: set[str] = set()
         self.draining = False
         self.started = time.time()
@@ -164,13 +165,9 @@ class Coordinator:
         try:
             about = {"tasks": dict(tasks), "tiles": len(self.plan.tiles), "device": self.device, "out": str(self.store.root)}
             self.events.emit("run_started", data=about)
-            with self.draining_on_signals(), contextlib.closing(make_engine()) as engine:
-                engine.on_progress, engine.on_note = self.on_progress, self.on_note
-                try:
-                    self.loop(engine)
-                except BaseException:
-                    engine.cancel()
-                    raise
+            with self.draining_on_signals():
+                if (first := self.first_to_run()) is not None:
+                    self.run_from(first, make_engine)
         except Stop as stop:
             stopped, code = str(stop), ExitCode.STOPPED
         except KeyboardInterrupt:
@@ -199,6 +196,24 @@ class Coordinator:
         states = {name: task.state for name, task in self.plan.tasks.items()}
         return RunResult(self.store, code, counts, states, self.failures, stopped, seconds)
 
+    def first_to_run(self) -> Task | None:
+        """Settle tasks until one has to be run, and return it: a rerun with nothing to do makes no engine."""
+        while not self.draining and (task := self.plan.pop_ready()) is not None:
+            if not self.is_settled(task):
+                return task
+        return None
+
+    def run_from(self, first: Task, make_engine: Callable[[], Engine]) -> None:
+        """Run a task, and all that are left."""
+        with contextlib.closing(make_engine()) as engine:
+            engine.on_progress, engine.on_note = self.on_progress, self.on_note
+            self.queue(engine, first)
+            try:
+                self.loop(engine)
+            except BaseException:
+                engine.cancel()
+                raise
+
     def loop(self, engine: Engine) -> None:
         """Hand out tasks and settle what comes back until there is nothing left to do."""
         drained = False
@@ -210,13 +225,11 @@ class Coordinator:
                 for order in engine.recall():
                     del self.flying[order.task]
             while not self.draining and (task := self.next_task(engine)) is not None:
-                if task.attempts:
+                if task.attempts or not self.is_settled(task):
                     self.launch(engine, task)
-                else:
-                    self.consider(engine, task)
             if not self.flying:
                 if self.later and not self.draining:
-                    time.sleep(max(self.later[0][0] - time.monotonic(), 0))
+                    time.sleep(min(max(self.later[0][0] - time.monotonic(), 0), 0.2))  # and look for signals in between
                     continue
                 return
             for outcome in engine.as_completed(0.2):
@@ -240,16 +253,17 @@ class Coordinator:
         """Return the multiple of its usual memory that a task gets."""
         return self.given.get(task.name, _USUAL)[0]
 
-    def consider(self, engine: Engine, task: Task) -> None:
-        """Settle a ready task from what is known, or launch it."""
+    def is_settled(self, task: Task) -> bool:
+        """Settle a ready task from what is known, and tell whether that was possible; if not, it has to be run."""
         state = self.plan.decide(task)
         self.plan.digests.save(after=_HASHING)
         if state is State.RUN:
-            self.launch(engine, task)
-        elif state is State.FAILED:
+            return False
+        if state is State.FAILED:
             self.fail(task, Failure("DataError", task.reason, final=True), [])
         else:
             self.settle(task, state)
+        return True
 
     def launch(self, engine: Engine, task: Task) -> None:
         """Begin an attempt at a task."""
@@ -264,10 +278,10 @@ class Coordinator:
         node = task.node
         memory, batch = self.given.get(task.name, _USUAL)
         return Order(
-            run=str(self.store.root.resolve()),
+            run=str(self.store.root),
             name=node.name,
             stage=f"{node.cls.__module__}:{node.cls.__qualname__}",
-            config=node.config.model_dump(mode="json"),
+            config=self.configs[node.name],
             tile=task.tile,
             inputs={port: self.input_paths(task, port) for port in node.wires},
             key=task.key,
@@ -290,7 +304,7 @@ class Coordinator:
         if isinstance(source, DefaultModel):
             return str(self.plan.pipeline.registry.models[source.name])
         found = [
-            (tile or SURVEY, str(self.store.path(stage, tile, source.port, record).resolve()))
+            (tile or SURVEY, str(self.store.path(stage, tile, source.port, record)))
             for (stage, tile), record in self.plan.sources(task, source)
         ]
         return found if task.node.inputs[port].gather else found[0][1]

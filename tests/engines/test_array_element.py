@@ -11,9 +11,11 @@ import psutil
 import pytest
 from toy import products
 
+from astrosurvey.cli.status import read_status
 from astrosurvey.core import yaml
 from astrosurvey.core.digests import FileDigests
 from astrosurvey.core.engine import InlineEngine
+from astrosurvey.core.events import read_log
 from astrosurvey.core.plan import State
 from astrosurvey.core.run import ExitCode, run_pipeline
 from astrosurvey.core.store import Store
@@ -99,9 +101,10 @@ def test_the_same_products_as_in_one_process(planned, tmp_path):
         collect(plan.root)
 
 
-def test_the_record_is_what_run_would_have_left(planned, quick, tmp_path):
+def test_the_record_is_what_run_would_have_left(planned, quick, tmp_path, monkeypatch):
     plan, pipeline = planned(breaking("data"))
     assert run_all(plan) == [0, 1, 0, 0, 0]
+    monkeypatch.setattr(slurm, "queued", None)  # where all have ended, no queue is asked
     result = collect(plan.root).result
     there = run_pipeline(pipeline, tmp_path / "inline")
     assert result.exit_code == there.exit_code == ExitCode.SOME_FAILED
@@ -110,11 +113,7 @@ def test_the_record_is_what_run_would_have_left(planned, quick, tmp_path):
     assert here.keys() == other.keys()
     assert (here["counts"], here["exit_code"], here["tiles"]) == (other["counts"], other["exit_code"], other["tiles"])
     kinds = [
-        sorted(
-            f"{e['kind']} {e['stage']} {e['tile']}"
-            for e in map(json.loads, (root / "events.jsonl").read_text().splitlines())
-            if e["kind"] != "task_log"
-        )
+        sorted(f"{event.kind} {event.stage} {event.tile}" for event in read_log(root / "events.jsonl") if event.kind != "task_log")
         for root in (plan.root, tmp_path / "inline")
     ]
     assert kinds[0] == kinds[1]
@@ -241,6 +240,9 @@ def test_an_element_that_slurm_ended_for_its_memory_gets_more(planned, quick, qu
 def test_nothing_is_gathered_while_elements_are_queued(planned, quick, queue):
     plan, pipeline = planned()
     run_element(plan.root, 0)
+    status = read_status(plan.root)
+    assert status["state"] == "submitted to Slurm, 1 of 9 elements have ended"
+    assert status["counts"]["add"] == {"done": 1, "pending": 3}
     queue[1].extend(["101_1", "101_2", "103_0"])
     found = collect(plan.root)
     assert (found.result, found.queued, found.settled) == (None, [1, 2, 5], 2)

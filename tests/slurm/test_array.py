@@ -13,6 +13,7 @@ from toy import products
 from astrosurvey.engines.array.layout import read_plan
 
 from .cluster import wait_until
+from .runs import DEMO, SMALL
 
 pytestmark = pytest.mark.slurm
 
@@ -24,15 +25,29 @@ AFTER = """\
 """
 
 
-class Run:
-    """A run of toy stages as job arrays, driven as a person would."""
+@pytest.fixture
+def queue(slurm):
+    """The Slurm of the tests with an empty queue, which a test leaves as it was."""
+    yield slurm
+    left = slurm.jobs()
+    slurm.cancel_all()
+    assert not left, f"the test left jobs behind: {left}"
 
-    def __init__(self, slurm, command, folder, *, tiles=2, breaks="", site="", run="{}", **make):
+
+def toys(folder, *, seconds=0, breaks="", run="{}"):
+    """Write a pipeline of toy stages on two tiles."""
+    stages = f"  make: {{use: toy.make, seconds: {seconds}}}\n  break: {{use: toy.break, in: make, {breaks}}}\n{AFTER}"
+    (folder / "p.yaml").write_text(f"astrosurvey: 1\ntiles: {{count: 2}}\nrun: {run}\nstages:\n{stages}")
+    return "p.yaml"
+
+
+class Run:
+    """A run as job arrays, driven as a person would."""
+
+    def __init__(self, slurm, command, folder, *pipeline, site=""):
         self.slurm, self.command, self.folder, self.root = slurm, command, folder, folder / "run"
-        stages = f"  make: {{use: toy.make, seconds: {make.get('seconds', 0)}}}\n  break: {{use: toy.break, in: make, {breaks}}}\n{AFTER}"
-        (folder / "p.yaml").write_text(f"astrosurvey: 1\ntiles: {{count: {tiles}}}\nrun: {run}\nstages:\n{stages}")
         (folder / "site.yaml").write_text(f"engine: slurm\nmemory: 500MiB\nwalltime: 00:10:00\nworkers: {{maximum: 2}}\n{site}")
-        self("plan", "p.yaml", "--slurm-array", "--engine", "site.yaml", "--out", "run")
+        self("plan", *pipeline, "--slurm-array", "--engine", "site.yaml", "--out", "run")
         self.plan = read_plan(self.root)
 
     def __call__(self, *arguments, code=0, **environment):
@@ -69,7 +84,9 @@ class Run:
 
 
 def test_a_cancelled_element_is_submitted_again_and_a_task_gets_more_memory_once(queue, command, tmp_path):
-    run = Run(queue, command, tmp_path, seconds=3, breaks="how: hog, tiles: [t0000], hoard: 500e6", site="memory_factor: 4\n")
+    run = Run(
+        queue, command, tmp_path, toys(tmp_path, seconds=3, breaks="how: hog, tiles: [t0000], hoard: 500e6"), site="memory_factor: 4\n"
+    )
     run.submit()
     assert "are in Slurm's queue" in run.submit(code=3).stderr
     assert "are in Slurm's queue" in run("run", "p.yaml", "--out", "run", code=3).stderr
@@ -91,15 +108,8 @@ def test_a_cancelled_element_is_submitted_again_and_a_task_gets_more_memory_once
 
 
 def test_told_to_stop_it_goes_on_in_the_next_job(queue, command, tmp_path):
-    run = Run(
-        queue,
-        command,
-        tmp_path,
-        seconds=4,
-        breaks="how: hang, tiles: [t0001]",
-        site="time_limit: 6\narray: {tiles: 2}\n",
-        run="{retries: 0}",
-    )
+    pipeline = toys(tmp_path, seconds=4, breaks="how: hang, tiles: [t0001]", run="{retries: 0}")
+    run = Run(queue, command, tmp_path, pipeline, site="time_limit: 6\narray: {tiles: 2}\n")
     run.submit()
     run.wait_for(0, "task_started")
     queue.ask("scancel", "--batch", "--signal=USR1", run.job(0))  # as Slurm does before the walltime
@@ -112,7 +122,7 @@ def test_told_to_stop_it_goes_on_in_the_next_job(queue, command, tmp_path):
 
 
 def test_cancel_leaves_nothing(queue, command, tmp_path):
-    run = Run(queue, command, tmp_path, seconds=60)
+    run = Run(queue, command, tmp_path, toys(tmp_path, seconds=60))
     run.submit()
     run.wait_for(0, "task_started")
     assert "Slurm jobs" in run("cancel", "run").stdout
@@ -121,3 +131,14 @@ def test_cancel_leaves_nothing(queue, command, tmp_path):
     assert not [path for path in run.root.rglob("*") if path.name.startswith((".new-", ".old-")) or path.match("scratch/*")]
     run("run", "p.yaml", "--out", "run", "--no-report", TOY_AWAKE="1")
     assert run.same_as_inline()
+
+
+def test_a_lost_node_changes_no_byte(queue, command, tmp_path, demo):
+    run = Run(queue, command, tmp_path, DEMO, *SMALL, site="array: {tiles: 3}\nmemory_factor: 3\n")
+    run.submit()
+    run.wait_for(0, "task_finished")
+    queue.kill_node()
+    queue.start_node()
+    run.wait()
+    run.collect()
+    assert products(run.root) == demo

@@ -18,7 +18,7 @@ from ...core.plan import State
 from ...core.run import ExitCode, RunResult, write_run
 from ...core.store import Store
 from ...core.task import Failure
-from .gather import Element, ended_for_memory, numbers, read_elements, start_of, tasks_of
+from .gather import Element, ended_for_memory, numbers, read_elements, start_of
 from .jobs import queued_elements, read_jobs
 from .layout import ArrayError, ArrayPlan, read_plan
 from .submit import submit
@@ -61,8 +61,8 @@ def collect(root: Path, *, resubmit: bool = False, listeners: Sequence[Listener]
     if not jobs.submitted:
         raise ArrayError(f"{plan.folder} was never submitted; run {plan.folder / 'submit.sh'}")
     _refuse_older(plan, jobs.submitted)
-    queued = queued_elements(plan, jobs)
     elements = list(read_elements(plan))
+    queued = set() if all(element.ended for element in elements) else queued_elements(plan, jobs)
     open_ = [e.number for e in elements if not e.ended and e.number not in queued]
     hungry = [number for number in open_ if ended_for_memory(plan, number)]
     where = [f"element {e.number} was at {e.running}" for e in elements if e.running and e.number in open_]
@@ -120,7 +120,7 @@ def _write(plan: ArrayPlan, elements: list[Element], open_: list[int], started: 
         out = Events(log, *listeners)
         said = {f"{stage}/{state}": number for (stage, state), number in counts.items()}
         about = {"exit_code": int(code), "counts": said, "seconds": round(ended - started, 2), "stopped": stopped}
-        for event in [start_of(plan, started, tasks_of(plan), device), *events, Event("run_finished", ended, data=about)]:
+        for event in [start_of(plan, started, device), *events, Event("run_finished", ended, data=about)]:
             out.pass_on(event)
     finally:
         log.close()

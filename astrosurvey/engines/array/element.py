@@ -117,12 +117,12 @@ class _Element(Coordinator):
             if task is not None and event.kind == "task_retried" and event.data.get("memory"):
                 self.given[task.name] = (self.more / self.engine.limit, 1.0)
 
-    def consider(self, engine: Engine, task: Task) -> None:
-        """Settle a ready task from what is known, or launch it; those of earlier waves are no news."""
+    def is_settled(self, task: Task) -> bool:
+        """Settle a ready task from what is known, if it can be; those of earlier waves are no news."""
         if task.node.name in self.plan.own:
-            super().consider(engine, task)
-        else:
-            self.plan.settle(task, self.plan.decide(task), reason=task.reason)
+            return super().is_settled(task)
+        self.plan.settle(task, self.plan.decide(task), reason=task.reason)
+        return True
 
     def take(self, engine: Engine, outcome: Outcome) -> None:
         """Settle a task that came back; the first that ran out of memory waits for a job that may use more."""

@@ -91,14 +91,10 @@ def ended_for_memory(plan: ArrayPlan, number: int) -> bool:
         return False
 
 
-def start_of(plan: ArrayPlan, started: float, stages: dict[str, int], device: str) -> Event:
+def start_of(plan: ArrayPlan, started: float, device: str) -> Event:
     """Return the event with which a run of job arrays begins."""
-    return Event("run_started", started, data={"tasks": stages, "tiles": plan.tiles, "device": device, "out": str(plan.root)})
-
-
-def tasks_of(plan: ArrayPlan) -> dict[str, int]:
-    """Return how many tasks each stage has."""
-    return {stage: plan.tiles if wave.scope == "tile" else 1 for wave in plan.waves for stage in wave.stages}
+    tasks = {stage: plan.tiles if wave.scope == "tile" else 1 for wave in plan.waves for stage in wave.stages}
+    return Event("run_started", started, data={"tasks": tasks, "tiles": plan.tiles, "device": device, "out": str(plan.root)})
 
 
 def numbers(elements: list[int], most: int = 8) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.events import Event
-from .gather import read_elements, start_of, tasks_of
+from .gather import read_elements, start_of
 from .jobs import read_jobs
 from .layout import ArrayPlan, is_array, read_plan
 
@@ -26,7 +26,7 @@ class Current:
 
     def events(self) -> Iterator[Event]:
         """Yield the run's events, one element's after the other's."""
-        yield start_of(self.plan, self.submitted, tasks_of(self.plan), "")
+        yield start_of(self.plan, self.submitted, "")
         for element in read_elements(self.plan):
             self.ended += element.ended
             yield from element.events

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
@@ -11,11 +12,13 @@ from pathlib import Path
 import click
 
 from ... import plugins
+from ...core.events import JsonLog
 from ...core.lock import LockHeld, RunLock
 from ...core.pipeline import Pipeline
 from ...core.run import ExitCode, write_run
 from ...core.store import Store
 from . import slurm
+from .gather import start_of
 from .jobs import Job, Jobs, read_jobs, refuse_queued
 from .layout import ArrayError, ArrayPlan, Wave, read_plan
 
@@ -70,6 +73,8 @@ def _begin(plan: ArrayPlan, jobs: Jobs, *, anew: bool) -> None:
     pipeline = Pipeline.load(plan.folder / "pipeline.yaml", plugins.load())
     command = ["astrosurvey", "plan", "--slurm-array"]
     write_run(plan.root, pipeline, plan.tiles, started=jobs.submitted, device=pipeline.run.device, command=command)
+    with contextlib.closing(JsonLog(plan.root / "events.jsonl")) as log:
+        log(start_of(plan, jobs.submitted, pipeline.run.device))
     jobs.collected = False
     jobs.save()
 
