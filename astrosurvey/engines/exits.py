@@ -46,9 +46,9 @@ class Exit:
 
 
 def failure_of(order: Order, ended: Exit | None, said: str) -> Failure:
-    """Return what the end of its worker means for a task; `said` is what Dask says, for where no nanny says more."""
+    """Return what the end of its worker means for a task; `said` is what Dask says beyond that, for where no nanny says more."""
     if ended is None:
-        return Failure("worker lost", f"worker lost: it is gone, and its nanny too ({said})", lost=True)
+        return Failure("worker lost", "worker lost: it is gone, and its nanny too" + (f" ({said})" if said else ""), lost=True)
     if ended.memory or (ended.code in (None, -signal.SIGKILL) and ended.peak > NEAR * ended.limit):
         held, allowed = (f"{number / 1e6:.0f} MB" for number in (ended.peak, ended.limit))
         return Failure(WORKER_DIED, f"worker died: out of memory; it held {held}, and its limit is {allowed}", memory=True)

@@ -6,6 +6,7 @@ worker and its children, ends the worker's whole process group, and publishes an
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import os
@@ -26,6 +27,9 @@ LIFETIME = "ASTROSURVEY_LIFETIME"
 """Set in a job, names the seconds after which its workers take no more tasks; less than its walltime."""
 
 _INTERVAL_MS = 100
+_TELL = 5.0
+"""Seconds in which a scheduler has taken the news, if it is there; Dask would try for longer, and hold up the end of the job."""
+
 _ALLOWED = 0.95
 """The share of its limit at which a worker is ended, before the system ends something else."""
 
@@ -99,7 +103,7 @@ class _Watch:
             traceback=traceback,
         )
         with contextlib.suppress(OSError):  # where the scheduler is gone, nobody asks
-            await self.nanny.scheduler.log_event(topic=EXITS, msg=asdict(told))
+            await asyncio.wait_for(self.nanny.scheduler.log_event(topic=EXITS, msg=asdict(told)), _TELL)
         await self.restart(code)
 
     async def killed(self, *args: Any, **kwargs: Any) -> None:
