@@ -30,6 +30,7 @@ MODULES: tuple[str, ...] = (
     "morton",
     "neighbours",
     "crossmatch",
+    "nearest",
     "friends",
     "density",
     "edges",

@@ -59,6 +59,13 @@ def reference(points: np.ndarray, others: np.ndarray, radius: float, spread: np.
 
 
 def _check(points: np.ndarray, others: np.ndarray, radius: float, spread: np.ndarray, other_spread: np.ndarray) -> None:
+    check_places(points, others, radius)
+    if spread.shape != points.shape[:1] or other_spread.shape != others.shape[:1]:
+        raise ValueError("there must be a spread for each place")
+
+
+def check_places(points: np.ndarray, others: np.ndarray, radius: float) -> None:
+    """Raise ValueError if places or the radius are not as `reference` says."""
     if points.shape[1:] != (COLUMNS,) or others.shape[1:] != (COLUMNS,):
         raise ValueError(f"places have {COLUMNS} columns, not {points.shape[1:]} and {others.shape[1:]}")
     if max(len(points), len(others)) >= 2**31:
@@ -67,8 +74,6 @@ def _check(points: np.ndarray, others: np.ndarray, radius: float, spread: np.nda
         raise ValueError("places must be finite: leave out rows without a position")
     if not radius >= 0:
         raise ValueError(f"the radius must not be negative, but is {radius}")
-    if spread.shape != points.shape[:1] or other_spread.shape != others.shape[:1]:
-        raise ValueError("there must be a spread for each place")
 
 
 def cpu(points: np.ndarray, others: np.ndarray, radius: float, spread: np.ndarray, other_spread: np.ndarray) -> Pairs:
@@ -77,7 +82,7 @@ def cpu(points: np.ndarray, others: np.ndarray, radius: float, spread: np.ndarra
     number = np.zeros(len(points), np.int64)
     if not len(points) or not len(others):
         return _room(number)
-    given = (points, spread, morton.order(points), np.float64(radius * radius), *_tree(others), other_spread)
+    given = (points, spread, morton.order(points), np.float64(radius * radius), *tree_of(others), other_spread)
     _search(*given, number, *_room(np.zeros_like(number)))
     first, index, squared = _room(number)
     if len(index):
@@ -91,11 +96,11 @@ def count(points: np.ndarray, others: np.ndarray, radius: float, spread: np.ndar
     number = np.zeros(len(points), np.int64)
     if len(points) and len(others):
         order = morton.order(points)
-        _search(points, spread, order, np.float64(radius * radius), *_tree(others), other_spread, number, *_room(np.zeros_like(number)))
+        _search(points, spread, order, np.float64(radius * radius), *tree_of(others), other_spread, number, *_room(np.zeros_like(number)))
     return number
 
 
-def _tree(others: np.ndarray) -> tuple[np.ndarray, ...]:
+def tree_of(others: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return of a tree what is walked through: rows, coordinates, and the nodes' boxes."""
     return tuple(build(others))[:4]
 
@@ -163,13 +168,7 @@ def _scan(
     while near:
         i = lowest_bit(near)
         near &= near - 1
-        for j in range(LEAF):
-            scratch[j] = 0.0
-        for c in range(COLUMNS):
-            x = places[c, i]
-            for j in range(LEAF):
-                difference = others[c, j] - x
-                scratch[j] += difference * difference
+        all_apart(places, i, others, scratch)
         bits = np.int64(0)
         for j in range(LEAF):
             bits |= np.int64(scratch[j] <= limit) << j
@@ -182,6 +181,18 @@ def _scan(
                     index[first[row] + number[row]] = rows[j]
                     squared[first[row] + number[row]] = scratch[j]
                 number[row] += 1
+
+
+@inlined
+def all_apart(places: Any, i: Any, others: Any, scratch: Any) -> None:
+    """Note the squared distances of place i of a chunk, (3, CHUNK), from those of a leaf. Its loops become vectors."""
+    for j in range(LEAF):
+        scratch[j] = 0.0
+    for c in range(COLUMNS):
+        x = places[c, i]
+        for j in range(LEAF):
+            difference = others[c, j] - x
+            scratch[j] += difference * difference
 
 
 @inlined
@@ -222,7 +233,7 @@ def on_cuda(points: np.ndarray, others: np.ndarray, radius: float, spread: np.nd
     if not n or not len(others):
         return _room(np.zeros(n, np.int64))
     sent = [upload(array) for array in (points, spread, morton.order_on_cuda(points))]
-    tree = [upload(array) for array in (*_tree(others), other_spread)]
+    tree = [upload(array) for array in (*tree_of(others), other_spread)]
     number = empty(n, np.int64)
     blocks = -(-n // THREADS)
     limit = np.float64(radius * radius)
@@ -266,11 +277,7 @@ def _walk(
     while top > 0:
         top -= 1
         node, a, b = stack[top, 0], stack[top, 1], stack[top, 2]
-        bound = np.float64(0)
-        for c in range(COLUMNS):
-            side = max(low[node, c] - point[c], point[c] - high[node, c], np.float64(0))
-            bound += side * side
-        if bound > limit:
+        if from_box(point, low, high, node) > limit:
             continue
         if b - a > 1:
             middle = (a + b) // 2
@@ -279,10 +286,7 @@ def _walk(
             top += 2
             continue
         for j in range(min(LEAF, rows.size - a * LEAF)):
-            apart = np.float64(0)
-            for c in range(COLUMNS):
-                difference = coordinates[a, c, j] - point[c]
-                apart += difference * difference
+            apart = from_place(point, coordinates, a, j)
             row = rows[a * LEAF + j]
             if apart <= limit and apart <= spread + other_spread[row]:
                 if index.size > 0:
@@ -292,7 +296,29 @@ def _walk(
     return found
 
 
-def _example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
+@inlined
+def from_box(point: Any, low: Any, high: Any, node: Any) -> Any:
+    """Return the squared distance of a place from a node's box; never above that from a place in it, rounding included."""
+    total = np.float64(0)
+    for c in range(COLUMNS):
+        side = max(low[node, c] - point[c], point[c] - high[node, c], np.float64(0))
+        total += side * side
+    return total
+
+
+@inlined
+def from_place(point: Any, coordinates: Any, leaf: Any, j: Any) -> Any:
+    """Return the squared distance of a place from the jth of a leaf."""
+    total = np.float64(0)
+    for c in range(COLUMNS):
+        difference = coordinates[leaf, c, j] - point[c]
+        total += difference * difference
+    return total
+
+
+def example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
+    """Return arguments: places near each other and not, equal ones, ones at right angles, one, and none."""
+
     def sphere(n: int) -> np.ndarray:
         places = rng.normal(size=(n, COLUMNS))
         return np.ascontiguousarray(places / np.linalg.norm(places, axis=1)[:, None])
@@ -318,7 +344,8 @@ def _example(rng: np.random.Generator) -> list[tuple[Any, ...]]:
     ]  # fmt: skip
 
 
-def _large(rng: np.random.Generator) -> tuple[Any, ...]:
+def large(rng: np.random.Generator) -> tuple[Any, ...]:
+    """Return arguments: two catalogues of a million places all over the sky, of the same objects."""
     n = 1_000_000
     points = rng.normal(size=(n, COLUMNS))
     points /= np.linalg.norm(points, axis=1)[:, None]
@@ -341,8 +368,8 @@ KERNEL = KernelSpec(
             THREADS,
         ),
     ),
-    example=_example,
-    large=_large,
+    example=example,
+    large=large,
     rtol=0.0,
     float64="a hundredth of an arcsecond of the sphere is less than a digit of single precision",
 )

@@ -15,7 +15,7 @@ SCRIPT = """
 import hashlib
 import numba, numpy as np
 from scipy import ndimage
-from astrosurvey.kernels import components, flood, friends, morton, neighbours, seeded_flood
+from astrosurvey.kernels import components, flood, friends, morton, nearest, neighbours, seeded_flood
 
 rng = np.random.default_rng(1)
 bright = ndimage.gaussian_filter(rng.normal(size=(300, 310)), 1.5).astype(np.float32)
@@ -34,9 +34,10 @@ for threads in (1, 2):
     assert len(parent) > n > 50
     order = morton.order(points)
     near = neighbours.cpu(points[order], 8, none)
+    matched = nearest.cpu(points, points[order][::3].copy(), 0.05, True)
     groups = friends.cpu(points[order], 0.03, 0.0, np.ones(len(points)), none)
     assert 5000 < groups.max() < 17000
-    seen.add(hashlib.sha256(b"".join(a.tobytes() for a in (labels, pieces, parent, seeded, order, *near, groups))).hexdigest())
+    seen.add(hashlib.sha256(b"".join(a.tobytes() for a in (labels, pieces, parent, seeded, order, *near, *matched, groups))).hexdigest())
 assert len(seen) == 1, seen
 """
 

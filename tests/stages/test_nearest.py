@@ -42,6 +42,22 @@ def test_pairs_are_all_that_are_within_the_radius(radius):
     assert later.all(), "the nearest first, equally near ones in the order of the others"
 
 
+@pytest.mark.parametrize("radius", [0.01, 1.0, 600.0, 3600 * 5.0])
+@pytest.mark.parametrize("counted", [True, False])
+def test_nearest_is_the_first_of_all_pairs(radius, counted):
+    rng = np.random.default_rng(int(radius * 10))
+    here, there = awkward(rng, 70, radius), awkward(rng, 60, radius)
+    every, found = pairs(*here, *there, radius), nearest(*here, *there, radius, counted)
+    near = np.diff(every.first)
+    some, first = near > 0, every.first[:-1][near > 0]
+    assert 100 < some.sum() < len(some)
+    np.testing.assert_array_equal(found.index[some], every.other[first])
+    np.testing.assert_array_equal(found.separation[some], every.separation[first])
+    assert (found.index[~some] == -1).all()
+    assert np.isnan(found.separation[~some]).all()
+    np.testing.assert_array_equal(found.number, near if counted else some)
+
+
 def test_errors_limit_each_pair_by_itself():
     rng = np.random.default_rng(2)
     ra, dec = rng.normal(0, ARCSEC, 200) % 360, rng.normal(0, ARCSEC, 200)

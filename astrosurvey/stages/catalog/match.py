@@ -99,7 +99,7 @@ class MatchSpectra(Stage):
         at_ra, at_dec = (np.where(on_object, spectra.column(name), np.nan) for name in ("ra", "dec"))
         near = nearest(at_ra, at_dec, ra, dec, radius)
         aside = np.where(at_dec > 0, -1, 1) * ASIDE * radius / 3600
-        by_chance = nearest(at_ra, at_dec + aside, ra, dec, radius)
+        by_chance = nearest(at_ra, at_dec + aside, ra, dec, radius, counted=False)
         matched, several, known = near.index >= 0, near.number > 1, _source_of(spectra)
         ctx.log.info(
             "%d of %d spectra have a source within %g arcsec, %d of them several; moved aside, %d have one by chance",

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from ...catalog.ownership import unit_vectors
-from ...kernels.crossmatch import KERNEL, count
+from ...kernels import crossmatch
+from ...kernels import nearest as nearest_kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class Nearest:
     Attributes:
         index: (n,) int64, of the nearest place within the radius, the first of equally near ones; -1 for none.
         separation: (n,) how far away it is, in arcsec; NaN for none.
-        number: (n,) int64, places within the radius.
+        number: (n,) int64, places within the radius; if they were not counted, 1 for any.
     """
 
     index: np.ndarray
@@ -62,11 +63,10 @@ def pairs(
     """
     here, places, reach = _places(ra, dec, spread)
     there, others, of_reach = _places(of_ra, of_dec, of_spread)
-    first, other, squared = KERNEL.on(device)(places, others, _chord(radius), reach, of_reach)
+    first, other, squared = crossmatch.KERNEL.on(device)(places, others, _chord(radius), reach, of_reach)
     number = np.zeros(len(ra), np.int64)
     number[here] = np.diff(first)
-    separation = np.degrees(2 * np.arcsin(np.minimum(np.sqrt(squared) / 2, 1))) * 3600
-    return Pairs(np.append(0, np.cumsum(number)), there[other], separation)
+    return Pairs(np.append(0, np.cumsum(number)), there[other], _angle(squared))
 
 
 def numbers_near(
@@ -82,25 +82,44 @@ def numbers_near(
     here, places, reach = _places(ra, dec, spread)
     _, others, of_reach = _places(of_ra, of_dec, of_spread)
     number = np.zeros(len(ra), np.int64)
-    number[here] = count(places, others, _chord(radius), reach, of_reach)
+    number[here] = crossmatch.count(places, others, _chord(radius), reach, of_reach)
     return number
 
 
 def nearest(
-    ra: np.ndarray, dec: np.ndarray, of_ra: np.ndarray, of_dec: np.ndarray, radius: float, device: Literal["cpu", "cuda"] = "cpu"
+    ra: np.ndarray,
+    dec: np.ndarray,
+    of_ra: np.ndarray,
+    of_dec: np.ndarray,
+    radius: float,
+    counted: bool = True,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> Nearest:
-    """Return, for each of n directions, the nearest of m others; see `pairs`."""
-    found = pairs(ra, dec, of_ra, of_dec, radius, device=device)
-    number = np.diff(found.first)
-    some, best = number > 0, found.first[:-1][number > 0]
-    index, separation = np.full(len(ra), -1, np.int64), np.full(len(ra), np.nan)
-    index[some], separation[some] = found.other[best], found.separation[best]
-    return Nearest(index, separation, number)
+    """Return, for each of n directions, the nearest of m others.
+
+    Args:
+        ra, dec, of_ra, of_dec, radius, device: see `pairs`.
+        counted: whether to count those within the radius, too, which takes longer if they are many.
+    """
+    here, places, _ = _places(ra, dec, None)
+    there, others, _ = _places(of_ra, of_dec, None)
+    row, squared, number = nearest_kernel.KERNEL.on(device)(places, others, _chord(radius), counted)
+    some = row >= 0
+    found = Nearest(np.full(len(ra), -1, np.int64), np.full(len(ra), np.nan), np.zeros(len(ra), np.int64))
+    found.index[here[some]] = there[row[some]]
+    found.separation[here[some]] = _angle(squared[some])
+    found.number[here] = number
+    return found
 
 
 def _chord(angle: float) -> float:
     """Return the length of the chord of an angle in arcsec, on the unit sphere."""
     return float(2 * np.sin(np.radians(angle / 3600) / 2))
+
+
+def _angle(squared: np.ndarray) -> np.ndarray:
+    """Return the angles in arcsec of squared chords, on the unit sphere."""
+    return np.degrees(2 * np.arcsin(np.minimum(np.sqrt(squared) / 2, 1))) * 3600
 
 
 def _places(ra: np.ndarray, dec: np.ndarray, spread: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
