@@ -3,7 +3,7 @@
 The stages are the toy plugin's, four on each tile and one that gathers all tiles, and do next to nothing.
 
 python benchmarks/planner.py --tiles 25000 --json out.json
-python benchmarks/planner.py --tiles 2500 --folder /tmp/kept     # keeps the run, and resumes it when called again
+python benchmarks/planner.py --tiles 2500 --folder /tmp/kept     # keeps the run, and measures the rest again when called again
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from astrosurvey.catalog.pixelless import pixel_columns
 from astrosurvey.core.stage import DataError
 from astrosurvey.stages.catalog import counterparts
 from astrosurvey.stages.catalog.crossmatch import CrossMatch
+from astrosurvey.stages.io.catalog.stage import ReadCatalog
 
 from .running import run, tiles_of
 
@@ -205,3 +206,27 @@ def test_catalogues_without_rows_and_too_many_pairs(tmp_path, monkeypatch):
     monkeypatch.setattr(counterparts, "MOST_PAIRS", 10)
     with pytest.raises(DataError, match="smaller `radius`"):
         matched(some, some)
+
+
+@pytest.mark.real
+def test_gaias_stars_are_found_where_they_were_in_2000(real_data):
+    """The table has their places of 2015.5, and those of 2000 that the CDS calculated."""
+    path = str(real_data / "catalogs" / "gaia_dr2_nearby_oc_members_xmatch.csv")
+    reading = {
+        "path": path,
+        "id": "source_id",
+        "duplicates": "first",
+        "columns": {"ra": "ra_epoch2000", "dec": "dec_epoch2000"},
+        "extra": [],
+    }
+    then = run(ReadCatalog, reading)["sources"]
+    file = {"path": path, "id": "source_id", "columns": {"ra": "ra", "dec": "dec"}, "units": {"pmra": "mas/yr", "pmdec": "mas/yr"}}
+    motion = {"epoch": 2000.0, "other_epoch": 2015.5, "other_motion": ["pmra", "pmdec"]}
+    stayed, moved = (matched(then, file=file, radius=5.0, **settings)["matches"] for settings in ({}, motion))
+    assert len(then) > 5000
+    apart = [made.rows.column("separation").to_numpy(zero_copy_only=False) for made in (stayed, moved)]
+    assert np.nanmedian(apart[0]) > 0.2
+    assert np.isfinite(apart[1]).all()
+    assert np.median(apart[1]) < 1e-3
+    own = dict(zip(then.column("source_id").tolist(), then.rows.column("x_catalog_source_id").to_pylist(), strict=True))
+    assert np.mean([own[i] == j for i, j in listed(moved, "source_id", "other_id")]) > 0.999
