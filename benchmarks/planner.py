@@ -3,7 +3,7 @@
 The stages are the toy plugin's, four on each tile and one that gathers all tiles, and do next to nothing.
 
 python benchmarks/planner.py --tiles 25000 --json out.json
-python benchmarks/planner.py --tiles 2500 --folder /tmp/kept     # keeps the run, and resumes it when called again
+python benchmarks/planner.py --tiles 2500 --folder /tmp/kept     # keeps the run, and measures the rest again when called again
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "toyplugin")]),
     "NO_COLOR": "1",
+    "TOY_AWAKE": "1",  # not even a sleep of no length, which gives way to other processes
     "OMP_NUM_THREADS": "1",
 }
 STAGES = ["make: {use: toy.make}", *(f"noise{k}: {{use: toy.random, in: {'make' if k == 1 else f'noise{k - 1}'}}}" for k in (1, 2, 3))]

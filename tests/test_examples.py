@@ -35,6 +35,7 @@ REDSHIFT = ROOT / "examples" / "redshift.yaml"
 SPECTRA_SURVEY = ROOT / "examples" / "spectra-survey.yaml"
 SIMULATED_CLUSTERS = ROOT / "examples" / "clusters.yaml"
 SNAPSHOTS = ROOT / "examples" / "snapshots.yaml"
+TWO_SURVEYS = ROOT / "examples" / "two-surveys.yaml"
 OPEN_CLUSTERS = ROOT / "examples" / "open-clusters.yaml"
 GROUPS = ROOT / "examples" / "groups.yaml"
 TWO_MOONS = ROOT / "examples" / "two-moons.yaml"
@@ -50,6 +51,7 @@ WITHOUT_SOURCES = [
     SIMULATED_CLUSTERS,
     SNAPSHOTS,
     TWO_MOONS,
+    TWO_SURVEYS,
     STREAM_ROUNDS,
     *FIELD_AND_SET,
     *OF_CATALOGUES,
@@ -79,6 +81,17 @@ def run(example, folder, overrides=()):
 )
 def test_examples_without_data(example, tmp_path):
     assert run(example, tmp_path, [*SMALL, *FEWER.get(example.stem, [])]) > 50
+
+
+def test_the_example_of_two_surveys(tmp_path):
+    result = astrosurvey.run(astrosurvey.load(TWO_SURVEYS, overrides=SMALL), out=tmp_path / "run")
+    assert result.exit_code == 0, [failure.message for *_, failure in result.failures]
+    metrics = result.read("matches", "metrics", Metrics)
+    assert metrics["sources"].value > 10
+    assert metrics["matched"].value > 0.8
+    assert metrics["matched by chance"].value < 0.3
+    sigmas = result.read("matches", "matches", Catalog).rows.column("separation_sigma").to_numpy()
+    assert 0.5 < np.nanmedian(sigmas) < 2.5
 
 
 def test_the_example_of_simulated_spectra(tmp_path):

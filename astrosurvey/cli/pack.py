@@ -51,11 +51,13 @@ def _do(work: Callable[..., Packing], verb: str, run: str, force_unlock: bool, a
     if not (root / "run.json").is_file():
         raise click.UsageError(f"{run} is no run directory; it holds no run.json")
 
+    from ..engines.array.jobs import refuse_queued
+
     def tell(stage: str, tasks: int) -> None:
         if tasks and not as_json:
             click.echo(f"{stage}: {tasks} tasks {verb}", err=True)
 
-    done = work(root, tell, force_unlock=force_unlock)
+    done = work(root, tell, force_unlock=force_unlock, refuse=refuse_queued)
     if as_json:
         print_json(as_values(done))
         return

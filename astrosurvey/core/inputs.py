@@ -84,7 +84,7 @@ class Inputs:
             pause = min(2 * pause, 5)
             _look_again(products, path)
             self.store = Store(self.store.root)
-        return self.store.get(path, self._extracted)
+        return path if path.exists() else self.store.get(path, self._extracted)
 
     def _is_there(self, path: Path, sha256: str | None) -> bool:
         """Tell whether this node sees a product, and the one that is expected: a node may still see the one before."""

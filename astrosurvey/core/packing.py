@@ -50,7 +50,11 @@ class Packing:
     left: dict[str, str] = field(default_factory=dict)
 
 
-def pack(root: Path, tell: Callable[[str, int], None] = lambda stage, tasks: None, *, force_unlock: bool = False) -> Packing:
+Tell = Callable[[str, int], None]
+Refuse = Callable[[Path], None]
+
+
+def pack(root: Path, tell: Tell = lambda *_: None, *, force_unlock: bool = False, refuse: Refuse = lambda _: None) -> Packing:
     """Put the folders of a run's finished tasks into packs, a shard of a stage into each; those of survey scope stay.
 
     A pack is written aside, made durable and read again; then one rename puts it into its place, and only then do the
@@ -59,13 +63,13 @@ def pack(root: Path, tell: Callable[[str, int], None] = lambda stage, tasks: Non
     Args:
         root: the run directory.
         tell: called with each stage and how many of its tasks were packed.
-        force_unlock: as `run_pipeline` has it.
+        force_unlock, refuse: as `run_pipeline` has them.
 
     Raises:
-        LockHeld: a coordinator is at work there.
+        LockHeld: somebody is at work there.
         OSError: the disk is full, or damaged.
     """
-    with _alone(root, force_unlock) as (store, done):
+    with _alone(root, force_unlock, refuse) as (store, done):
         for stage in dict.fromkeys(stage for stage, _ in store.published()):
             shards: dict[str, dict[str, Record]] = {}
             for _, tile in store.published(stage):
@@ -87,12 +91,12 @@ def pack(root: Path, tell: Callable[[str, int], None] = lambda stage, tasks: Non
     return done
 
 
-def unpack(root: Path, tell: Callable[[str, int], None] = lambda stage, tasks: None, *, force_unlock: bool = False) -> Packing:
+def unpack(root: Path, tell: Tell = lambda *_: None, *, force_unlock: bool = False, refuse: Refuse = lambda _: None) -> Packing:
     """Bring back the folders of a run's packed tasks; a pack goes when all that was in it is in its place.
 
     Args and errors are those of `pack`.
     """
-    with _alone(root, force_unlock) as (store, done):
+    with _alone(root, force_unlock, refuse) as (store, done):
         for stage in store.packs.stages():
             number = 0
             for path in store.packs.of_stage(stage):
@@ -116,9 +120,10 @@ def unpack(root: Path, tell: Callable[[str, int], None] = lambda stage, tasks: N
 
 
 @contextlib.contextmanager
-def _alone(root: Path, force_unlock: bool) -> Iterator[tuple[Store, Packing]]:
+def _alone(root: Path, force_unlock: bool, refuse: Refuse) -> Iterator[tuple[Store, Packing]]:
     """Give a run directory to work in alone, and what is to be said of the work."""
     with RunLock(root / "run.lock", force=force_unlock):
+        refuse(root)
         store = Store(root)
         store.sweep()
         done = Packing(_tally(root))
@@ -154,8 +159,9 @@ def _pack_shard(store: Store, stage: str, shard: str, fresh: dict[str, Record]) 
         sync_folder(path.parent)
     finally:
         private.unlink(missing_ok=True)
-    for tile in fresh:
-        store.remove(stage, tile)
+    for tile, record in fresh.items():
+        if store.record(stage, tile) == record:
+            store.remove(stage, tile)
     with contextlib.suppress(OSError):  # not empty
         store.folder(stage, next(iter(fresh))).parent.rmdir()
 

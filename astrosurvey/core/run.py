@@ -118,7 +118,7 @@ def run_pipeline(
         PipelineError: `tiles:` or the selection names nothing; nothing has run.
         LockHeld: another coordinator is at work there.
     """
-    store = Store(Path(out).absolute())  # a stage may change the working directory
+    store = Store(Path(out).resolve())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
     with RunLock(store.root / "run.lock", force=force_unlock) as lock:
         if not force_unlock:
@@ -152,6 +152,7 @@ class Coordinator:
         self.failures: list[tuple[str, str | None, Failure]] = []
         self.retries = 0
         self.mended = {(stage, None if tile == SURVEY else tile) for stage, tile in self.store.failures()}
+        self.configs = {name: node.config.model_dump(mode="json") for name, node in plan.pipeline.nodes.items()}
         self.noted: set[str] = set()
         self.draining = False
         self.started = time.time()
@@ -228,7 +229,7 @@ class Coordinator:
                     self.launch(engine, task)
             if not self.flying:
                 if self.later and not self.draining:
-                    time.sleep(max(self.later[0][0] - time.monotonic(), 0))
+                    time.sleep(min(max(self.later[0][0] - time.monotonic(), 0), 0.2))  # and look for signals in between
                     continue
                 return
             for outcome in engine.as_completed(0.2):
@@ -277,10 +278,10 @@ class Coordinator:
         node = task.node
         memory, batch = self.given.get(task.name, _USUAL)
         return Order(
-            run=str(self.store.root.resolve()),
+            run=str(self.store.root),
             name=node.name,
             stage=f"{node.cls.__module__}:{node.cls.__qualname__}",
-            config=node.config.model_dump(mode="json"),
+            config=self.configs[node.name],
             tile=task.tile,
             inputs={port: self.input_paths(task, port) for port in node.wires},
             key=task.key,
@@ -303,7 +304,7 @@ class Coordinator:
         if isinstance(source, DefaultModel):
             return str(self.plan.pipeline.registry.models[source.name])
         found = [
-            (tile or SURVEY, str(self.store.path(stage, tile, source.port, record).resolve()))
+            (tile or SURVEY, str(self.store.path(stage, tile, source.port, record)))
             for (stage, tile), record in self.plan.sources(task, source)
         ]
         return found if task.node.inputs[port].gather else found[0][1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import functools
 import heapq
 import itertools
@@ -67,7 +66,9 @@ class Record:
 
     def as_json(self) -> bytes:
         """Return the content of `task.json`."""
-        return json.dumps({"format": 1, **asdict(self)}, indent=1, sort_keys=True).encode()
+        outputs = {port: asdict(stored) for port, stored in self.outputs.items()}
+        values = {"format": 1, "key": self.key, "fields": self.fields, "state": self.state, "outputs": outputs, "facts": self.facts}
+        return json.dumps(values, indent=1, sort_keys=True).encode()
 
     def slim(self) -> Record:
         """Return the record with no more than what the tasks behind it need; one of a hundred thousand is little then."""
@@ -173,15 +174,14 @@ class Store:
             path: what `path` said.
             extracted: where copies are made; in a folder for the time of this process when left out.
 
-        Raises:
-            OSError: it is neither here nor there.
+        What is neither here nor there is left to who opens it.
         """
         if path.exists():
             return path
         stage, *_, tile, _ = path.relative_to(self.root / "products").parts
         packed = self.packed(stage, tile)
         if packed is None or packed.size(path.name) is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+            return path
         return (extracted or _extracted()).get(path, packed)
 
     @contextlib.contextmanager

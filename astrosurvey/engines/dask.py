@@ -215,8 +215,8 @@ class DaskEngine:
             error = raised
         if opened.client.status != "running":
             raise _gone(error)
-        worker = str(error.last_worker.address) if isinstance(error, KilledWorker) else ""
-        self._lost.append((time.monotonic() + GRACE, worker, str(error or ""), order))
+        worker, said = (str(error.last_worker.address), "") if isinstance(error, KilledWorker) else ("", str(error or ""))
+        self._lost.append((time.monotonic() + GRACE, worker, said, order))
 
     def _settle_lost(self) -> None:
         """Give an outcome to the tasks of lost workers whose end is known by now, or never will be."""

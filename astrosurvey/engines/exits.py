@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,9 +46,9 @@ class Exit:
 
 
 def failure_of(order: Order, ended: Exit | None, said: str) -> Failure:
-    """Return what the end of its worker means for a task; `said` is what Dask says, for where no nanny says more."""
+    """Return what the end of its worker means for a task; `said` is what Dask says beyond that, for where no nanny says more."""
     if ended is None:
-        return Failure("worker lost", f"worker lost: it is gone, and its nanny too ({said})", lost=True)
+        return Failure("worker lost", "worker lost: it is gone, and its nanny too" + (f" ({said})" if said else ""), lost=True)
     if ended.memory or (ended.code in (None, -signal.SIGKILL) and ended.peak > NEAR * ended.limit):
         held, allowed = (f"{number / 1e6:.0f} MB" for number in (ended.peak, ended.limit))
         return Failure(WORKER_DIED, f"worker died: out of memory; it held {held}, and its limit is {allowed}", memory=True)
@@ -70,13 +71,17 @@ def _reason(code: int) -> str:
 
 @contextlib.contextmanager
 def ending_after(seconds: float | None) -> Iterator[None]:
-    """End this process when the block takes longer, even where it holds the interpreter's lock, and leave a traceback."""
-    path = os.environ.get(HUNG_FILE)
-    if seconds is None or path is None:
+    """End this process when the block takes longer, even where it holds the interpreter's lock, and leave a traceback.
+
+    It is left for the nanny, or on standard error where the worker has none that asks for it.
+    """
+    if seconds is None:
         yield
         return
-    with open(path, "w", encoding="utf-8") as stream:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=stream)
+    with contextlib.ExitStack() as stack:
+        path = os.environ.get(HUNG_FILE)
+        stream = stack.enter_context(open(path, "w", encoding="utf-8")) if path else sys.__stderr__
+        faulthandler.dump_traceback_later(seconds, exit=True, file=stream)  # type: ignore[arg-type]
         try:
             yield
         finally:

@@ -6,6 +6,7 @@ worker and its children, ends the worker's whole process group, and publishes an
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import os
@@ -20,12 +21,15 @@ from distributed.system import MEMORY_LIMIT
 
 from ..core.memory import held_bytes, peak_bytes
 from .exits import EXITS, HUNG_FILE, NEAR, Exit
-from .worker import LEAVE_AT
+from .worker import LEAVE_AT, WHO_FILE
 
 LIFETIME = "ASTROSURVEY_LIFETIME"
 """Set in a job, names the seconds after which its workers take no more tasks; less than its walltime."""
 
 _INTERVAL_MS = 100
+_TELL = 5.0
+"""Seconds in which a scheduler has taken the news, if it is there; Dask would try for longer, and hold up the end of the job."""
+
 _ALLOWED = 0.95
 """The share of its limit at which a worker is ended, before the system ends something else."""
 
@@ -57,12 +61,15 @@ class _Watch:
 
         self.nanny = nanny
         self.limit = nanny.memory_manager.memory_limit
+        self.address = ""
         self.pid, self.peak, self.over, self.near, self.oom_kills = 0, 0, False, False, _oom_kills()
         descriptor, name = tempfile.mkstemp(prefix="astrosurvey-hung-")
         os.close(descriptor)
         self.hung = Path(name)
         atexit.register(self.hung.unlink, missing_ok=True)
-        nanny.env = {**nanny.env, HUNG_FILE: name}
+        self.who = Path(name + "-who")
+        atexit.register(self.who.unlink, missing_ok=True)
+        nanny.env = {**nanny.env, HUNG_FILE: name, WHO_FILE: str(self.who)}
         nanny.periodic_callbacks["memory_monitor"] = PeriodicCallback(self.look, _INTERVAL_MS)  # in the place of Dask's own
         self.restart, nanny._on_worker_exit = nanny._on_worker_exit, self.ended
         self.kill, nanny.kill = nanny.kill, self.killed
@@ -84,10 +91,14 @@ class _Watch:
 
     def state(self, **known: Any) -> Exit:
         """Return what is known of the worker, alive or not."""
-        return Exit(str(self.nanny.worker_address), limit=self.limit or MEMORY_LIMIT, **known)
+        return Exit(self.address or str(self.nanny.worker_address), limit=self.limit or MEMORY_LIMIT, **known)
 
     async def ended(self, code: int) -> None:
         """Publish how the worker ended, end what it left running, and let Dask start the next."""
+        with contextlib.suppress(OSError, ValueError):
+            pid, self.address = self.who.read_text(encoding="utf-8").split()
+            self.pid = int(pid)
+            self.who.unlink()
         self.end_group()
         traceback = self.hung.read_text(encoding="utf-8", errors="replace")
         self.hung.write_text("")
@@ -99,7 +110,8 @@ class _Watch:
             traceback=traceback,
         )
         with contextlib.suppress(OSError):  # where the scheduler is gone, nobody asks
-            await self.nanny.scheduler.log_event(topic=EXITS, msg=asdict(told))
+            await asyncio.wait_for(self.nanny.scheduler.log_event(topic=EXITS, msg=asdict(told)), _TELL)
+        self.address = ""
         await self.restart(code)
 
     async def killed(self, *args: Any, **kwargs: Any) -> None:

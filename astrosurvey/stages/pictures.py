@@ -36,10 +36,7 @@ def picture_section(run: Path, stages: Mapping[str, Any], use: str, title: str, 
         for _, tile in store.published(stage):
             if len(figures) >= MOST:
                 break
-            try:
-                captions = store.get(store.folder(stage, tile) / "pictures") / CAPTIONS
-            except FileNotFoundError:
-                continue
+            captions = store.get(store.folder(stage, tile) / "pictures") / CAPTIONS
             if not captions.is_file():
                 continue
             for name, caption in json.loads(captions.read_text(encoding="ascii")).items():

@@ -214,6 +214,15 @@ def test_packing_is_refused_while_somebody_works_there(run):
                 work(run)
 
 
+def test_packing_is_refused_while_jobs_without_a_lock_work_there(run):
+    def refuse(root):
+        raise LockHeld(f"job 4711 works in {root}")
+
+    for work in (pack, unpack):
+        with pytest.raises(LockHeld, match="job 4711"):
+            work(run, refuse=refuse)
+
+
 def test_the_command_says_how_much_it_was_and_is(command_here, run):
     packed = command_here("pack", "run")
     assert packed.returncode == 0, packed.stderr

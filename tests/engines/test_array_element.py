@@ -101,9 +101,10 @@ def test_the_same_products_as_in_one_process(planned, tmp_path):
         collect(plan.root)
 
 
-def test_the_record_is_what_run_would_have_left(planned, quick, tmp_path):
+def test_the_record_is_what_run_would_have_left(planned, quick, tmp_path, monkeypatch):
     plan, pipeline = planned(breaking("data"))
     assert run_all(plan) == [0, 1, 0, 0, 0]
+    monkeypatch.setattr(slurm, "queued", None)  # where all have ended, no queue is asked
     result = collect(plan.root).result
     there = run_pipeline(pipeline, tmp_path / "inline")
     assert result.exit_code == there.exit_code == ExitCode.SOME_FAILED
@@ -185,6 +186,7 @@ def test_more_memory_mends_it(planned, monkeypatch):
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "2500")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert run_element(plan.root, 1) == 0
+    assert Store(plan.root).record("break", "t0001").facts["memory"] == 10
 
 
 def test_a_hung_task_is_ended_with_all_it_has_started(planned, tmp_path, monkeypatch):

@@ -17,12 +17,11 @@ from astropy_healpix import healpix_to_lonlat
 from astrosurvey import Catalog
 from astrosurvey.catalog.flags import CROSSMATCH
 from astrosurvey.catalog.healpix import healpix_29
-from astrosurvey.catalog.margins import beyond
-from astrosurvey.catalog.partitions import Partition
 from astrosurvey.catalog.pixelless import pixel_columns
 from astrosurvey.core.stage import DataError
 from astrosurvey.stages.catalog import counterparts
 from astrosurvey.stages.catalog.crossmatch import CrossMatch
+from astrosurvey.stages.io.catalog.stage import ReadCatalog
 
 from .running import run, tiles_of
 
@@ -113,40 +112,18 @@ def clumped(rng, n, first):
 @pytest.mark.parametrize("radius", [2.0, 30.0, 3600.0])
 def test_neither_order_nor_partitions_change_anything(radius):
     rng = np.random.default_rng(1)
-    mine, theirs = clumped(rng, 400, 1), clumped(rng, 450, 10_000)
+    mine, theirs = clumped(rng, 200, 1), clumped(rng, 220, 10_000)
     mine = Catalog.concatenate([mine, sources(np.full(30, np.nan), np.full(30, np.nan), first=5000)])
     wanted = matched(mine, theirs, radius=radius, pairs="all")
     shuffled = [Catalog("source", c.rows.take(rng.permutation(len(c)))) for c in (mine, theirs)]
-    tiles = [tiles_of(**{f"t{i}": Catalog("source", c.rows.slice(300 * i, 300)) for i in range(7)}) for c in shuffled]
-    made = run(CrossMatch, {"radius": radius, "pairs": "all", "partition_rows": 300}, sources=tiles[0], others=tiles[1])
+    tiles = [tiles_of(**{f"t{i}": Catalog("source", c.rows.slice(150 * i, 150)) for i in range(7)}) for c in shuffled]
+    made = run(CrossMatch, {"radius": radius, "pairs": "all", "partition_rows": 150}, sources=tiles[0], others=tiles[1])
     assert len(made["matches"].cells) > 5
     assert made["matches"].rows.equals(wanted["matches"].rows)
     assert made["metrics"] == wanted["metrics"]
     index = healpix_29(made["matches"].column("ra"), made["matches"].column("dec"))
     assert (np.diff(index.data[~index.mask]) >= 0).all()
     assert index.mask.sum() == 30
-
-
-def test_margins_hold_whatever_is_near_a_border():
-    rng = np.random.default_rng(8)
-    cells = sorted(
-        [Partition(0, p) for p in range(1, 12)] + [Partition(1, p) for p in range(3)] + [Partition(3, 48 + p) for p in range(16)],
-        key=lambda p: p.span,
-    )
-    spans = np.array([cell.span for cell in cells])
-    xyz = rng.normal(size=(2500, 3))
-    xyz[:800] *= [0.02, 0.02, 1]
-    ra, dec = np.degrees(np.arctan2(xyz[:, 1], xyz[:, 0])) % 360, np.degrees(np.arctan2(xyz[:, 2], np.hypot(xyz[:, 0], xyz[:, 1])))
-    for margin in (3600.0, 36000.0):
-        row, cell = beyond(healpix_29(ra, dec).data, spans, margin)
-        there = set(zip(row.tolist(), cell.tolist(), strict=True))
-        assert len(there) == len(row)
-        own = np.searchsorted(spans[:, 0], healpix_29(ra, dec).data, side="right") - 1
-        coords = SkyCoord(ra, dec, unit="deg")
-        i, j, _, _ = coords.search_around_sky(coords, margin * u.arcsec)
-        apart = own[i] != own[j]
-        assert apart.sum() > 100
-        assert {(a, c) for a, c in zip(i[apart].tolist(), own[j[apart]].tolist(), strict=True)} <= there
 
 
 FORMATS = {"fits": {}, "csv": {}, "vot": {"format": "votable"}, "parquet": {}, "ecsv": {}}
@@ -229,3 +206,27 @@ def test_catalogues_without_rows_and_too_many_pairs(tmp_path, monkeypatch):
     monkeypatch.setattr(counterparts, "MOST_PAIRS", 10)
     with pytest.raises(DataError, match="smaller `radius`"):
         matched(some, some)
+
+
+@pytest.mark.real
+def test_gaias_stars_are_found_where_they_were_in_2000(real_data):
+    """The table has their places of 2015.5, and those of 2000 that the CDS calculated."""
+    path = str(real_data / "catalogs" / "gaia_dr2_nearby_oc_members_xmatch.csv")
+    reading = {
+        "path": path,
+        "id": "source_id",
+        "duplicates": "first",
+        "columns": {"ra": "ra_epoch2000", "dec": "dec_epoch2000"},
+        "extra": [],
+    }
+    then = run(ReadCatalog, reading)["sources"]
+    file = {"path": path, "id": "source_id", "columns": {"ra": "ra", "dec": "dec"}, "units": {"pmra": "mas/yr", "pmdec": "mas/yr"}}
+    motion = {"epoch": 2000.0, "other_epoch": 2015.5, "other_motion": ["pmra", "pmdec"]}
+    stayed, moved = (matched(then, file=file, radius=5.0, **settings)["matches"] for settings in ({}, motion))
+    assert len(then) > 5000
+    apart = [made.rows.column("separation").to_numpy(zero_copy_only=False) for made in (stayed, moved)]
+    assert np.nanmedian(apart[0]) > 0.2
+    assert np.isfinite(apart[1]).all()
+    assert np.median(apart[1]) < 1e-3
+    own = dict(zip(then.column("source_id").tolist(), then.rows.column("x_catalog_source_id").to_pylist(), strict=True))
+    assert np.mean([own[i] == j for i, j in listed(moved, "source_id", "other_id")]) > 0.999

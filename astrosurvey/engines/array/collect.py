@@ -34,6 +34,7 @@ class Collected:
         open: those that are not, and have not settled all their tasks.
         hungry: those of them that were ended for their memory.
         settled: how many tasks are settled.
+        where: at which tasks open elements were, in words.
     """
 
     result: RunResult | None
@@ -61,8 +62,8 @@ def collect(root: Path, *, resubmit: bool = False, listeners: Sequence[Listener]
     if not jobs.submitted:
         raise ArrayError(f"{plan.folder} was never submitted; run {plan.folder / 'submit.sh'}")
     _refuse_older(plan, jobs.submitted)
-    queued = queued_elements(plan, jobs)
     elements = list(read_elements(plan))
+    queued = set() if all(element.ended for element in elements) else queued_elements(plan, jobs)
     open_ = [e.number for e in elements if not e.ended and e.number not in queued]
     hungry = [number for number in open_ if ended_for_memory(plan, number)]
     where = [f"element {e.number} was at {e.running}" for e in elements if e.running and e.number in open_]

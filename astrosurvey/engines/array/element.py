@@ -52,7 +52,7 @@ def run_element(root: Path, element: int, listeners: Sequence[Listener] = ()) ->
     engine = SupervisedEngine(memory.allowed(wave.memory), wave.time_limits)
     log = _ElementLog(path, tasks)
     try:
-        coordinator = _Element(tasks, Events(log, *listeners), device, engine, plan.grace, wave.more)
+        coordinator = _Element(tasks, Events(log, *listeners), device, engine, wave, plan.grace)
         coordinator.remember(path)
         result = coordinator.run(lambda: engine)
     finally:
@@ -102,10 +102,10 @@ class _Element(Coordinator):
 
     plan: ElementPlan
 
-    def __init__(self, plan: ElementPlan, events: Events, device: str, engine: SupervisedEngine, grace: float, more: int) -> None:
+    def __init__(self, plan: ElementPlan, events: Events, device: str, engine: SupervisedEngine, wave: Wave, grace: float) -> None:
         super().__init__(plan, events, device, [])
         self.allowed = float("inf")  # of the whole run, which an element does not see
-        self.engine, self.grace, self.more = engine, grace, more
+        self.engine, self.wave, self.grace = engine, wave, grace
         self.wants_more = False
 
     def remember(self, log: Path) -> None:
@@ -115,7 +115,7 @@ class _Element(Coordinator):
         for event in each_event(log):
             task = self.plan.tasks.get((event.stage, event.tile))
             if task is not None and event.kind == "task_retried" and event.data.get("memory"):
-                self.given[task.name] = (self.more / self.engine.limit, 1.0)
+                self.given[task.name] = (self.engine.limit / self.wave.memory, 1.0)
 
     def is_settled(self, task: Task) -> bool:
         """Settle a ready task from what is known, if it can be; those of earlier waves are no news."""
@@ -128,7 +128,7 @@ class _Element(Coordinator):
         """Settle a task that came back; the first that ran out of memory waits for a job that may use more."""
         failure, name = outcome.failure, outcome.order.task
         killed = failure is not None and failure.memory and failure.kind == WORKER_DIED
-        if failure is None or not killed or name in self.given or self.engine.limit >= self.more:
+        if failure is None or not killed or name in self.given or self.engine.limit >= self.wave.more:
             super().take(engine, outcome)
             return
         task = self.flying.pop(name)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...catalog.flags import CROSSMATCH
-from ...catalog.healpix import healpix_29
 from ...catalog.ownership import unit_vectors
+from ...catalog.schema import HEALPIX_COLUMN
 from ...core.stage import DataError
 from .nearest import numbers_near, pairs
 from .sides import axes
@@ -110,7 +110,7 @@ def columns(sources: pa.Table, core: np.ndarray, others: pa.Table, found: Links,
     """Return the columns of the table `crossmatch`, and what is kept of the others, for the sources that are in the part itself.
 
     Args:
-        sources: n rows.
+        sources: n rows, with their HEALPix index.
         core: (n,) bool, which of them are wanted.
         others: m rows.
         found: their pairs.
@@ -152,7 +152,7 @@ def columns(sources: pa.Table, core: np.ndarray, others: pa.Table, found: Links,
     for name in others.column_names:
         if name.startswith("x_"):
             rows = rows.append_column(others.schema.field(name), others.column(name).take(other))
-    return rows.take(pa.array(np.lexsort([rank, ids, healpix_29(ra, dec).data])))
+    return rows.take(pa.array(np.lexsort([rank, ids, _column(sources, HEALPIX_COLUMN)[row]])))
 
 
 def without_place(ids: np.ndarray) -> pa.Table:

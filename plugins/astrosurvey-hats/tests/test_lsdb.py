@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lsdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy import units as u
@@ -12,6 +13,9 @@ from astrosurvey_hats.stage import HatsExport
 from hats.io.validation import is_valid_catalog
 
 from astrosurvey import Catalog, Tiles
+from astrosurvey.catalog.healpix import healpix_29
+from astrosurvey.catalog.partitions import Partition
+from astrosurvey.products.partitions import PartitionWriter
 
 from .catalogs import N, photometry, sources
 
@@ -55,6 +59,28 @@ def test_everything_is_there_in_partitions_of_a_size(export):
     flux = {row["source_id"]: row["flux"] for row in photometry(1).rows.to_pylist() if row["band"] == "r"}
     np.testing.assert_array_equal(frame["r_kron_flux"].to_numpy(float)[:N], [flux.get(i, np.nan) for i in ids[:N].tolist()])
     assert max(len(pq.read_table(file)) for file in (folder / "astrosurvey" / "dataset").rglob("Npix=*")) <= 50
+
+
+def in_partitions(catalog, cell_of_id, folder):
+    """Return a catalogue as a folder of the cells of order 0, as catalog.merge makes one of a large survey."""
+    writer = PartitionWriter(folder, catalog.table)
+    cell = np.array([cell_of_id[i] for i in catalog.column("source_id").tolist()])
+    for pixel in np.unique(cell).tolist():
+        writer.add(Partition(0, pixel), catalog.rows.filter(pa.array(cell == pixel)))
+    return writer.close()
+
+
+def test_catalogues_in_partitions_give_the_same_as_those_in_memory(export, tmp_path):
+    mine, flux = sources(1), photometry(1)
+    index = healpix_29(mine.column("ra"), mine.column("dec")).data >> 2 * 29
+    cell = dict(zip(mine.column("source_id").tolist(), index.tolist(), strict=True))
+    cut = in_partitions(mine, cell, tmp_path / "sources"), in_partitions(flux, cell, tmp_path / "photometry")
+    assert len(cut[0].cells) > 5
+    wanted, got = export(mine, flux=[flux], rows=50), export(cut[0], flux=[cut[1]], rows=50)
+    mixed = export(cut[0], flux=[flux], rows=50)
+    for file in (path.relative_to(wanted) for path in sorted(wanted.rglob("Npix=*"))):
+        assert pq.read_table(got / file).equals(pq.read_table(wanted / file))
+        assert pq.read_table(mixed / file).equals(pq.read_table(wanted / file))
 
 
 def test_columns_keep_their_units(export):
