@@ -15,6 +15,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 TILES, WORKERS = 10_000, 100
 STAGES = ("sky", "detect", "deblend", "kron", "apertures")
 """Of tile scope; the survey of the example reads its images and does not simulate them."""
+ENGINES = ("inline", "local", "slurm", "array")
 NEEDS = ("cpu_seconds", "peak_mb", "stored_mb", "files")
 TAKES = ("ms_per_task_1", "ms_per_task_2", "survey_seconds_1", "survey_seconds_2", "survey_gain")
 KILLS = ("same", "runs", "tasks_lost", "tasks_lost_allowed", "orphans")
@@ -25,7 +26,7 @@ def rows() -> dict[str, list[str]]:
     measured, kills = (json.loads((RESULTS / f"{name}.json").read_text()) for name in ("engines", "kill-slurm"))
     needs, engines = measured["needs_of_a_2048_pixel_tile"], measured["engines"]
     cells: dict[str, list[Any]] = {f"`{stage}`": [needs[stage][name] for name in NEEDS] for stage in (*STAGES, "survey")}
-    cells |= {name: [engine.get(value, "—") for value in TAKES] for name, engine in engines.items()}
+    cells |= {name: [engines.get(name, {}).get(value, "—") for value in TAKES] for name in ENGINES}
     cells["machine"] = [f"{measured['cores']} cores", measured["load"]]
     cells[str(kills["kills"])] = [kills[name] for name in KILLS]
     overhead = engines["slurm"]["ms_per_task_2"] / 1e3
