@@ -30,6 +30,9 @@ _INTERVAL_MS = 100
 _TELL = 5.0
 """Seconds in which a scheduler has taken the news, if it is there; Dask would try for longer, and hold up the end of the job."""
 
+_STARTS = 5
+"""How often in a row a worker may end before it is up; then its nanny gives up."""
+
 _ALLOWED = 0.95
 """The share of its limit at which a worker is ended, before the system ends something else."""
 
@@ -61,7 +64,7 @@ class _Watch:
 
         self.nanny = nanny
         self.limit = nanny.memory_manager.memory_limit
-        self.address = ""
+        self.address, self.came_up, self.failed_starts = "", False, 0
         self.pid, self.peak, self.over, self.near, self.oom_kills = 0, 0, False, False, _oom_kills()
         descriptor, name = tempfile.mkstemp(prefix="astrosurvey-hung-")
         os.close(descriptor)
@@ -79,6 +82,7 @@ class _Watch:
         pid = self.nanny.pid
         if not pid:
             return
+        self.came_up = self.came_up or self.nanny.process.status.name == "running"
         if pid != self.pid:
             self.pid, self.over, self.near, self.oom_kills = pid, False, False, _oom_kills()
         held, self.peak = held_bytes(pid), peak_bytes(pid) or self.peak
@@ -112,7 +116,12 @@ class _Watch:
         with contextlib.suppress(OSError):  # where the scheduler is gone, nobody asks
             await asyncio.wait_for(self.nanny.scheduler.log_event(topic=EXITS, msg=asdict(told)), _TELL)
         self.address = ""
-        await self.restart(code)
+        self.failed_starts = 0 if self.came_up else self.failed_starts + 1
+        self.came_up = False
+        if self.failed_starts == _STARTS:
+            await self.nanny.close(reason="astrosurvey-failed-starts")
+        else:
+            await self.restart(code)
 
     async def killed(self, *args: Any, **kwargs: Any) -> None:
         """Let Dask end the worker, and end what it left running."""
