@@ -76,8 +76,15 @@ class OnePool:
         return None
 
 
-WORKER_OPTIONS = ("--nthreads", "1", "--preload", "astrosurvey.engines.worker", "--preload-nanny", "astrosurvey.engines.nanny")
-"""How `dask worker` is started so that its worker ends as the engine expects, and tells how."""
+WORKER_OPTIONS = (
+    "--preload",
+    "astrosurvey.engines.worker",
+    "--preload",
+    "astrosurvey.plugins",
+    "--preload-nanny",
+    "astrosurvey.engines.nanny",
+)
+"""How `dask worker` is started, besides with one thread, so that its worker ends as the engine expects, and tells how."""
 
 _SCHEDULER = {
     "distributed.scheduler.allowed-failures": 0,  # the coordinator retries

@@ -1,7 +1,7 @@
 """What the nanny of a Dask worker does for us; loaded there by Dask's `preload-nanny`.
 
 Dask's own nanny restarts a worker that died, and tells nobody how it died. This one sees the memory of the
-worker and its children, ends the worker's whole process group, and publishes an `Exit`.
+worker, though not that of processes the worker starts, ends its whole process group, and publishes an `Exit`.
 """
 
 from __future__ import annotations

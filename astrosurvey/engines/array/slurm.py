@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,6 @@ from .layout import ArrayError
 
 _PATIENCE = 120.0
 """Seconds that a busy controller may take to answer."""
-
-
-def is_here() -> bool:
-    """Tell whether this machine can speak to a Slurm."""
-    return shutil.which("squeue") is not None
 
 
 def max_array_size() -> int | None:
