@@ -116,6 +116,8 @@ class DaskEngine:
     stops the run.
     """
 
+    _no_start = "the workers could not be started"
+
     def __init__(self, resources: Resources) -> None:
         self.on_progress: OnProgress | None = None
         self.on_note: OnNote | None = None
@@ -177,7 +179,7 @@ class DaskEngine:
             cluster = pool.start()
             client = Client(cluster)
         except (OSError, RuntimeError, ValueError) as error:
-            raise Stop(f"stopped: the workers could not be started: {' '.join(str(error).split())}") from error
+            raise Stop(f"stopped: {self._no_start}: {' '.join(str(error).split())}") from error
         client.subscribe_topic(EXITS, lambda event: self._heard.put((self._ended, (event[1],))))
         client.subscribe_topic(OUTCOMES, lambda event: self._heard.put((self._tell, (event[1],))))
         client.subscribe_topic(NOTES, lambda event: self._heard.put((self._note, event[1])))
