@@ -58,7 +58,8 @@ def submit(
                     say(line)
         except BaseException:
             if not dry_run:
-                slurm.cancel(plan.name, [])
+                with contextlib.suppress(ArrayError):  # that of the submission says why
+                    slurm.cancel(plan.name, [])
             raise
 
 
