@@ -1,7 +1,7 @@
 """What the nanny of a Dask worker does for us; loaded there by Dask's `preload-nanny`.
 
 Dask's own nanny restarts a worker that died, and tells nobody how it died. This one sees the memory of the
-worker and its children, ends the worker's whole process group, and publishes an `Exit`.
+worker, though not that of processes the worker starts, ends its whole process group, and publishes an `Exit`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import contextlib
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -66,13 +67,11 @@ class _Watch:
         self.limit = nanny.memory_manager.memory_limit
         self.address, self.came_up, self.failed_starts = "", False, 0
         self.pid, self.peak, self.over, self.near, self.oom_kills = 0, 0, False, False, _oom_kills()
-        descriptor, name = tempfile.mkstemp(prefix="astrosurvey-hung-")
-        os.close(descriptor)
-        self.hung = Path(name)
-        atexit.register(self.hung.unlink, missing_ok=True)
-        self.who = Path(name + "-who")
-        atexit.register(self.who.unlink, missing_ok=True)
-        nanny.env = {**nanny.env, HUNG_FILE: name, WHO_FILE: str(self.who)}
+        folder = Path(tempfile.mkdtemp(prefix="astrosurvey-nanny-"))  # which others can neither read nor write
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        self.hung, self.who = folder / "hung", folder / "who"
+        self.hung.touch()
+        nanny.env = {**nanny.env, HUNG_FILE: str(self.hung), WHO_FILE: str(self.who)}
         nanny.periodic_callbacks["memory_monitor"] = PeriodicCallback(self.look, _INTERVAL_MS)  # in the place of Dask's own
         self.restart, nanny._on_worker_exit = nanny._on_worker_exit, self.ended
         self.kill, nanny.kill = nanny.kill, self.killed
