@@ -15,7 +15,7 @@ test: .venv/.dev ## run all tests, those of plugins/ too, installed as a strange
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 test-slurm: .venv/.dev ## run the tests on a Slurm of one node that they bring up themselves; as root, with Debian's slurm-wlm and munge
-	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m slurm -n 3 --timeout 600 tests/slurm $(ARGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -m slurm -n 4 --timeout 600 tests/slurm $(ARGS)
 
 test-plugins: .venv-plugins/.done ## run the tests of plugins/ where all that they ask for is installed, sbi too, in .venv-plugins
 	for plugin in plugins/*; do (cd $$plugin && ../../.venv-plugins/bin/python -m pytest -q $(ARGS)) || exit 1; done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 _PRELOAD = ("astrosurvey.plugins",)
 """What Dask workers import before their first task: the plugins, whose tables they must know."""
+
+
+_UNNAMEABLE = re.compile(r"""[\s"'`\\$%&;|<>(){}\[\]*?!#~^]""")
+"""What means something to a shell or a batch system: dask-jobqueue writes paths into job scripts as they are."""
 
 
 class EngineError(ValueError):
@@ -74,7 +79,7 @@ def run(
     from .core.pipeline import Pipeline
     from .core.plan import Selection
     from .core.run import run_pipeline
-    from .engines.array.jobs import refuse_queued
+    from .engines.takeover import take_over
     from .plugins import tell_plugins
 
     checked = pipeline if isinstance(pipeline, Pipeline) else load(pipeline)
@@ -83,10 +88,10 @@ def run(
     return run_pipeline(
         checked,
         root,
-        engine=_after_cancelling(root, engine_factory(engine, workers, gpus if chosen == "cuda" else 0, root)),
+        engine=engine_factory(engine, workers, gpus if chosen == "cuda" else 0, root),
         device=chosen,
         selection=selection or Selection(),
-        refuse=refuse_queued,
+        take_over=take_over,
         listeners=[*listeners, tell_plugins],
         **options,
     )
@@ -215,8 +220,9 @@ def _need_jobqueue(engine: str) -> None:
 
 def _batch(site: BatchSite, run: Path) -> Callable[[], Engine]:
     _need_jobqueue(site.engine)
-    if any(map(str.isspace, str(run))):
-        raise EngineError(f"job scripts cannot name the run directory {str(run)!r}: it has a blank in it; choose another with --out")
+    if bad := _UNNAMEABLE.search(str(run)):
+        what = "a blank" if bad[0].isspace() else bad[0]
+        raise EngineError(f"job scripts cannot name the run directory {str(run)!r}: it has {what} in it; choose another with --out")
 
     def make() -> Engine:
         from .engines.batch import BatchResources
@@ -234,18 +240,6 @@ def _address(site: AddressSite, run: Path) -> Callable[[], Engine]:
         return AddressEngine(site, run)
 
     return make
-
-
-def _after_cancelling(run: Path, make: Callable[[], Engine]) -> Callable[[], Engine]:
-    """Return `make`, which is called by who holds the lock of the run, so that it first cancels what a killed driver left in a queue."""
-
-    def made() -> Engine:
-        from .engines.jobs import cancel_left
-
-        cancel_left(run)
-        return make()
-
-    return made
 
 
 def _plugin_engine(name: str, settings: Mapping[str, Any]) -> Callable[[], Engine]:

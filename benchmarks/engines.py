@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "toyplugin")]
 DEMO = ROOT / "examples" / "demo.yaml"
 TILES = 40
 STAGES = 5
-SMALL = ["tiles.size=256", "tiles.overlap=64", "sky.box=32"]
+SMALL = ["tiles.count=6", "tiles.size=256", "tiles.overlap=64", "sky.box=32"]
 BAR = 50.0
 """Milliseconds a task on a worker."""
 
@@ -110,7 +110,7 @@ def as_array(cluster, workers, folder, seed, repeats):
     (folder / "nothing.yaml").write_text(json.dumps(nothing(seed)))
     survey = [word for override in [*SMALL, f"seed={seed}"] for word in ("-c", override)]
     found = {}
-    for name, arguments, tiles in (("nothing", [folder / "nothing.yaml"], TILES), ("survey", [DEMO, *survey], 12)):
+    for name, arguments, tiles in (("nothing", [folder / "nothing.yaml"], TILES), ("survey", [DEMO, *survey], 6)):
         where = site(folder, workers={"maximum": workers}, array={"tiles": -(-tiles // workers)})
         seconds = []
         for index in range(repeats):
@@ -171,9 +171,9 @@ def main():
                     rows[workers] = on_workers(file, workers, made, here, options.repeats)
             found[engine] = {**summary(rows), "runs": rows}
             print(engine, summary(rows), f"bar {BAR:g} ms a task", flush=True)
-    if options.json:
-        about = {"seed": options.seed, "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "bar_ms_per_task": BAR}
-        options.json.write_text(json.dumps({**about, "engines": found, "needs_of_a_2048_pixel_tile": stages}, indent=1))
+            if options.json:  # what there is so far
+                about = {"seed": options.seed, "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "bar_ms_per_task": BAR}
+                options.json.write_text(json.dumps({**about, "engines": found, "needs_of_a_2048_pixel_tile": stages}, indent=1))
 
 
 if __name__ == "__main__":

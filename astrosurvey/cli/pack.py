@@ -51,13 +51,13 @@ def _do(work: Callable[..., Packing], verb: str, run: str, force_unlock: bool, a
     if not (root / "run.json").is_file():
         raise click.UsageError(f"{run} is no run directory; it holds no run.json")
 
-    from ..engines.array.jobs import refuse_queued
+    from ..engines.takeover import take_over
 
     def tell(stage: str, tasks: int) -> None:
         if tasks and not as_json:
             click.echo(f"{stage}: {tasks} tasks {verb}", err=True)
 
-    done = work(root, tell, force_unlock=force_unlock, refuse=refuse_queued)
+    done = work(root, tell, force_unlock=force_unlock, take_over=take_over)
     if as_json:
         print_json(as_values(done))
         return

@@ -167,7 +167,7 @@ def _chain(path: Path) -> list[tuple[Path, Owner | None]]:
     owner = _read(path)
     found = [(path, owner)]
     generation = owner.generation if owner else 0
-    while (claim := path.with_name(f".{path.name}.{generation + 1}")).exists():
+    while (claim := _claim_file(path, generation + 1)).exists():
         found.append((claim, _read(claim)))
         generation += 1
         if found[-1][1] is None and not claim.exists():
@@ -179,7 +179,7 @@ def _claim(path: Path, judged: list[tuple[Path, Owner | None]]) -> Owner | None:
     """Claim the generation of the lock after the newest of the files that were judged; return None when another was faster."""
     last = judged[0][1]
     owner = Owner.this_process((last.generation if last else 0) + len(judged))
-    claim = path.with_name(f".{path.name}.{owner.generation}")
+    claim = _claim_file(path, owner.generation)
     if not _make(claim, owner.as_json()):
         return None
     now = _read(path)

@@ -51,10 +51,10 @@ class Packing:
 
 
 Tell = Callable[[str, int], None]
-Refuse = Callable[[Path], None]
+TakeOver = Callable[[Path], None]
 
 
-def pack(root: Path, tell: Tell = lambda *_: None, *, force_unlock: bool = False, refuse: Refuse = lambda _: None) -> Packing:
+def pack(root: Path, tell: Tell = lambda *_: None, *, force_unlock: bool = False, take_over: TakeOver = lambda _: None) -> Packing:
     """Put the folders of a run's finished tasks into packs, a shard of a stage into each; those of survey scope stay.
 
     A pack is written aside, made durable and read again; then one rename puts it into its place, and only then do the
@@ -63,13 +63,13 @@ def pack(root: Path, tell: Tell = lambda *_: None, *, force_unlock: bool = False
     Args:
         root: the run directory.
         tell: called with each stage and how many of its tasks were packed.
-        force_unlock, refuse: as `run_pipeline` has them.
+        force_unlock, take_over: as `run_pipeline` has them.
 
     Raises:
         LockHeld: somebody is at work there.
         OSError: the disk is full, or damaged.
     """
-    with _alone(root, force_unlock, refuse) as (store, done):
+    with _alone(root, force_unlock, take_over) as (store, done):
         for stage in dict.fromkeys(stage for stage, _ in store.published()):
             shards: dict[str, dict[str, Record]] = {}
             for _, tile in store.published(stage):
@@ -91,12 +91,12 @@ def pack(root: Path, tell: Tell = lambda *_: None, *, force_unlock: bool = False
     return done
 
 
-def unpack(root: Path, tell: Tell = lambda *_: None, *, force_unlock: bool = False, refuse: Refuse = lambda _: None) -> Packing:
+def unpack(root: Path, tell: Tell = lambda *_: None, *, force_unlock: bool = False, take_over: TakeOver = lambda _: None) -> Packing:
     """Bring back the folders of a run's packed tasks; a pack goes when all that was in it is in its place.
 
     Args and errors are those of `pack`.
     """
-    with _alone(root, force_unlock, refuse) as (store, done):
+    with _alone(root, force_unlock, take_over) as (store, done):
         for stage in store.packs.stages():
             number = 0
             for path in store.packs.of_stage(stage):
@@ -120,10 +120,10 @@ def unpack(root: Path, tell: Tell = lambda *_: None, *, force_unlock: bool = Fal
 
 
 @contextlib.contextmanager
-def _alone(root: Path, force_unlock: bool, refuse: Refuse) -> Iterator[tuple[Store, Packing]]:
+def _alone(root: Path, force_unlock: bool, take_over: TakeOver) -> Iterator[tuple[Store, Packing]]:
     """Give a run directory to work in alone, and what is to be said of the work."""
     with RunLock(root / "run.lock", force=force_unlock):
-        refuse(root)
+        take_over(root)
         store = Store(root)
         store.sweep()
         done = Packing(_tally(root))

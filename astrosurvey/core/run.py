@@ -96,7 +96,7 @@ def run_pipeline(
     selection: Selection = Selection(),  # noqa: B008
     verify: bool = False,
     force_unlock: bool = False,
-    refuse: Callable[[Path], None] = lambda root: None,
+    take_over: Callable[[Path], None] = lambda root: None,
     listeners: Sequence[Listener] = (),
     command: Sequence[str] = (),
 ) -> RunResult:
@@ -110,7 +110,8 @@ def run_pipeline(
         selection: which tasks may run.
         verify: hash every product again before it counts as done.
         force_unlock: take over the lock of a coordinator on another host.
-        refuse: called with the run directory once its lock is held; raises LockHeld where others are at work without one.
+        take_over: called with the run directory once its lock is held, and before anything there is touched; ends what
+            a killed coordinator has left at work, and raises LockHeld where others work there without the lock.
         listeners: called with each event.
         command: the command line, for the record.
 
@@ -121,8 +122,7 @@ def run_pipeline(
     store = Store(Path(out).resolve())  # a stage may change the working directory
     plan = Plan(pipeline, store, selection, verify=verify)
     with RunLock(store.root / "run.lock", force=force_unlock) as lock:
-        if not force_unlock:
-            refuse(store.root)
+        take_over(store.root)
         store.sweep()
         store.arrange(len(plan.tiles))
         log = JsonLog(store.root / "events.jsonl")

@@ -15,6 +15,8 @@ from ..core.engine import Stop
 from .dask import DaskEngine, OnePool, Open, Pool
 from .site import AddressSite
 
+_NO_SCHEDULER = "no Dask scheduler answers"
+
 _COUNT_EVERY = 2.0
 """Seconds for which the number of workers is believed."""
 
@@ -38,6 +40,8 @@ class AddressEngine(DaskEngine):
         run: the run directory, which workers must see.
     """
 
+    _no_start = _NO_SCHEDULER
+
     def __init__(self, site: AddressSite, run: Path) -> None:
         super().__init__(_Somebodys(Pool("", 1, lambda: site.address or _written(Path(str(site.scheduler_file)))), site))
         self._site, self._run = site, run
@@ -53,10 +57,7 @@ class AddressEngine(DaskEngine):
         return self._count - len(opened.orders)
 
     def _start(self, pool: Pool) -> Open:
-        try:
-            opened = super()._start(pool)
-        except (OSError, ValueError) as error:
-            raise Stop(f"stopped: no Dask scheduler answers: {_first_line(error)}") from None
+        opened = super()._start(pool)
         if problem := _Check(opened.client, self._site.wait).problem(self._run):
             opened.client.close(timeout=5)
             raise Stop(f"stopped: {problem}")
@@ -76,7 +77,7 @@ def look(site: AddressSite, folder: Path) -> tuple[bool, str]:
     except Stop as stop:
         return False, str(stop).removeprefix("stopped: ")
     except (OSError, ValueError) as error:
-        return False, f"no Dask scheduler answers: {_first_line(error)}"
+        return False, f"{_NO_SCHEDULER}: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:

@@ -76,8 +76,15 @@ class OnePool:
         return None
 
 
-WORKER_OPTIONS = ("--nthreads", "1", "--preload", "astrosurvey.engines.worker", "--preload-nanny", "astrosurvey.engines.nanny")
-"""How `dask worker` is started so that its worker ends as the engine expects, and tells how."""
+WORKER_OPTIONS = (
+    "--preload",
+    "astrosurvey.engines.worker",
+    "--preload",
+    "astrosurvey.plugins",
+    "--preload-nanny",
+    "astrosurvey.engines.nanny",
+)
+"""How `dask worker` is started, besides with one thread, so that its worker ends as the engine expects, and tells how."""
 
 _SCHEDULER = {
     "distributed.scheduler.allowed-failures": 0,  # the coordinator retries
@@ -108,6 +115,8 @@ class DaskEngine:
     Whatever happens on a worker or to it, its tasks come back as outcomes. Only a scheduler that is gone
     stops the run.
     """
+
+    _no_start = "the workers could not be started"
 
     def __init__(self, resources: Resources) -> None:
         self.on_progress: OnProgress | None = None
@@ -170,7 +179,7 @@ class DaskEngine:
             cluster = pool.start()
             client = Client(cluster)
         except (OSError, RuntimeError, ValueError) as error:
-            raise Stop(f"stopped: the workers could not be started: {' '.join(str(error).split())}") from error
+            raise Stop(f"stopped: {self._no_start}: {' '.join(str(error).split())}") from error
         client.subscribe_topic(EXITS, lambda event: self._heard.put((self._ended, (event[1],))))
         client.subscribe_topic(OUTCOMES, lambda event: self._heard.put((self._tell, (event[1],))))
         client.subscribe_topic(NOTES, lambda event: self._heard.put((self._note, event[1])))

@@ -31,7 +31,7 @@ class Exit:
         code: its exit status, or minus the signal that ended it; None while it goes on.
         leaving: it was told to go, for its walltime or because it was no longer needed.
         memory: it was ended for what it held.
-        peak: the most memory it held, with its children, in bytes; 0 where nobody saw.
+        peak: the most memory it held, in bytes, with what it started where that was looked at; 0 where nobody saw.
         limit: what it was allowed to hold, in bytes.
         traceback: where it hung when its task's time was up; "" when that was not the end of it.
     """

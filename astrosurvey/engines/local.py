@@ -40,6 +40,7 @@ class LocalEngine(DaskEngine):
 
 def _cluster(workers: int, memory_limit: str | int, gpus: int, preload: Sequence[str]) -> Any:
     from distributed import LocalCluster
+    from distributed.deploy.cluster import Cluster
 
     class Workers(LocalCluster):
         """Nannies of this process; one whose worker cannot be started again gives up, and Dask does not say so."""
@@ -49,6 +50,10 @@ def _cluster(workers: int, memory_limit: str | int, gpus: int, preload: Sequence
             """Why the run cannot go on."""
             at_work = any(nanny.status.name not in ("closing", "closed", "failed") for nanny in self.workers.values())
             return "" if at_work else "no worker is left on this machine, and none could be started again"
+
+        def _update_worker_status(self, op: str, msg: Any) -> None:
+            # A `LocalCluster` gives up a nanny whose worker is away for 15 s, though it is just being started again on a busy machine.
+            Cluster._update_worker_status(self, op, msg)
 
     threads = max(1, len(os.sched_getaffinity(0)) // workers)
     return Workers(

@@ -1,7 +1,7 @@
 """What the nanny of a Dask worker does for us; loaded there by Dask's `preload-nanny`.
 
 Dask's own nanny restarts a worker that died, and tells nobody how it died. This one sees the memory of the
-worker and its children, ends the worker's whole process group, and publishes an `Exit`.
+worker, though not that of processes the worker starts, ends its whole process group, and publishes an `Exit`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import contextlib
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -21,7 +22,7 @@ from distributed.system import MEMORY_LIMIT
 
 from ..core.memory import held_bytes, peak_bytes
 from .exits import EXITS, HUNG_FILE, NEAR, Exit
-from .worker import LEAVE_AT
+from .worker import LEAVE_AT, WHO_FILE
 
 LIFETIME = "ASTROSURVEY_LIFETIME"
 """Set in a job, names the seconds after which its workers take no more tasks; less than its walltime."""
@@ -29,6 +30,9 @@ LIFETIME = "ASTROSURVEY_LIFETIME"
 _INTERVAL_MS = 100
 _TELL = 5.0
 """Seconds in which a scheduler has taken the news, if it is there; Dask would try for longer, and hold up the end of the job."""
+
+_STARTS = 5
+"""How often in a row a worker may end before it is up; then its nanny gives up."""
 
 _ALLOWED = 0.95
 """The share of its limit at which a worker is ended, before the system ends something else."""
@@ -61,12 +65,13 @@ class _Watch:
 
         self.nanny = nanny
         self.limit = nanny.memory_manager.memory_limit
+        self.address, self.came_up, self.failed_starts = "", False, 0
         self.pid, self.peak, self.over, self.near, self.oom_kills = 0, 0, False, False, _oom_kills()
-        descriptor, name = tempfile.mkstemp(prefix="astrosurvey-hung-")
-        os.close(descriptor)
-        self.hung = Path(name)
-        atexit.register(self.hung.unlink, missing_ok=True)
-        nanny.env = {**nanny.env, HUNG_FILE: name}
+        folder = Path(tempfile.mkdtemp(prefix="astrosurvey-nanny-"))  # which others can neither read nor write
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        self.hung, self.who = folder / "hung", folder / "who"
+        self.hung.touch()
+        nanny.env = {**nanny.env, HUNG_FILE: str(self.hung), WHO_FILE: str(self.who)}
         nanny.periodic_callbacks["memory_monitor"] = PeriodicCallback(self.look, _INTERVAL_MS)  # in the place of Dask's own
         self.restart, nanny._on_worker_exit = nanny._on_worker_exit, self.ended
         self.kill, nanny.kill = nanny.kill, self.killed
@@ -76,6 +81,7 @@ class _Watch:
         pid = self.nanny.pid
         if not pid:
             return
+        self.came_up = self.came_up or self.nanny.process.status.name == "running"
         if pid != self.pid:
             self.pid, self.over, self.near, self.oom_kills = pid, False, False, _oom_kills()
         held, self.peak = held_bytes(pid), peak_bytes(pid) or self.peak
@@ -88,10 +94,14 @@ class _Watch:
 
     def state(self, **known: Any) -> Exit:
         """Return what is known of the worker, alive or not."""
-        return Exit(str(self.nanny.worker_address), limit=self.limit or MEMORY_LIMIT, **known)
+        return Exit(self.address or str(self.nanny.worker_address), limit=self.limit or MEMORY_LIMIT, **known)
 
     async def ended(self, code: int) -> None:
         """Publish how the worker ended, end what it left running, and let Dask start the next."""
+        with contextlib.suppress(OSError, ValueError):
+            pid, self.address = self.who.read_text(encoding="utf-8").split()
+            self.pid = int(pid)
+            self.who.unlink()
         self.end_group()
         traceback = self.hung.read_text(encoding="utf-8", errors="replace")
         self.hung.write_text("")
@@ -104,7 +114,13 @@ class _Watch:
         )
         with contextlib.suppress(OSError):  # where the scheduler is gone, nobody asks
             await asyncio.wait_for(self.nanny.scheduler.log_event(topic=EXITS, msg=asdict(told)), _TELL)
-        await self.restart(code)
+        self.address = ""
+        self.failed_starts = 0 if self.came_up else self.failed_starts + 1
+        self.came_up = False
+        if self.failed_starts == _STARTS:
+            await self.nanny.close(reason="astrosurvey-failed-starts")
+        else:
+            await self.restart(code)
 
     async def killed(self, *args: Any, **kwargs: Any) -> None:
         """Let Dask end the worker, and end what it left running."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from . import tls
+from .dask import WORKER_OPTIONS
 from .site import BatchSite, Request
 
-WORKER = ("--preload", "astrosurvey.engines.worker", "--preload", "astrosurvey.plugins", "--preload-nanny", "astrosurvey.engines.nanny")
 DEATH_TIMEOUT = 60
 """Seconds after which a worker that finds no coordinator ends its job."""
 
@@ -38,17 +38,22 @@ def options(site: BatchSite, request: Request, name: str, logs: Path) -> dict[st
         "memory": f"{request.memory}B",
         "processes": 1,
         "nanny": True,
-        "python": site.python or sys.executable,
+        "python": python_of(site),
         "interface": site.interface,
         "death_timeout": DEATH_TIMEOUT,
         "local_directory": site.scratch,
         "log_directory": str(logs),
         "job_script_prologue": prologue(site, request),
-        "worker_extra_args": [*WORKER, "--no-dashboard"],
+        "worker_extra_args": [*WORKER_OPTIONS, "--no-dashboard"],
         "job_directives_skip": [],
         "job_name": job_name(site.engine, name),
     }
     return common | _BY_SYSTEM[site.engine](site, request)
+
+
+def python_of(site: BatchSite) -> str:
+    """Return the Python of the jobs as a shell takes it."""
+    return shlex.quote(site.python or sys.executable)
 
 
 def job_name(engine: str, name: str) -> str:

@@ -65,11 +65,16 @@ class System:
         """Cancel jobs; those that have ended are no trouble.
 
         Raises:
-            NoAnswer: the command is not there, or hangs.
+            NoAnswer: the command is not there, hangs, or fails.
         """
         listed = list(ids)
         for start in range(0, len(listed), 100):
-            run([*self.cancel, *listed[start : start + 100]])
+            some = listed[start : start + 100]
+            # One that is unknown may keep a command from ending those that it is given with.
+            for job in some if run([*self.cancel, *some]).returncode else ():
+                done = run([*self.cancel, job])
+                if done.returncode and not _UNKNOWN.search(done.stderr):
+                    raise NoAnswer(f"{self.cancel[0]}: {last_line(done.stderr) or f'exit status {done.returncode}'}")
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -91,7 +96,9 @@ def last_line(text: str) -> str:
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 
-_UNKNOWN = re.compile(r"unknown job|not found|does not exist|has finished|invalid job", re.IGNORECASE)
+_UNKNOWN = re.compile(
+    r"unknown job|not found|does not exist|has (already )?finished|invalid job|already complet|couldn't find|no matching job", re.IGNORECASE
+)
 
 
 def _slurm(text: str) -> dict[str, JobState]:

@@ -7,9 +7,13 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import click
+
+WHO_FILE = "ASTROSURVEY_WHO_FILE"
+"""Names the file in which a worker tells its nanny who it is, before it may get a task that ends it at once."""
 
 LEAVE_AT = "ASTROSURVEY_LEAVE_AT"
 """Names the time, in seconds since the epoch, from which a worker takes no more tasks: its job is about to end."""
@@ -23,6 +27,8 @@ def dask_setup(worker: Any, gpus: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         os.setpgid(0, 0)  # so that the nanny can end it with all that its tasks started
+    if path := os.environ.get(WHO_FILE):
+        Path(path).write_text(f"{os.getpid()} {worker.address}", encoding="utf-8")
     if gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         devices = visible.split(",") if visible else list(map(str, range(gpus)))

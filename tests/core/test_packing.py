@@ -220,7 +220,7 @@ def test_packing_is_refused_while_jobs_without_a_lock_work_there(run):
 
     for work in (pack, unpack):
         with pytest.raises(LockHeld, match="job 4711"):
-            work(run, refuse=refuse)
+            work(run, take_over=refuse)
 
 
 def test_the_command_says_how_much_it_was_and_is(command_here, run):

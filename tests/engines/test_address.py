@@ -2,11 +2,12 @@
 
 import json
 
+import dask
 import pytest
 from distributed import LocalCluster
 
 from astrosurvey import api
-from astrosurvey.core.run import run_pipeline
+from astrosurvey.core.run import ExitCode, run_pipeline
 from astrosurvey.engines import address
 
 
@@ -74,11 +75,16 @@ def test_workers_that_do_not_see_the_run(cluster, tmp_path, monkeypatch):
         ("scheduler_file: site.yaml\n", "is no scheduler file"),
     ],
 )
-def test_no_scheduler(tmp_path, monkeypatch, text, said):
+def test_no_scheduler(tmp_path, toy_pipeline, monkeypatch, text, said):
     monkeypatch.chdir(tmp_path)
-    (_, ok, found) = api.try_engine(site(tmp_path, text), tmp_path)[0]
+    file = site(tmp_path, text)
+    (_, ok, found) = api.try_engine(file, tmp_path)[0]
     assert not ok
     assert said in found
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        result = api.run(toy_pipeline(stages={"make": {"use": "toy.make"}}, tiles=["a"]), tmp_path / "run", engine=str(file))
+    assert result.exit_code == ExitCode.STOPPED
+    assert said in result.stopped
 
 
 @pytest.mark.parametrize(

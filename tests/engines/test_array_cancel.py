@@ -1,9 +1,16 @@
-"""`astrosurvey cancel` of a run that a process of this machine is at."""
+"""`astrosurvey cancel` of a run that a process of this machine is at, or was."""
 
 import json
 import time
 
+import pytest
+
+from astrosurvey.core import owner
+from astrosurvey.core.lock import RunLock
 from astrosurvey.core.store import Store
+from astrosurvey.engines.array.cancel import cancel
+from astrosurvey.engines.array.layout import ArrayError
+from astrosurvey.engines.jobs import Jobs
 
 
 def wait_for_start(root, process):
@@ -29,3 +36,19 @@ def test_the_process_finishes_its_running_tasks_and_the_run_can_go_on(command, t
     assert "nothing is at work" in command("cancel", "run").stdout
     again = command("run", "p.yaml", "--out", "run", "--no-report", env={"TOY_AWAKE": "1"})
     assert again.returncode == 0, again.stderr
+
+
+def test_jobs_of_a_killed_coordinator_are_ended(slurm, tmp_path):
+    Jobs(tmp_path, "slurm").add("17", "default")
+    assert cancel(tmp_path, patience=1) == ["1 job of a coordinator that was killed"]
+    assert slurm.cancelled == ["17"]
+    assert cancel(tmp_path, patience=1) == []
+
+
+def test_the_number_of_a_process_in_another_container_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.kill", lambda *_: pytest.fail("a process of this container was ended"))
+    place = owner._place()
+    with RunLock(tmp_path / "run.lock"):
+        monkeypatch.setattr(owner, "_place", lambda: (place[0], "pid:[1]", place[2]))
+        with pytest.raises(ArrayError, match="in another container .* do this where it runs"):
+            cancel(tmp_path, patience=1)

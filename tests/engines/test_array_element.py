@@ -20,7 +20,7 @@ from astrosurvey.core.plan import State
 from astrosurvey.core.run import ExitCode, run_pipeline
 from astrosurvey.core.store import Store
 from astrosurvey.engines.array import element as elements
-from astrosurvey.engines.array import slurm
+from astrosurvey.engines.array import memory, slurm
 from astrosurvey.engines.array.cancel import cancel
 from astrosurvey.engines.array.collect import collect
 from astrosurvey.engines.array.element import run_element
@@ -59,6 +59,12 @@ class InThisProcess(InlineEngine):
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setattr(elements, "SupervisedEngine", InThisProcess)
+
+
+@pytest.fixture(autouse=True)
+def without_the_tests(monkeypatch):
+    """What the process of the tests holds after many others is not an element's."""
+    monkeypatch.setattr(memory, "family", lambda: psutil.Process().children(recursive=True))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from astrosurvey.core.lock import LockHeld
 from astrosurvey.engines.array import layout, slurm
 from astrosurvey.engines.array.jobs import Job, Jobs, refuse_queued
+from astrosurvey.engines.array.submit import submit
 from astrosurvey.engines.array.waves import group_stages
 from astrosurvey.engines.array.write import write_array
 from astrosurvey.engines.site import BatchSite
@@ -119,10 +120,17 @@ def test_nobody_begins_where_the_queue_cannot_be_asked(pipeline, tmp_path, monke
     plan = write_array(pipeline(), tmp_path, site())
     refuse_queued(tmp_path)
     Jobs(plan.folder / "jobs.json", 1.0, jobs=[Job("12", 1, 0)]).save()
-    with pytest.raises(LockHeld, match="cannot be seen: there is no squeue on this machine"):
+    with pytest.raises(LockHeld, match="cannot be seen: command squeue not found; do this where"):
         refuse_queued(tmp_path)
     Jobs(plan.folder / "jobs.json", 1.0, collected=True, jobs=[Job("12", 1, 0)]).save()
     refuse_queued(tmp_path)
+
+
+def test_nothing_is_submitted_where_there_is_no_slurm(pipeline, tmp_path, monkeypatch):
+    write_array(pipeline(), tmp_path, site())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(layout.ArrayError, match="command sbatch not found"):
+        submit(tmp_path)
 
 
 def test_places_of_an_array_as_slurm_has_them():

@@ -82,6 +82,23 @@ def test_what_a_killed_driver_left_is_cancelled_by_the_next_run(slurm, toy_pipel
     assert api.run(toy_pipeline(stages={"make": {"use": "toy.make"}}, tiles=["a"]), run).exit_code == 0
     assert slurm.cancelled == ["17"]
     assert not (run / "engine.json").exists()
+    Jobs(run, "slurm").add("18", "default")  # one that was killed when all was done
+    assert api.run(toy_pipeline(stages={"make": {"use": "toy.make"}}, tiles=["a"]), run).counts["make", "cached"] == 1
+    assert slurm.cancelled == ["17", "18"]
+
+
+def test_jobs_that_are_unknown_keep_none_from_being_cancelled(slurm, tmp_path, caplog):
+    refuses = 'case " $* " in *" 17 "*) echo "scancel: error: Kill job error on job id 17: Invalid job id specified" >&2; exit 1;; esac'
+    slurm.write("scancel", f'#!/bin/sh\n{refuses}\necho "$@" >> {slurm.folder}/cancelled\n')
+    jobs = Jobs(tmp_path, "slurm")
+    jobs.add("17", "default")
+    jobs.add("18", "default")
+    assert cancel_left(tmp_path) == ["17", "18"]
+    assert slurm.cancelled == ["18"]
+    slurm.write("scancel", "#!/bin/sh\necho 'scancel: error: Unable to contact slurm controller' >&2; exit 1\n")
+    jobs.add("19", "default")
+    assert cancel_left(tmp_path) == []
+    assert "cannot be cancelled: scancel: scancel: error: Unable to contact slurm controller" in caplog.text
 
 
 def test_without_the_commands_it_is_said_and_kept(tmp_path, monkeypatch, caplog):
@@ -98,9 +115,10 @@ def test_a_list_of_jobs_that_is_rubbish_is_said(tmp_path, caplog):
     assert "cannot be read" in caplog.text
 
 
-def test_a_run_directory_that_no_job_script_can_name_is_refused(site_file, tmp_path):
-    with pytest.raises(api.EngineError, match="it has a blank in it; choose another with --out"):
-        api.engine_factory(str(site_file()), run=tmp_path / "my run")
+@pytest.mark.parametrize(("name", "what"), [("my run", "a blank"), ("o'neill", "'"), ("dr1(deep)", "\\("), ("$HOME", "\\$")])
+def test_a_run_directory_that_no_job_script_can_name_is_refused(site_file, tmp_path, name, what):
+    with pytest.raises(api.EngineError, match=f"it has {what} in it; choose another with --out"):
+        api.engine_factory(str(site_file()), run=tmp_path / name)
 
 
 def test_without_dask_jobqueue_the_extra_is_named(site_file, monkeypatch):

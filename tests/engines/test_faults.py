@@ -80,7 +80,7 @@ def worker():
     path = os.pathsep.join(map(str, [ROOT, ROOT / "tests" / "toyplugin"]))
 
     def start(address, **env):
-        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-dashboard", *WORKER_OPTIONS]
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-dashboard", "--nthreads", "1", *WORKER_OPTIONS]
         env = {**os.environ, "PYTHONPATH": path, **env}
         started.append(subprocess.Popen(command, env=env, start_new_session=True, stderr=subprocess.DEVNULL))
         return started[-1]

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo.yaml"
+ROOT = Path(__file__).parents[2]
+PATHS = os.pathsep.join(map(str, (ROOT, ROOT / "tests" / "toyplugin")))
+"""PYTHONPATH of what is not started by the fixture `command`."""
+
+DEMO = ROOT / "examples" / "demo.yaml"
 SMALL = ("-c", "tiles.count=6", "-c", "tiles.size=192", "-c", "tiles.overlap=64", "-c", "sky.box=32")
 """What makes of the demo six tiles, with their merged catalogue at the end, that take seconds."""
 

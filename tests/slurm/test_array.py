@@ -85,20 +85,20 @@ class Run:
 
 def test_a_cancelled_element_is_submitted_again_and_a_task_gets_more_memory_once(queue, command, tmp_path):
     run = Run(
-        queue, command, tmp_path, toys(tmp_path, seconds=3, breaks="how: hog, tiles: [t0000], hoard: 500e6"), site="memory_factor: 4\n"
+        queue, command, tmp_path, toys(tmp_path, seconds=8, breaks="how: hog, tiles: [t0000], hoard: 500e6"), site="memory_factor: 4\n"
     )
     run.submit()
-    assert "are in Slurm's queue" in run.submit(code=3).stderr
-    assert "are in Slurm's queue" in run("run", "p.yaml", "--out", "run", code=3).stderr
     run.wait_for(1, "task_started")
     queue.ask("scancel", run.job(1))
+    assert "are in Slurm's queue" in run.submit(code=3).stderr
+    assert "are in Slurm's queue" in run("run", "p.yaml", "--out", "run", code=3).stderr
     assert "submitted to Slurm" in run("status", "run").stdout
     run.wait()
     found = run.collect(code=3)
     assert found["elements"]["open"] == [1, 2, 3, 4]  # what reads from it has waited
     assert found["elements"]["settled_tasks"] == 2
     assert found["counts"]["break"] == {"done": 1, "pending": 1}
-    run.collect("--resubmit", code=3)
+    run("collect", "run", "--no-report", "--resubmit", code=3, TOY_AWAKE="1")
     run.wait()
     assert run.collect()["counts"]["share"] == {"done": 2}
     retried = [event["data"] for event in map(json.loads, run.log(0).splitlines()) if event["kind"] == "task_retried"]

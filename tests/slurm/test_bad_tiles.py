@@ -57,7 +57,7 @@ def test_a_tile_over_its_memory_is_tried_again_with_more(ended):
 
 def test_a_tile_over_all_memory_fails_with_limit_and_peak(ended):
     out, _ = ended
-    assert re.search(r"out of memory.* \d+ MB.* limit .*14\d\d MB|out of memory", error(out, "devours", "t0002"))
+    assert re.search(r"out of memory; it held \d+ MB, and its limit is 1[34]\d\d MB", error(out, "devours", "t0002"))
     assert len([line for line in retried(out) if "out of memory" in line]) == 2
 
 

@@ -35,7 +35,6 @@ def long_run(slurm, command, tmp_path):
         undisturbed = command(*arguments, "--out", tmp_path / "undisturbed", env={"TOY_AWAKE": "1"})
         assert undisturbed.returncode == 0, undisturbed.stderr
         assert products(out) == products(tmp_path / "undisturbed")
-        assert retried(out)
         assert json.loads((out / "run.json").read_text())["retries"] == len(retried(out))
         return retried(out)
 
@@ -50,7 +49,7 @@ def running(slurm):
     return list(slurm.jobs().values()).count("RUNNING")
 
 
-def test_a_cancelled_job_is_replaced_and_its_task_runs_again(slurm, long_run):
+def test_a_cancelled_job_is_replaced(slurm, long_run):
     driver, end = long_run
     before = slurm.jobs()
     slurm.ask("scancel", next(iter(before)))
@@ -58,11 +57,11 @@ def test_a_cancelled_job_is_replaced_and_its_task_runs_again(slurm, long_run):
     new = lambda: [job for job, state in slurm.jobs().items() if state == "RUNNING" and job not in before]  # noqa: E731
     wait_until(lambda: driver.poll() is not None or new(), 60, "the lost worker is not replaced")
     assert time.monotonic() - cancelled < 20
-    end()
+    end()  # its task may have ended in the seconds between SIGTERM and SIGKILL, and is not run again then
 
 
 def test_a_run_survives_the_loss_of_its_node(slurm, long_run):
     _, end = long_run
     slurm.kill_node()
     slurm.start_node()
-    end()
+    assert end(), "nothing was tried again"

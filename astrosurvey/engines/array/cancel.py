@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import time
 from pathlib import Path
 
 from ...core.lock import RunLock, holder
+from ...core.owner import Fate, Owner
 from ...core.store import Store
+from ..jobs import cancel_left
 from . import slurm
 from .jobs import read_jobs
 from .layout import ArrayError, is_array, read_plan
@@ -27,12 +28,14 @@ def cancel(root: Path, *, patience: float) -> list[str]:
         What was ended, in words.
 
     Raises:
-        ArrayError: the coordinator is on another host, or something does not end in time.
+        ArrayError: the coordinator is on another host or in another container, or something does not end in time.
         LockHeld: somebody else has begun to work there.
     """
     root = root.absolute()
     said = [*_end_coordinator(root, patience), *_end_jobs(root, patience)]
     with RunLock(root / "run.lock"):
+        if left := cancel_left(root):
+            said.append(f"{len(left)} job{'s' * (len(left) > 1)} of a coordinator that was killed")
         Store(root).sweep()
     return said
 
@@ -43,8 +46,8 @@ def _end_coordinator(root: Path, patience: float) -> list[str]:
     if owner is None:
         return []
     who = f"process {owner['pid']} on {owner['host']}"
-    if owner["host"] != socket.gethostname():
-        raise ArrayError(f"{who} runs in {root}; do this on {owner['host']}")
+    if Owner(**owner).fate() is not Fate.ALIVE:  # in another container of this host, its number is another process's here
+        raise ArrayError(f"{Owner(**owner)} has the run {root}, and cannot be seen from here; do this where it runs")
     with contextlib.suppress(ProcessLookupError):
         os.kill(owner["pid"], signal.SIGTERM)
     until = time.monotonic() + patience

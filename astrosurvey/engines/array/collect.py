@@ -18,7 +18,7 @@ from ...core.plan import State
 from ...core.run import ExitCode, RunResult, write_run
 from ...core.store import Store
 from ...core.task import Failure
-from .gather import Element, ended_for_memory, numbers, read_elements, start_of
+from .gather import Element, ended_for_memory, numbers, read_element, read_elements, start_of
 from .jobs import queued_elements, read_jobs
 from .layout import ArrayError, ArrayPlan, read_plan
 from .submit import submit
@@ -63,7 +63,11 @@ def collect(root: Path, *, resubmit: bool = False, listeners: Sequence[Listener]
         raise ArrayError(f"{plan.folder} was never submitted; run {plan.folder / 'submit.sh'}")
     _refuse_older(plan, jobs.submitted)
     elements = list(read_elements(plan))
-    queued = set() if all(element.ended for element in elements) else queued_elements(plan, jobs)
+    queued = set()
+    if not all(element.ended for element in elements):
+        queued = queued_elements(plan, jobs)
+        # Those that are not in the queue have written their last: more, perhaps, than a moment ago.
+        elements = [e if e.ended or e.number in queued else read_element(plan, e.number) for e in elements]
     open_ = [e.number for e in elements if not e.ended and e.number not in queued]
     hungry = [number for number in open_ if ended_for_memory(plan, number)]
     where = [f"element {e.number} was at {e.running}" for e in elements if e.running and e.number in open_]

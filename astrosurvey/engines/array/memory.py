@@ -19,13 +19,18 @@ def allowed(otherwise: int, environment: Mapping[str, str] = os.environ) -> int:
     return (per_node or per_cpu) << 20 or otherwise
 
 
+def family() -> list[psutil.Process]:
+    """Return this process and all below it."""
+    me = psutil.Process()
+    return [me, *me.children(recursive=True)]
+
+
 def held(limit: int) -> int:
     """Return the bytes that this process and all below it hold.
 
     Memory that processes share is counted once, which takes a while to find out; so it is only done near the limit.
     """
-    me = psutil.Process()
-    processes = [me, *me.children(recursive=True)]
+    processes = family()
     total = 0
     for process in processes:
         with contextlib.suppress(psutil.Error):

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-
-from ..script import clock, gpu_directives, prologue
+from ..script import clock, gpu_directives, prologue, python_of
 from ..site import BatchSite, Request
 from .layout import ArrayPlan, Wave
 from .settings import ArraySettings
@@ -95,7 +92,7 @@ def job_script(plan: ArrayPlan, wave: Wave, resources: Request, site: BatchSite)
         what=_what(wave),
         directives="\n".join(f"#SBATCH {line}" for line in directives),
         setup="".join(f"{line}\n" for line in ("", *prologue(site, resources, lifetime=False))),
-        python=_python(site),
+        python=python_of(site),
         first=wave.first,
         requeues=settings.requeues,
         retry=RETRY,
@@ -112,12 +109,8 @@ def submit_script(plan: ArrayPlan, site: BatchSite) -> str:
         waves=f"{len(plan.waves)} waves" if len(plan.waves) > 1 else "one wave",
         table="\n".join(rows),
         setup="".join(f"{line}\n" for line in site.setup),
-        python=_python(site),
+        python=python_of(site),
     )
-
-
-def _python(site: BatchSite) -> str:
-    return shlex.quote(site.python or sys.executable)
 
 
 def _what(wave: Wave) -> str:

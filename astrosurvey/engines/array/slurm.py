@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..systems import NoAnswer, last_line, run
 from .layout import ArrayError
-
-_PATIENCE = 120.0
-"""Seconds that a busy controller may take to answer."""
-
-
-def is_here() -> bool:
-    """Tell whether this machine can speak to a Slurm."""
-    return shutil.which("squeue") is not None
 
 
 def max_array_size() -> int | None:
@@ -61,23 +53,28 @@ def submit(script: Path, first: int, places: Sequence[int], *, running: int, out
 
 
 def cancel(name: str, jobs: Sequence[str]) -> None:
-    """End the jobs of a name, and those of these numbers; that some are gone already is no error."""
+    """End the jobs of a name, and those of these numbers; that some are gone already is no error.
+
+    Raises:
+        ArrayError: there is no such command, or it hangs.
+    """
     # A number that Slurm has forgotten makes scancel refuse all that it is given with it.
     for words in ([f"--name={name}"], *([job] for job in jobs)):
-        subprocess.run(["scancel", "--quiet", *words], capture_output=True, timeout=_PATIENCE, check=False)
+        _run("scancel", "--quiet", *words)
 
 
 def _ask(*words: str) -> str:
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=_PATIENCE, check=False, stdin=subprocess.DEVNULL)
-    except FileNotFoundError:
-        raise ArrayError(f"there is no {words[0]} on this machine; do this where Slurm's commands are") from None
-    except subprocess.TimeoutExpired:
-        raise ArrayError(f"{words[0]} did not answer within {_PATIENCE:.0f} s; try again later") from None
+    done = _run(*words)
     if done.returncode:
-        said = next(reversed(done.stderr.strip().splitlines()), f"exit status {done.returncode}")
-        raise ArrayError(f"{words[0]} refuses: {said}")
+        raise ArrayError(f"{words[0]} refuses: {last_line(done.stderr) or f'exit status {done.returncode}'}")
     return done.stdout
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return run([*words])
+    except NoAnswer as error:
+        raise ArrayError(f"{error}; do this where Slurm's commands are, and answer") from None
 
 
 def _ranges(places: Sequence[int]) -> str:

@@ -17,6 +17,7 @@ from ...core.lock import LockHeld, RunLock
 from ...core.pipeline import Pipeline
 from ...core.run import ExitCode, write_run
 from ...core.store import Store
+from ..jobs import cancel_left
 from . import slurm
 from .gather import start_of
 from .jobs import Job, Jobs, read_jobs, refuse_queued
@@ -57,12 +58,14 @@ def submit(
                     say(line)
         except BaseException:
             if not dry_run:
-                slurm.cancel(plan.name, [])
+                with contextlib.suppress(ArrayError):  # that of the submission says why
+                    slurm.cancel(plan.name, [])
             raise
 
 
 def _begin(plan: ArrayPlan, jobs: Jobs, *, anew: bool) -> None:
     """Make the run directory ready, as the coordinator does that has its lock."""
+    cancel_left(plan.root)
     store = Store(plan.root)
     store.sweep()
     store.arrange(plan.tiles)

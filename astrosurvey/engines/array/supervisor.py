@@ -22,6 +22,9 @@ from . import memory
 _WATCH = 0.25
 """Seconds between two looks at the child."""
 
+_TOGETHER = 1.0
+"""Seconds in which who ends a job, with all its processes, has told this one, too: then its task has not failed."""
+
 _GRACE = 10.0
 """Seconds that a task over its limit gets to leave a traceback, before it is ended from outside."""
 
@@ -126,6 +129,10 @@ class SupervisedEngine:
         """Return what the child's death means for its task, which may have been done before."""
         assert self._child is not None
         code = self._child.wait()
+        if code == -signal.SIGTERM:
+            time.sleep(_TOGETHER)
+            if self.stop_at is not None:
+                raise KeyboardInterrupt
         hung = self._hung.read_text(errors="replace") if self._hung else ""
         if self._too_long:
             hung = hung or "it left no traceback"
