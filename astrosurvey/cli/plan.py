@@ -101,7 +101,7 @@ def validate(pipeline: str, overlays: Any, overrides: Any, resolved: bool, as_js
         print_json({"valid": False, "problems": [p.as_json() for p in error.problems]})
         sys.exit(2)
     if resolved:
-        from ..core.run import dump
+        from ..core.run_record import dump
 
         if as_json:
             print_json(checked.resolved())

@@ -18,6 +18,9 @@ EXITS = "astrosurvey-exits"
 HUNG_FILE = "ASTROSURVEY_HUNG_FILE"
 """Names the file in which a worker leaves the traceback of a task over its time limit, for its nanny."""
 
+ALLOWED = 0.95
+"""The share of its limit at which a worker is ended, before the system ends something else."""
+
 NEAR = 0.8
 """A worker that was killed while it held this share of its limit was killed for its memory."""
 

@@ -20,7 +20,7 @@ class Jobs:
     def __init__(self, run: Path, engine: str) -> None:
         self.engine = engine
         self._path = run / FILE
-        self._jobs: dict[str, str] = {}
+        self._jobs: dict[str, str] = self._not_cancelled()
         self._lock = threading.Lock()  # each pool has a thread of its own
 
     def add(self, job: str, pool: str) -> None:
@@ -34,6 +34,14 @@ class Jobs:
         with self._lock:
             if self._jobs.pop(job, None) is not None:
                 self._write()
+
+    def _not_cancelled(self) -> dict[str, str]:
+        """Return the jobs of an earlier driver that `cancel_left` could not cancel: the next driver tries again."""
+        try:
+            left = json.loads(self._path.read_text(encoding="utf-8"))
+            return dict(left["jobs"]) if left["engine"] == self.engine else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
 
     def _write(self) -> None:
         if self._jobs:

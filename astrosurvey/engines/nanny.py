@@ -21,7 +21,7 @@ from typing import Any
 from distributed.system import MEMORY_LIMIT
 
 from ..core.memory import held_bytes, peak_bytes
-from .exits import EXITS, HUNG_FILE, NEAR, Exit
+from .exits import ALLOWED, EXITS, HUNG_FILE, NEAR, Exit
 from .worker import LEAVE_AT, WHO_FILE
 
 LIFETIME = "ASTROSURVEY_LIFETIME"
@@ -33,9 +33,6 @@ _TELL = 5.0
 
 _STARTS = 5
 """How often in a row a worker may end before it is up; then its nanny gives up."""
-
-_ALLOWED = 0.95
-"""The share of its limit at which a worker is ended, before the system ends something else."""
 
 _WORKER = {
     "distributed.worker.memory.spill": False,
@@ -85,7 +82,7 @@ class _Watch:
         if pid != self.pid:
             self.pid, self.over, self.near, self.oom_kills = pid, False, False, _oom_kills()
         held, self.peak = held_bytes(pid), peak_bytes(pid) or self.peak
-        if self.limit and held > _ALLOWED * self.limit:
+        if self.limit and held > ALLOWED * self.limit:
             self.over = True
             os.kill(pid, signal.SIGKILL)
         elif self.limit and self.near != (held > NEAR * self.limit):

@@ -91,6 +91,11 @@ _GPUS = {"slurm": "--gres=gpu:{gpus}", "pbs": "", "htcondor": "request_gpus = {g
 """How GPUs are asked for; PBS has them in `select`."""
 
 
+def mebibytes(amount: int) -> int:
+    """Return bytes in MiB, rounded up: a job is to hold what it asks for."""
+    return math.ceil(amount / 2**20)
+
+
 def clock(seconds: int) -> str:
     """Return a time as hours:minutes:seconds."""
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
@@ -101,7 +106,7 @@ def _slurm(site: BatchSite, request: Request) -> dict[str, Any]:
         "queue": request.queue,
         "account": request.account,
         "walltime": clock(request.walltime),
-        "job_mem": f"{math.ceil(request.memory / 2**20)}M",
+        "job_mem": f"{mebibytes(request.memory)}M",
         "job_extra_directives": [*gpu_directives(site, request), *request.directives],
     }
 
@@ -113,7 +118,7 @@ def _pbs(site: BatchSite, request: Request) -> dict[str, Any]:
         "queue": request.queue,
         "account": request.account,
         "walltime": clock(request.walltime),
-        "resource_spec": f"select=1:ncpus={request.cores}:mem={math.ceil(request.memory / 2**20)}mb{gpus}",
+        "resource_spec": f"select=1:ncpus={request.cores}:mem={mebibytes(request.memory)}mb{gpus}",
         "job_extra_directives": [*own, *request.directives],
     }
 

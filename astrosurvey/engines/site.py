@@ -288,6 +288,8 @@ def _check_batch(site: BatchSite, report: _Report) -> None:
         for place in [place for place, queue in queues if queue is not None]:
             hint = "say what the job needs in directives, such as `+JobFlavour = longlunch`"
             report((*place, "queue"), "HTCondor has no queues", hint)
+        for index in [index for index, line in enumerate(site.setup) if "$(" in line]:
+            report(("setup", index), "HTCondor takes $(…) for a macro of its own", "write `…` instead, as older shells have it")
     most = in_bytes(site.memory_max) if site.memory_max else None
     for place, family in (((), _NOTHING), *((("resources", p), f) for p, f in site.resources.items())):
         resources = site.resources_of(family)

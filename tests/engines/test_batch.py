@@ -99,6 +99,8 @@ def test_jobs_that_are_unknown_keep_none_from_being_cancelled(slurm, tmp_path, c
     jobs.add("19", "default")
     assert cancel_left(tmp_path) == []
     assert "cannot be cancelled: scancel: scancel: error: Unable to contact slurm controller" in caplog.text
+    Jobs(tmp_path, "slurm").add("20", "default")  # this driver goes on without, and the next one tries both
+    assert list(json.loads((tmp_path / "engine.json").read_text())["jobs"])[-2:] == ["19", "20"]
 
 
 def test_without_the_commands_it_is_said_and_kept(tmp_path, monkeypatch, caplog):

@@ -52,6 +52,7 @@ CASES = [
     ("interface and host", "time_limit: 3600", "interface: ib0\nhost: login1", 13, "host", "both given", "keep one"),
     ("a GPU directive without a number", "time_limit: 3600", "gpu_directive: --gpus=1", 12, "gpu_directive", "where the number goes", "{gpus}"),
     ("a queue for HTCondor", "engine: slurm", "engine: htcondor", 2, "queue", "HTCondor has no queues", "directives"),
+    ("a macro of HTCondor", SOUND, 'engine: htcondor\nmemory: 4GB\nwalltime: 02:00:00\nsetup: ["X=$(nproc)"]\n', 4, "setup.0", "a macro", "instead"),
     ("a misspelt engine", "engine: slurm", "engine: slrum", 1, "engine", "no engine 'slrum'", "did you mean 'slurm'?"),
     ("no engine", "engine: slurm", "system: slurm", 1, "engine", "says which engine", "`engine: NAME`"),
     ("an engine that is a number", "engine: slurm", "engine: 1", 1, "engine", "says which engine", "`engine: NAME`"),

@@ -15,7 +15,8 @@ from ...core.events import Event, Events, JsonLog, Listener
 from ...core.lock import RunLock
 from ...core.pipeline import Pipeline
 from ...core.plan import State
-from ...core.run import ExitCode, RunResult, write_run
+from ...core.run import ExitCode, RunResult
+from ...core.run_record import write_run
 from ...core.store import Store
 from ...core.task import Failure
 from .gather import Element, ended_for_memory, numbers, read_element, read_elements, start_of

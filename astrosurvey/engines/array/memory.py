@@ -8,8 +8,7 @@ from collections.abc import Mapping
 
 import psutil
 
-NEAR = 0.95
-"""A job that holds this share of what it may is ended before Slurm does it, which would end the supervisor, too."""
+from ..exits import ALLOWED
 
 
 def allowed(otherwise: int, environment: Mapping[str, str] = os.environ) -> int:
@@ -35,7 +34,7 @@ def held(limit: int) -> int:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             total += process.memory_info().rss
-    if total < NEAR * limit or len(processes) == 1:
+    if total < ALLOWED * limit or len(processes) == 1:
         return total
     total = 0
     for process in processes:

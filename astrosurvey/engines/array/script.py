@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..script import clock, gpu_directives, prologue, python_of
+from ..script import clock, gpu_directives, mebibytes, prologue, python_of
 from ..site import BatchSite, Request
 from .layout import ArrayPlan, Wave
 from .settings import ArraySettings
@@ -79,7 +79,7 @@ def job_script(plan: ArrayPlan, wave: Wave, resources: Request, site: BatchSite)
         "--nodes=1",
         "--ntasks=1",
         f"--cpus-per-task={resources.cores}",
-        f"--mem={wave.memory >> 20}M",
+        f"--mem={mebibytes(wave.memory)}M",
         f"--time={clock(resources.walltime)}",
         *([f"--partition={resources.queue}"] if resources.queue else []),
         *([f"--account={resources.account}"] if resources.account else []),
@@ -97,7 +97,7 @@ def job_script(plan: ArrayPlan, wave: Wave, resources: Request, site: BatchSite)
         requeues=settings.requeues,
         retry=RETRY,
         more_memory=MORE_MEMORY,
-        more=wave.more >> 20,
+        more=mebibytes(wave.more),
     )
 
 

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..script import mebibytes
 from ..systems import NoAnswer, last_line, run
 from .layout import ArrayError
 
@@ -45,7 +46,7 @@ def submit(script: Path, first: int, places: Sequence[int], *, running: int, out
     Raises:
         ArrayError: Slurm refuses.
     """
-    words = [f"--array={_ranges(places)}%{running}", f"--output={output}", f"--mem={memory >> 20}M"]
+    words = [f"--array={_ranges(places)}%{running}", f"--output={output}", f"--mem={mebibytes(memory)}M"]
     if after:
         words.append(f"--dependency=afterany:{':'.join(after)}")
     said = _ask("sbatch", "--parsable", f"--chdir={script.parent}", *words, str(script), str(first))

@@ -15,7 +15,8 @@ from ... import plugins
 from ...core.events import JsonLog
 from ...core.lock import LockHeld, RunLock
 from ...core.pipeline import Pipeline
-from ...core.run import ExitCode, write_run
+from ...core.run import ExitCode
+from ...core.run_record import write_run
 from ...core.store import Store
 from ..jobs import cancel_left
 from . import slurm

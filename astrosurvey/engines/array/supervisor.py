@@ -16,7 +16,7 @@ from pathlib import Path
 from ...core.engine import OnNote, OnProgress
 from ...core.store import Store
 from ...core.task import Order, Outcome
-from ..exits import HUNG_FILE, Exit, failure_of
+from ..exits import ALLOWED, HUNG_FILE, Exit, failure_of
 from . import memory
 
 _WATCH = 0.25
@@ -120,7 +120,7 @@ class SupervisedEngine:
         assert self._order is not None
         self._peak = max(self._peak, memory.held(self.limit))
         limit = self._order.time_limit
-        self._too_much = self._peak > memory.NEAR * self.limit
+        self._too_much = self._peak > ALLOWED * self.limit
         self._too_long = limit is not None and time.monotonic() - self._since > limit + _GRACE
         if self._too_much or self._too_long:
             self._end()

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...core.digests import write_atomically
 from ...core.lock import RunLock
 from ...core.pipeline import Pipeline
-from ...core.run import dump
+from ...core.run_record import dump
 from ..site import BatchSite, Request, in_bytes
 from . import slurm
 from .jobs import refuse_queued
