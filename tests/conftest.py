@@ -23,6 +23,7 @@ FIRST = (
     "tests/cli/test_cli.py",
     "tests/laws/test_resume.py",
     "tests/test_plugins.py",
+    "tests/engines/",
     "tests/core/",
     "tests/catalog/",
     "tests/testing/",

@@ -1,5 +1,6 @@
 """Elements of job arrays, run here one after the other as Slurm would run them: the same products, and every way to end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -61,10 +62,20 @@ def quick(monkeypatch):
     monkeypatch.setattr(elements, "SupervisedEngine", InThisProcess)
 
 
+def of_elements():
+    """Return the children of elements, and all below them."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "astrosurvey.engines.array.child" in child.cmdline():
+                found += [child, *child.children(recursive=True)]
+    return found
+
+
 @pytest.fixture(autouse=True)
 def without_the_tests(monkeypatch):
-    """What the process of the tests holds after many others is not an element's."""
-    monkeypatch.setattr(memory, "family", lambda: psutil.Process().children(recursive=True))
+    """What the process of the tests holds after many others, and what those have left running, is not an element's."""
+    monkeypatch.setattr(memory, "family", of_elements)
 
 
 @pytest.fixture
